@@ -1,0 +1,123 @@
+"""What the training script reads: drawings by concept, captions by concept, a byte-level BPE."""
+
+import io
+import json
+import random
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from torch import Tensor
+from torch.nn import functional as F
+
+TEMPLATES = (
+    "{}",
+    "This is a photo of {}.",
+    "a photo of a {}.",
+    "a picture of {}",
+    "an emoji of {}",
+    "a drawing of a {}",
+    "the {}",
+    "an icon that shows {}.",
+    "here you can see {}.",
+    "a small bright picture of the {}, drawn by hand",
+    "one of many little drawings in this book, and on this page there is {}.",
+    "we asked an artist to draw it with a few clean lines and friendly colours: {}",
+)
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """All drawings in memory as RGBA, `(n, 4, 64, 64)` uint8."""
+
+    pixels: Tensor
+    concept: Tensor  # (n,)
+    artist: list[str]
+    names: list[list[str]]  # every name of each concept, the class name first
+    trainable: Tensor  # rows of the drawings that may be trained on
+
+    @classmethod
+    def load(cls, path: Path, never: tuple[str, ...]) -> "Drawings":
+        with zipfile.ZipFile(path) as archive:
+            concepts = json.loads(archive.read("index.json"))["concepts"]
+            number = {slug: i for i, slug in enumerate(concepts)}
+            files = [name for name in archive.namelist() if name.endswith(".webp")]
+            images = [np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGBA")) for name in files]
+        artist = [name.split("/")[0] for name in files]
+        return cls(
+            torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(),
+            torch.tensor([number[Path(name).stem] for name in files]),
+            artist,
+            [concept["names"] for concept in concepts.values()],
+            torch.tensor([row for row, name in enumerate(artist) if name not in never]),
+        )
+
+    def pick_rows(self, concepts: Tensor, generator: torch.Generator) -> Tensor:
+        """One random trainable drawing per concept, as positions in `trainable`: (B,)."""
+        order = torch.randperm(len(self.trainable), generator=generator)
+        position = torch.empty(len(self.names), dtype=torch.long)
+        position[self.concept[self.trainable[order]]] = order
+        return position[concepts]
+
+    def pick(self, concepts: Tensor, generator: torch.Generator) -> Tensor:
+        return self.pixels_of(self.pick_rows(concepts, generator))
+
+    def pixels_of(self, positions: Tensor) -> Tensor:
+        return self.pixels[self.trainable[positions]]
+
+    @torch.no_grad()
+    def features(self, encode: Callable[[Tensor], Tensor], artists: tuple[str, ...], pixels: int) -> dict[int, Tensor]:
+        """Normalized features of the artists' plain drawings by concept number."""
+        rows = [row for row, name in enumerate(self.artist) if name in artists]
+        rgba = self.pixels[rows].float() / 255
+        white = rgba[:, :3] * rgba[:, 3:] + 1 - rgba[:, 3:]
+        small = F.interpolate(white, size=(pixels, pixels), mode="bicubic", antialias=True).clamp(0, 1)
+        chunks = (small * 2 - 1).split(256)
+        features = torch.cat([F.normalize(encode(chunk).float(), dim=-1) for chunk in chunks])
+        found: dict[int, list[Tensor]] = {}
+        for row, feature in zip(rows, features, strict=True):
+            found.setdefault(int(self.concept[row]), []).append(feature)
+        return {concept: torch.stack(rows) for concept, rows in found.items()}
+
+
+class Captions:
+    """Random names in random templates, tokenized once, trimmed to the batch's longest."""
+
+    def __init__(self, names: list[list[str]], tokenizer) -> None:
+        self.table = [
+            [tokenizer(template.format(name), truncation=True)["input_ids"] for name in own for template in TEMPLATES]
+            for own in names
+        ]
+        self.pad = tokenizer.pad_token_id
+
+    def encode(self, concepts: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        draw = random.Random(int(torch.randint(2**31, (1,), generator=generator)))
+        chosen = [draw.choice(self.table[concept]) for concept in concepts.tolist()]
+        longest = max(map(len, chosen))
+        ids = torch.tensor([row + [self.pad] * (longest - len(row)) for row in chosen])
+        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in chosen])
+        return ids, mask
+
+
+def byte_level_bpe(texts: list[str], merges: int) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """A vocabulary like CLIP's: every byte, every byte at a word's end, merges, the two specials last.
+
+    All bytes are in it, so no text is unknown and any two texts differ.
+    """
+    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    trainer = trainers.BpeTrainer(
+        vocab_size=10**6, min_frequency=2, end_of_word_suffix="</w>", initial_alphabet=[], show_progress=False
+    )
+    words = [word for text in texts for word in text.split()]
+    tokenizer.train_from_iterator(words, trainer)
+    learned = [tuple(pair) for pair in json.loads(tokenizer.to_str())["model"]["merges"]][:merges]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pieces = [*alphabet, *(byte + "</w>" for byte in alphabet), *("".join(pair) for pair in learned)]
+    pieces = [*dict.fromkeys(pieces), "<|startoftext|>", "<|endoftext|>"]
+    return {piece: number for number, piece in enumerate(pieces)}, learned

@@ -1,0 +1,277 @@
+"""Train the embedded CLIP from scratch on drawn emoji and write it as a stock transformers folder.
+
+    python benchmarks/make_emoji_images.py --full runs/emoji-full.zip
+    accelerate launch benchmarks/train_emoji_clip.py --images runs/emoji-full.zip --out runs/emoji-clip
+
+Three stages share the time budget; `--stages text joint --resume FILE` goes on from a stage's end:
+
+1. `image`: the image tower against one free vector per concept (softmax over all of them);
+2. `text`: the text tower against the frozen image tower, on names in many templates;
+3. `joint`: CLIP's own symmetric contrastive loss on both.
+
+Twemoji and OpenMoji are never trained on; the zero-shot figures printed at the end are theirs.
+`--seed`, `--width`, `--patch` and `--hold-out` make other models for experiments.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from emoji_augment import Augment
+from emoji_data import Captions, Drawings, byte_level_bpe
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTokenizer
+
+NEVER_TRAINED_ON = ("twemoji", "openmoji")
+STAGES = {"image": 0.66, "text": 0.16, "joint": 0.18}  # shares of the time budget
+
+
+@dataclass
+class Trainer:
+    model: CLIPModel
+    drawings: Drawings
+    captions: Captions
+    augment: Augment
+    accelerator: Accelerator
+    generator: torch.Generator
+    minutes: float
+    batch: int
+
+    def run(self, stage: str, parameters: list[Tensor], rate: float, step_loss) -> None:
+        """One-cycle AdamW until the stage's minutes are used, then the moving average of the weights."""
+        seconds = 60 * self.minutes * STAGES[stage]
+        decay = [p for p in parameters if p.ndim > 1]
+        plain = [p for p in parameters if p.ndim <= 1]
+        groups = [{"params": decay, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}]
+        optimizer = self.accelerator.prepare(torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98)))
+        average = [p.detach().clone() for p in parameters]
+        columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
+        with Progress(*columns, disable=not self.accelerator.is_main_process) as bar:
+            task = bar.add_task(stage, total=seconds)
+            start, step, recent = time.monotonic(), 0, []
+            while (elapsed := time.monotonic() - start) < seconds:
+                done = elapsed / seconds
+                warm = min(1.0, (step + 1) / 150)
+                for group in optimizer.param_groups:
+                    group["lr"] = rate * warm * (0.5 + 0.5 * torch.cos(torch.tensor(torch.pi * done))).item()
+                with self.accelerator.autocast():
+                    loss = step_loss(done)
+                optimizer.zero_grad()
+                self.accelerator.backward(loss)
+                self.accelerator.clip_grad_norm_(parameters, 1.0)
+                optimizer.step()
+                keep = min(0.998, 1 - 1 / (step + 2))
+                torch._foreach_lerp_(average, [p.detach() for p in parameters], 1 - keep)
+                step += 1
+                recent = [*recent[-49:], loss.item()]
+                bar.update(task, completed=elapsed, description=f"{stage} step {step} loss {loss.item():.3f}")
+                if step % 200 == 0:
+                    mean = sum(recent) / len(recent)
+                    print(f"{stage} step {step} {elapsed:.0f}s loss {mean:.3f} {elapsed / step:.2f} s/step", flush=True)
+        for parameter, mean in zip(parameters, average, strict=True):
+            parameter.data.copy_(mean)
+        print(f"{stage}: {step} steps, {elapsed / step:.2f} s a step", flush=True)
+
+    def images_of(self, concepts: Tensor, strength: float, pixels: int | None = None) -> Tensor:
+        return self.augment(self.drawings.pick(concepts, self.generator), strength, self.generator, pixels)
+
+    def draw_concepts(self, count: int) -> Tensor:
+        return torch.randperm(len(self.drawings.names), generator=self.generator)[:count]
+
+    def image_stage(self) -> None:
+        table = nn.Parameter(torch.randn(len(self.drawings.names), self.model.config.projection_dim) * 0.02)
+        scale = nn.Parameter(torch.tensor(2.7))
+
+        def step_loss(done: float) -> Tensor:
+            concepts = self.draw_concepts(self.batch)
+            small = 4 * self.model.config.vision_config.patch_size  # fewer patches: half the time, twice the steps
+            pixels = self.images_of(concepts, 0.2 + 0.8 * min(1.0, done / 0.6), small if done < 0.5 else None)
+            mixed, other, share = self.augment.mix(pixels, self.generator, 0.5 if done > 0.25 else 0.0)
+            features = F.normalize(self.image_features(mixed).float(), dim=-1)
+            logits = scale.exp().clamp(max=50) * features @ F.normalize(table, dim=-1).T
+            one = F.cross_entropy(logits, concepts, label_smoothing=0.05)
+            two = F.cross_entropy(logits, concepts[other], label_smoothing=0.05)
+            return share * one + (1 - share) * two
+
+        vision = [*self.model.vision_model.parameters(), *self.model.visual_projection.parameters()]
+        self.run("image", [*vision, table, scale], 1.5e-3, step_loss)
+        test = self.drawings.features(self.image_features, NEVER_TRAINED_ON, self.augment.pixels)
+        print(f"after the image stage: {accuracy(test, F.normalize(table.detach(), dim=-1))}", flush=True)
+
+    def text_stage(self) -> None:
+        with torch.no_grad():
+            self.model.eval()
+            rounds = [self._cached_features(strength) for strength in (0.0, 0.5, 1.0, 1.0)]
+        cached = torch.stack(rounds, 1)  # (drawings, rounds, dim)
+        scale = self.model.logit_scale
+
+        def step_loss(done: float) -> Tensor:
+            concepts = self.draw_concepts(2 * self.batch)
+            rows = self.drawings.pick_rows(concepts, self.generator)
+            which = torch.randint(len(rounds), (len(rows),), generator=self.generator)
+            texts = F.normalize(self.text_features(concepts).float(), dim=-1)
+            return clip_loss(cached[rows, which], texts, scale)
+
+        text = [*self.model.text_model.parameters(), *self.model.text_projection.parameters(), scale]
+        self.run("text", text, 1e-3, step_loss)
+
+    def joint_stage(self) -> None:
+        def step_loss(done: float) -> Tensor:
+            concepts = self.draw_concepts(self.batch)
+            images = F.normalize(self.image_features(self.images_of(concepts, 1.0)).float(), dim=-1)
+            texts = F.normalize(self.text_features(concepts).float(), dim=-1)
+            return clip_loss(images, texts, self.model.logit_scale)
+
+        self.run("joint", list(self.model.parameters()), 3e-4, step_loss)
+
+    def _cached_features(self, strength: float) -> Tensor:
+        rows = torch.arange(len(self.drawings.trainable))
+        chunks = rows.split(512)
+        pixels = (self.augment(self.drawings.pixels_of(chunk), strength, self.generator) for chunk in chunks)
+        return torch.cat([F.normalize(self.image_features(chunk).float(), dim=-1) for chunk in pixels])
+
+    def image_features(self, pixels: Tensor) -> Tensor:
+        return self.model.get_image_features(pixel_values=pixels, interpolate_pos_encoding=True).pooler_output
+
+    def text_features(self, concepts: Tensor) -> Tensor:
+        ids, mask = self.captions.encode(concepts, self.generator)
+        return self.model.get_text_features(input_ids=ids, attention_mask=mask).pooler_output
+
+
+def clip_loss(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
+    logits = scale.exp().clamp(max=100) * images @ texts.T
+    target = torch.arange(len(images))
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+def accuracy(test: dict[int, Tensor], classes: Tensor, trials: int = 200) -> dict[str, float]:
+    """Top-1 among all names, and among random sets of 100 and 10 that contain the right one."""
+    truth = torch.tensor([concept for concept, features in test.items() for _ in features])
+    logits = torch.cat(list(test.values())) @ classes.T
+    right = logits.gather(1, truth[:, None])
+    beats = logits > right
+    generator = torch.Generator().manual_seed(0)
+    figures = {"all": (beats.sum(1) == 0).float().mean().item()}
+    for ways in (100, 10):
+        hits = []
+        for _ in range(trials):
+            chosen = torch.zeros(logits.shape[1], dtype=torch.bool)
+            chosen[torch.randperm(logits.shape[1], generator=generator)[:ways]] = True
+            rows = chosen[truth]
+            hits.append((~(beats[rows] & chosen).any(1)).float().mean())
+        figures[f"{ways}-way"] = torch.stack(hits).mean().item()
+    return {key: round(value, 4) for key, value in figures.items()}
+
+
+def build(args: argparse.Namespace, captions: list[str]) -> tuple[CLIPModel, CLIPProcessor]:
+    vocab, merges = byte_level_bpe(captions, args.merges)
+    tokenizer = CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=77)
+    size = {"height": args.pixels, "width": args.pixels}
+    image_processor = CLIPImageProcessorPil(
+        size=size, crop_size=size, do_center_crop=False, image_mean=[0.5] * 3, image_std=[0.5] * 3
+    )
+    text = {
+        "vocab_size": len(vocab),
+        "hidden_size": args.text_width,
+        "intermediate_size": 4 * args.text_width,
+        "num_hidden_layers": args.text_layers,
+        "num_attention_heads": args.text_width // 64,
+        "max_position_embeddings": 77,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "projection_dim": args.dim,
+    }
+    vision = {
+        "hidden_size": args.width,
+        "intermediate_size": 4 * args.width,
+        "num_hidden_layers": args.layers,
+        "num_attention_heads": args.width // 32,
+        "image_size": args.pixels,
+        "patch_size": args.patch,
+        "projection_dim": args.dim,
+    }
+    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=args.dim)
+    # On CPUs with bf16, eager attention trains twice as fast as SDPA, whose backward falls back to float32.
+    model = CLIPModel._from_config(config, attn_implementation="eager")
+    return model, CLIPProcessor(image_processor=image_processor, tokenizer=tokenizer)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=Path, default=Path("runs/emoji-full.zip"))
+    parser.add_argument("--out", type=Path, default=Path("runs/emoji-clip"))
+    parser.add_argument("--minutes", type=float, default=75)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pixels", type=int, default=48)
+    parser.add_argument("--patch", type=int, default=8)
+    parser.add_argument("--width", type=int, default=192)
+    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--text-width", type=int, default=256)
+    parser.add_argument("--text-layers", type=int, default=6)
+    parser.add_argument("--dim", type=int, default=256)
+    parser.add_argument("--merges", type=int, default=1500)
+    parser.add_argument("--precision", default="bf16", choices=["no", "bf16", "fp16"])
+    parser.add_argument("--stages", nargs="+", choices=list(STAGES), default=list(STAGES))
+    parser.add_argument("--resume", type=Path, help="weights that an earlier stage left")
+    args = parser.parse_args()
+    set_seed(args.seed)
+    accelerator = Accelerator(mixed_precision=args.precision)
+    drawings = Drawings.load(args.images, NEVER_TRAINED_ON)
+    model, processor = build(args, [name for names in drawings.names for name in names])
+    model = accelerator.prepare_model(model) if accelerator.num_processes > 1 else model
+    trainer = Trainer(
+        model,
+        drawings,
+        Captions(drawings.names, processor.tokenizer),
+        Augment(args.pixels),
+        accelerator,
+        torch.Generator().manual_seed(args.seed),
+        args.minutes,
+        args.batch,
+    )
+    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters", flush=True)
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.resume:
+        weights = load_file(args.resume)
+        if args.stages[0] == "text":  # the names, and so the vocabulary, may have changed since
+            weights = {name: value for name, value in weights.items() if name.startswith("vis")}
+        model.load_state_dict(weights, strict=False)
+    for stage in args.stages:
+        getattr(trainer, f"{stage}_stage")()
+        save_file(model.state_dict(), args.out / f"after-{stage}.safetensors")
+    if accelerator.is_main_process:
+        finish(trainer, processor, args)
+
+
+def finish(trainer: Trainer, processor: CLIPProcessor, args: argparse.Namespace) -> None:
+    """Write the half-precision folder and its card, judge what was written, not what is in memory."""
+    folder = args.out / "model"
+    trainer.model.half().save_pretrained(folder, max_shard_size="9MB")
+    processor.save_pretrained(folder)
+    model = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval()
+    drawings, tokenizer = trainer.drawings, processor.tokenizer
+    figures = {}
+    for artist in NEVER_TRAINED_ON:
+        encode = lambda pixels: model.get_image_features(pixel_values=pixels).pooler_output  # noqa: E731
+        test = drawings.features(encode, (artist,), args.pixels)
+        texts = [f"This is a photo of {names[0]}." for names in drawings.names]
+        with torch.no_grad():
+            inputs = tokenizer(texts, padding=True, return_tensors="pt")
+            classes = F.normalize(model.get_text_features(**inputs).pooler_output, dim=-1)
+        figures[artist] = accuracy(test, classes)
+    print(json.dumps(figures))
+    (args.out / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,283 @@
+"""The black box: class scores of images under a context, and nothing else. A local CLIP behind it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from copy import copy
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+import torch
+from PIL import Image
+from rich.progress import track
+from torch import Tensor
+from torch.nn import functional as F
+
+from hf_unlearn.data import to_rgb
+from hf_unlearn.text_tower import PrefixTower
+
+FAMILIES = ("clip", "metaclip_2", "siglip", "siglip2", "chinese_clip")
+CAUSAL = ("clip", "metaclip_2")
+EMBEDDED = "embedded"
+TEMPLATE = "This is a photo of {}."  # transformers' zero-shot pipeline uses it when told nothing
+NAME_ROOM = 16  # tokens that the longest possible context leaves for a class name
+PROBES = ("cat", "a red car", "two people", "beer mug", "7", "the sky at night", "a small dog on a sofa", "text")
+
+
+@dataclass
+class Ledger:
+    """What was asked of a black box so far."""
+
+    queries: int = 0
+    text_tokens: int = 0
+    image_encodings: int = 0
+
+    def since(self, earlier: Ledger) -> Ledger:
+        return Ledger(*(now - then for now, then in zip(self.values(), earlier.values(), strict=True)))
+
+    def copy(self) -> Ledger:
+        return Ledger(*self.values())
+
+    def values(self) -> tuple[int, ...]:
+        return tuple(asdict(self).values())
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images that a black box has encoded; opaque to everyone else."""
+
+    features: Tensor  # (N, width), unit length
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+
+class BlackBox(Protocol):
+    """Answers with class scores; no gradients, no parameters.
+
+    Attributes:
+        dim: width of a token embedding.
+        max_n_ctx: longest context that still leaves room for the names.
+        token_mean: `(dim,)`, mean of the token embeddings.
+        token_std: standard deviation of the token embeddings.
+        ledger: what was asked so far.
+    """
+
+    dim: int
+    max_n_ctx: int
+    token_mean: Tensor
+    token_std: float
+    ledger: Ledger
+
+    def add_images(self, images: Iterable[Image.Image]) -> ImageSet:
+        """Encodes images once; the handle is good for this session."""
+        ...
+
+    def log_scores(self, contexts: Tensor, images: ImageSet, names: Sequence[str]) -> Tensor:
+        """`(P, m, dim)`, `N` images, `C` names -> `(P, N, C)` float32, each row a log-softmax; `P` queries."""
+        ...
+
+
+class ClipBlackBox:
+    """Any zero-shot CLIP of transformers, from the Hub, a folder, or the one that comes with the package.
+
+    Args:
+        model: a Hub id, a folder, or `"embedded"`.
+        template: the prompt around a class name, one `{}`.
+        revision: commit, tag or branch; resolved to a commit once.
+        device: where to run; accelerate's choice if not given.
+        dtype: precision of the towers; scores are float32 whatever it is.
+        shared_prefix: compute what all prompts share once per candidate, where the tower is causal.
+
+    Raises:
+        ValueError: if the template has not exactly one `{}`, or the checkpoint is of no family we know.
+    """
+
+    def __init__(
+        self,
+        model: str = EMBEDDED,
+        *,
+        template: str = TEMPLATE,
+        revision: str | None = None,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+        shared_prefix: bool = True,
+    ) -> None:
+        from accelerate import Accelerator
+        from transformers import AutoConfig, AutoModel, AutoProcessor
+
+        self.template = check_template(template)
+        self.model_id = str(model)
+        source = _folder_of_embedded() if self.model_id == EMBEDDED else self.model_id
+        config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
+        if config.model_type not in FAMILIES:
+            raise ValueError(
+                f"{model}: {config.model_type!r} is no zero-shot CLIP we know; expected {', '.join(FAMILIES)}"
+            )
+        self.family: str = config.model_type
+        self.revision: str | None = getattr(config, "_commit_hash", None)
+        self.device = torch.device(device) if device else Accelerator().device
+        pinned: dict[str, Any] = {"revision": self.revision or revision, "trust_remote_code": False}
+        self.model = AutoModel.from_pretrained(source, dtype=dtype, use_safetensors=True, **pinned)
+        self.model.eval().requires_grad_(False).to(self.device)
+        self.processor = AutoProcessor.from_pretrained(source, **pinned)
+        self.tokenizer = self.processor.tokenizer
+        embedding = self.model.text_model.get_input_embeddings()
+        self.dim = embedding.embedding_dim
+        self.token_mean = embedding.weight.float().mean(0).cpu()
+        self.token_std = embedding.weight.float().std().item()
+        self.positions = config.text_config.max_position_embeddings
+        self.max_n_ctx = self.positions - len(self._ids("")) - NAME_ROOM
+        self.ledger = Ledger()
+        self._prefix = shared_prefix and self.family in CAUSAL
+        self._towers = lru_cache(maxsize=8)(self._tower)
+
+    def add_images(self, images: Iterable[Image.Image]) -> ImageSet:
+        """Encodes images once, in batches of 32, with a progress bar on a terminal.
+
+        Raises:
+            ValueError: if there is none, or one can't be read.
+        """
+        batches = _batches(images, 32)
+        total = (len(images) + 31) // 32 if hasattr(images, "__len__") else None
+        quiet = not sys.stderr.isatty() or (total is not None and total < 8)
+        features = []
+        for batch in track(batches, "encoding images", total=total, transient=True, disable=quiet, console=_stderr()):
+            inputs = self.processor.image_processor([to_rgb(image) for image in batch], return_tensors="pt")
+            features.append(self._image_features(inputs))
+            self.ledger.image_encodings += len(batch)
+        if not features:
+            raise ValueError("expected at least one image, got none")
+        return ImageSet(torch.cat(features))
+
+    @torch.no_grad()
+    def _image_features(self, inputs: Any) -> Tensor:
+        inputs = inputs.to(self.device)
+        inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
+        return F.normalize(self.model.get_image_features(**inputs).pooler_output.float(), dim=-1)
+
+    def log_scores(self, contexts: Tensor, images: ImageSet, names: Sequence[str]) -> Tensor:
+        """See `BlackBox`. A context of no tokens, `(1, 0, dim)`, is the plain model.
+
+        Raises:
+            ValueError: if a prompt does not fit the text tower, or contexts have another width.
+        """
+        texts = self.text_features(contexts, names)
+        self.ledger.queries += len(contexts)
+        logits = self.model.logit_scale.exp().float() * (images.features @ texts.transpose(1, 2))
+        return logits.log_softmax(-1).cpu()
+
+    def zero_shot(self, images: ImageSet, names: Sequence[str]) -> Tensor:
+        """Log-scores of the plain model, `(N, C)`; no query counted."""
+        queries = self.ledger.queries
+        scores = self.log_scores(torch.zeros(1, 0, self.dim), images, names)[0]
+        self.ledger.queries = queries
+        return scores
+
+    @torch.no_grad()
+    def text_features(self, contexts: Tensor, names: Sequence[str]) -> Tensor:
+        """`(P, m, dim)` -> unit text features `(P, C, width)`, float32, on the device."""
+        if contexts.ndim != 3 or contexts.shape[2] != self.dim:
+            raise ValueError(f"expected contexts of shape (P, m, {self.dim}), got {tuple(contexts.shape)}")
+        prompts, tower = self._towers(tuple(names))
+        longest = max(map(len, prompts)) + contexts.shape[1]
+        if longest > self.positions:
+            worst = names[max(range(len(prompts)), key=lambda i: len(prompts[i]))]
+            raise ValueError(
+                f"a context of {contexts.shape[1]} tokens and the prompt of {worst!r} take {longest} tokens, "
+                f"the text tower of {self.model_id} reads {self.positions}; use a shorter context or name"
+            )
+        contexts = contexts.to(self.device, self.model.dtype)
+        self.ledger.text_tokens += len(contexts) * sum(len(prompt) + contexts.shape[1] for prompt in prompts)
+        rows = max(1, 16_384 // (len(prompts) * longest))  # candidates at a time: bounds memory
+        features = [self._encode(chunk, prompts, tower) for chunk in contexts.split(rows)]
+        return F.normalize(torch.cat(features), dim=-1)
+
+    def _encode(self, contexts: Tensor, prompts: list[list[int]], tower: PrefixTower | None) -> Tensor:
+        if tower is not None:
+            return self.model.text_projection(tower.pooled(contexts)).float()
+        return self._inject(contexts, prompts)
+
+    def _inject(self, contexts: Tensor, prompts: list[list[int]]) -> Tensor:
+        """The reference path, good for every family: placeholder ids, and a hook that puts the context there."""
+        n_ctx = contexts.shape[1]
+        special = set(self.tokenizer.all_special_ids)
+        start = 1 if prompts[0][0] in special else 0
+        placeholder = next(token for token in prompts[0][start:] if token not in special)
+        rows = [prompt[:start] + [placeholder] * n_ctx + prompt[start:] for prompt in prompts]
+        length = 64 if self.family.startswith("siglip") else max(map(len, rows))
+        pad = self.tokenizer.pad_token_id
+        ids = torch.tensor([row + [pad] * (length - len(row)) for row in rows], device=self.device)
+        mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], device=self.device)
+        inputs = {"input_ids": ids.repeat(len(contexts), 1)}
+        if not self.family.startswith("siglip"):  # SigLIP was trained to attend to its padding
+            inputs["attention_mask"] = mask.repeat(len(contexts), 1)
+
+        def put(module: Any, args: Any, output: Tensor) -> Tensor:
+            output = output.clone()
+            output[:, start : start + n_ctx] = contexts.repeat_interleave(len(rows), 0)
+            return output
+
+        hook = self.model.text_model.get_input_embeddings().register_forward_hook(put)
+        try:
+            features = self.model.get_text_features(**inputs).pooler_output.float()
+        finally:
+            hook.remove()
+        return features.view(len(contexts), len(rows), -1)
+
+    def with_template(self, template: str) -> ClipBlackBox:
+        """The same model under another template; weights, device and ledger are shared.
+
+        Raises:
+            ValueError: if the template has not exactly one `{}`.
+        """
+        other = copy(self)
+        other.template = check_template(template)
+        other._towers = lru_cache(maxsize=8)(other._tower)
+        return other
+
+    def fingerprint(self) -> list[list[float]]:
+        """Text features of eight fixed strings, the first 32 numbers of each: which base model this is."""
+        plain = self.with_template("{}")
+        plain.ledger = Ledger()
+        features = plain.text_features(torch.zeros(1, 0, self.dim), PROBES)[0, :, :32]
+        return [[round(value, 4) for value in row] for row in F.normalize(features, dim=-1).tolist()]
+
+    def _tower(self, names: tuple[str, ...]) -> tuple[list[list[int]], PrefixTower | None]:
+        prompts = [self._ids(name) for name in names]
+        return prompts, PrefixTower(self.model.text_model, prompts) if self._prefix else None
+
+    def _ids(self, name: str) -> list[int]:
+        return self.tokenizer(self.template.format(name))["input_ids"]
+
+
+def check_template(template: str) -> str:
+    """The template itself. Raises: ValueError: if it has not exactly one `{}`, or other braces."""
+    if template.count("{}") != 1 or set("{}") & set(template.replace("{}", "")):
+        raise ValueError(f"a template has one {{}}, where the class name goes, and no other braces; got {template!r}")
+    return template
+
+
+def _folder_of_embedded() -> str:
+    from hf_unlearn.demo import MODEL_FOLDER
+
+    return str(MODEL_FOLDER)
+
+
+def _stderr():
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def _batches(images: Iterable[Image.Image], size: int) -> Iterable[list[Image.Image]]:
+    batch: list[Image.Image] = []
+    for image in images:
+        batch.append(image)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

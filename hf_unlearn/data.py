@@ -1,0 +1,204 @@
+"""Labelled images: folders, PIL images, arrays, `datasets`; and the keyed few-shot draw."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+
+
+@dataclass(frozen=True)
+class LabeledImages:
+    """Images with one class each; files are decoded when they are asked for.
+
+    Args:
+        items: `N` PIL images or paths of image files.
+        labels: `N` indices into `names`.
+        names: the `C` class names, unique, at least one character each.
+
+    Raises:
+        ValueError: if lengths, labels or names don't fit together.
+    """
+
+    items: tuple[Image.Image | Path, ...]
+    labels: tuple[int, ...]
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.items) != len(self.labels):
+            raise ValueError(f"expected one label per image, got {len(self.labels)} for {len(self.items)} images")
+        check_names(self.names)
+        if wrong := [label for label in self.labels if not 0 <= label < len(self.names)]:
+            raise ValueError(f"labels must be 0 to {len(self.names) - 1}, got {wrong[0]}")
+
+    @classmethod
+    def from_folder(cls, folder: str | Path, names: Mapping[str, str] | None = None) -> LabeledImages:
+        """One sub-folder per class; `names` maps a sub-folder's name to the class name, where they differ.
+
+        Hidden files and files without an image's suffix are passed over.
+
+        Raises:
+            ValueError: if there is no such folder, it has no sub-folder or no image, or `names` names
+                a sub-folder that isn't there.
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise ValueError(f"{folder}: no such folder; expected a folder with one sub-folder of images per class")
+        classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        if not classes:
+            raise ValueError(f"{folder}: empty; expected one sub-folder of images per class")
+        names = names or {}
+        if unknown := set(names) - {path.name for path in classes}:
+            raise ValueError(f"--names mentions {sorted(unknown)[0]!r}, which is not a sub-folder of {folder}")
+        items: list[Image.Image | Path] = []
+        labels = []
+        for label, path in enumerate(classes):
+            files = sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
+            items += files
+            labels += [label] * len(files)
+        if not items:
+            raise ValueError(
+                f"{folder}: no image in any of its {len(classes)} sub-folders ({', '.join(sorted(SUFFIXES))})"
+            )
+        return cls(tuple(items), tuple(labels), tuple(names.get(path.name, path.name) for path in classes))
+
+    @classmethod
+    def from_arrays(
+        cls, images: Iterable[Image.Image | np.ndarray], labels: Iterable[int], names: Sequence[str]
+    ) -> LabeledImages:
+        """PIL images, or arrays `(height, width)` or `(height, width, 3 or 4)` of uint8."""
+        items = tuple(image if isinstance(image, Image.Image) else Image.fromarray(image) for image in images)
+        return cls(items, tuple(int(label) for label in labels), tuple(names))
+
+    @classmethod
+    def from_dataset(cls, dataset: Any, image: str = "image", label: str = "label") -> LabeledImages:
+        """A `datasets.Dataset` with an image column and a `ClassLabel` column (extra `datasets`).
+
+        Raises:
+            ValueError: if a column is missing or `label` is no `ClassLabel`.
+        """
+        for column in (image, label):
+            if column not in dataset.column_names:
+                raise ValueError(f"no column {column!r} in the dataset; it has {', '.join(dataset.column_names)}")
+        names = getattr(dataset.features[label], "names", None)
+        if names is None:
+            raise ValueError(f"column {label!r} has no class names; cast it to datasets.ClassLabel first")
+        return cls.from_arrays(dataset[image], dataset[label], names)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Image.Image:
+        """The image as RGB, upright, transparency laid on white.
+
+        Raises:
+            ValueError: if the file can't be read as an image; it is named.
+        """
+        return to_rgb(self.items[index])
+
+    def counts(self) -> dict[str, int]:
+        """Images per class name; 0 for a class without any."""
+        return {name: self.labels.count(label) for label, name in enumerate(self.names)}
+
+    def select(self, indices: Iterable[int]) -> LabeledImages:
+        """The images at `indices`, with the same class names."""
+        indices = list(indices)
+        return LabeledImages(tuple(self.items[i] for i in indices), tuple(self.labels[i] for i in indices), self.names)
+
+    def few_shot(self, shots: int, seed: int) -> tuple[LabeledImages, LabeledImages, LabeledImages]:
+        """Disjoint train, validation and rest: per class, `shots` images each for the first two.
+
+        Per class, images are ordered by a hash of their bytes keyed with the seed, so taking one image
+        away changes nothing about the others. A class with fewer than `2 * shots` images is halved,
+        training first.
+
+        Raises:
+            ValueError: if `shots` is below 1, or a class with images has only one.
+        """
+        train: list[int] = []
+        validation: list[int] = []
+        rest: list[int] = []
+        for name, own in zip(self.names, self._ordered(shots, seed), strict=True):
+            if len(own) == 1:
+                raise ValueError(f"class {name!r} has one image; at least two are needed, to train and to validate")
+            first = min(shots, (len(own) + 1) // 2)
+            second = min(shots, len(own) - first)
+            train += own[:first]
+            validation += own[first : first + second]
+            rest += own[first + second :]
+        return self.select(train), self.select(validation), self.select(rest)
+
+    def draw(self, shots: int, seed: int) -> LabeledImages:
+        """At most `shots` images per class, the first ones in `few_shot`'s order."""
+        return self.select(i for own in self._ordered(shots, seed) for i in own[:shots])
+
+    def _ordered(self, shots: int, seed: int) -> list[list[int]]:
+        """Per class, its images' indices by keyed hash."""
+        if shots < 1:
+            raise ValueError(f"shots must be at least 1, got {shots}")
+        keyed = sorted((self._digest(i, seed), i) for i in range(len(self)))
+        return [[i for _, i in keyed if self.labels[i] == label] for label in range(len(self.names))]
+
+    def _digest(self, index: int, seed: int) -> bytes:
+        item = self.items[index]
+        content = item.read_bytes() if isinstance(item, Path) else item.mode.encode() + item.tobytes()
+        return hashlib.blake2b(content, digest_size=16, key=f"few-shot {seed}".encode()).digest()
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raises: ValueError: if names are missing, empty or not unique."""
+    if not names:
+        raise ValueError("expected at least one class name, got none")
+    if any(not isinstance(name, str) or not name.strip() for name in names):
+        raise ValueError("class names must be text of at least one visible character")
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if list(names).count(name) > 1)
+        raise ValueError(f"class names must differ, {twice!r} stands there twice")
+
+
+def split_names(names: Sequence[str], forget: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Indices of the forget and of the retain classes among `names`.
+
+    Raises:
+        ValueError: if a forget name is unknown, none is given, or nothing is left to retain.
+    """
+    check_names(names)
+    if len(names) < 2:
+        raise ValueError(f"expected at least two classes, one to forget and one to retain; got only {names[0]!r}")
+    if not forget:
+        raise ValueError("expected at least one class to forget, got none")
+    if unknown := [name for name in forget if name not in names]:
+        shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
+        raise ValueError(f"unknown class {unknown[0]!r}; the classes are: {shown}")
+    retain = [i for i, name in enumerate(names) if name not in forget]
+    if not retain:
+        raise ValueError(f"all {len(names)} classes would be forgotten; leave at least one to retain")
+    return [i for i, name in enumerate(names) if name in forget], retain
+
+
+def to_rgb(item: Image.Image | Path) -> Image.Image:
+    """An image file or PIL image as upright RGB, transparency laid on white.
+
+    Raises:
+        ValueError: if it can't be read as an image; the file is named.
+    """
+    try:
+        image = Image.open(item) if isinstance(item, Path) else item
+        image = ImageOps.exif_transpose(image)
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            white = Image.new("RGBA", image.size, "white")
+            return Image.alpha_composite(white, image).convert("RGB")
+        return image.convert("RGB")
+    except FileNotFoundError as error:
+        raise ValueError(f"{item}: the file has gone") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        where = item if isinstance(item, Path) else "image"
+        raise ValueError(f"{where}: not a readable image ({error}); replace it or take it away") from error

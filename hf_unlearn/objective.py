@@ -1,0 +1,65 @@
+"""Log-scores to a loss: what "forget these, keep those" means in numbers. Pure functions of tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Retain cross-entropy + entropy term + margin term over labelled log-scores.
+
+        L = CE(retain images) + w_e · mean_forget[ −(1/C) Σ_c log p_c ]
+            + w_m · mean_forget[ softplus(k · (log p_y − max_{j≠y} log p_j)) ]
+
+    With `entropy_weight=1, margin_weight=0` it is the paper's loss (its equations 1 to 3).
+
+    Attributes:
+        labels: `(N,)` class of each image.
+        forget: `(C,)` bool, True for the classes to forget.
+        entropy_weight: `w_e`, cross-entropy of forget images to the uniform distribution.
+        margin_weight: `w_m`, pushes the true class of a forget image below the runner-up.
+        margin_scale: `k`, how sharp the margin is.
+    """
+
+    labels: Tensor
+    forget: Tensor
+    entropy_weight: float = 1.0
+    margin_weight: float = 0.0
+    margin_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        of_images = self.forget[self.labels]
+        if not of_images.any() or of_images.all():
+            raise ValueError("the objective needs images of forget classes and of retain classes; one kind is missing")
+
+    def __call__(self, log_scores: Tensor, runner_up: Tensor | None = None) -> Tensor:
+        """`(..., N, C)` -> `(...)`.
+
+        Args:
+            runner_up: `(..., N)` class to hold the margin against; the best other class if not given.
+                Frozen, the loss is convex in the logits (what a prox-linear step solves).
+        """
+        is_forget = self.forget[self.labels]
+        kept = log_scores[..., ~is_forget, :]
+        loss = -kept.gather(-1, self.labels[~is_forget].expand(kept.shape[:-1])[..., None]).mean((-1, -2))
+        gone = log_scores[..., is_forget, :]
+        if self.entropy_weight:
+            loss = loss - self.entropy_weight * gone.mean((-1, -2))
+        if self.margin_weight:
+            if runner_up is None:
+                runner_up = self.runner_up(log_scores)
+            truth = self.labels[is_forget].expand(gone.shape[:-1])[..., None]
+            rival = runner_up[..., is_forget][..., None]
+            margin = (gone.gather(-1, truth) - gone.gather(-1, rival))[..., 0]
+            loss = loss + self.margin_weight * F.softplus(self.margin_scale * margin).mean(-1)
+        return loss
+
+    def runner_up(self, log_scores: Tensor) -> Tensor:
+        """`(..., N, C)` -> `(..., N)`: the best class other than the true one."""
+        truth = F.one_hot(self.labels, log_scores.shape[-1]).bool()
+        return log_scores.masked_fill(truth, -torch.inf).argmax(-1)

@@ -1,0 +1,205 @@
+"""Ask/tell optimizers: the paper's CMA-ES variants, and the proximal one that reads every score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from cmaes import CMA
+from torch import Tensor
+
+from hf_unlearn.objective import Objective
+
+Array = np.ndarray
+
+
+class Optimizer(Protocol):
+    """`ask` for latents, score them, `tell` what came out; in turns.
+
+    Attributes:
+        incumbent: `(d,)`, the latent the optimizer would stand by now.
+        iterates: rows of the batch last told that are iterates, not probes: worth selecting among.
+    """
+
+    incumbent: Array
+    iterates: Sequence[int]
+
+    def ask(self) -> Array:
+        """`(P, d)` float64. Raises: RuntimeError: if the last batch has not been told."""
+        ...
+
+    def tell(self, latents: Array, losses: Array, log_scores: Tensor) -> None:
+        """`(P, d)`, `(P,)` and `(P, N, C)`. Raises: RuntimeError: if nothing was asked."""
+        ...
+
+
+class BlockCMA:
+    """One CMA-ES per block of the latent, all told the same losses (the paper, algorithm 1).
+
+    With the blocks of a shared-and-unique latent this is the paper's method; with one block per
+    token "independent"; with a single block plain CMA-ES (black-box tuning).
+
+    Args:
+        blocks: the parts of the latent; together they cover it.
+        seed: for the search distributions.
+        population: candidates per `ask`.
+        sigma: initial step size.
+    """
+
+    def __init__(self, blocks: Sequence[slice], seed: int, population: int = 20, sigma: float = 1.0) -> None:
+        self.blocks = list(blocks)
+        size = max(block.stop for block in self.blocks)
+        seeds = np.random.SeedSequence(seed).generate_state(len(self.blocks))
+        self._searches = [
+            CMA(np.zeros(block.stop - block.start), sigma, seed=int(own), population_size=population)
+            for block, own in zip(self.blocks, seeds, strict=True)
+        ]
+        self.population = population
+        self.incumbent: Array = np.zeros(size)
+        self.iterates: Sequence[int] = ()
+        self._best = np.inf
+        self._waiting = False
+
+    def ask(self) -> Array:
+        if self._waiting:
+            raise RuntimeError("ask was called twice; tell the losses of the last batch first")
+        self._waiting = True
+        latents = np.empty((self.population, len(self.incumbent)))
+        for block, search in zip(self.blocks, self._searches, strict=True):
+            for row in latents:
+                row[block] = search.ask()
+        return latents
+
+    def tell(self, latents: Array, losses: Array, log_scores: Tensor) -> None:
+        if not self._waiting:
+            raise RuntimeError("tell was called without ask; ask for latents first")
+        self._waiting = False
+        for block, search in zip(self.blocks, self._searches, strict=True):
+            search.tell([(row[block], float(loss)) for row, loss in zip(latents, losses, strict=True)])
+        self.iterates = range(len(latents))
+        best = int(np.argmin(losses))
+        if losses[best] < self._best:
+            self._best, self.incumbent = float(losses[best]), latents[best].copy()
+
+
+class Proximal:
+    """Prox-linear steps on the log-scores, their Jacobian kept by finite differences and Broyden updates.
+
+    A query returns `N x C` log-scores, not one number. Around the incumbent `z` they are modelled as
+    `f(z) + J a`. Each round probes a few orthonormal directions, which sets `J` exactly along them,
+    then solves for several strengths `eta` of the proximal term, without a query,
+
+        a* = argmin_a  L(log_softmax(f(z) + J a)) + |a|² / (2 eta)
+
+    queries every `z + a*`, moves to the best if the loss fell, keeps its `eta` (or shrinks it), and
+    corrects `J` with what every trial showed. Old columns of `J` are kept: directions probed rounds
+    ago still take part in each step. Relatives: prox-linear methods (Drusvyatskiy & Paquette, 2019),
+    derivative-free Gauss-Newton (Cartis & Roberts, 2019), Broyden's method (1965).
+
+    Args:
+        size: width of the latent.
+        objective: the loss; convex in the logits once the margin's rival is frozen.
+        seed: for the order and orientation of the probes.
+        probes: directions per round.
+        step: length of a probe.
+        eta: first strength; a larger one allows larger steps.
+        strengths: factors on `eta` that each round tries.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        objective: Objective,
+        seed: int,
+        probes: int = 12,
+        step: float = 0.3,
+        eta: float = 1.0,
+        strengths: Sequence[float] = (0.2, 1.0, 5.0),
+    ) -> None:
+        self.objective = objective
+        self.incumbent: Array = np.zeros(size)
+        self.iterates: Sequence[int] = ()
+        self.eta = eta
+        self.probes = min(probes, size)
+        self.step = step
+        self.strengths = tuple(strengths)
+        self._generator = np.random.default_rng(seed)
+        self._directions: list[Array] = []
+        self._phase = "start"
+        self._waiting = False
+        self._loss = np.inf
+        self._scores = torch.empty(0)  # (N, C), at the incumbent
+        self._jacobian = torch.empty(0)  # (N * C, d)
+        self._etas: list[float] = []
+
+    def ask(self) -> Array:
+        if self._waiting:
+            raise RuntimeError("ask was called twice; tell the losses of the last batch first")
+        self._waiting = True
+        if self._phase == "start":
+            return self.incumbent[None].copy()
+        if self._phase == "probe":
+            return self.incumbent + self.step * self._next_directions()
+        self._etas = [self.eta * factor for factor in self.strengths]
+        return self.incumbent + np.stack([self._solve(eta) for eta in self._etas])
+
+    def tell(self, latents: Array, losses: Array, log_scores: Tensor) -> None:
+        if not self._waiting:
+            raise RuntimeError("tell was called without ask; ask for latents first")
+        self._waiting = False
+        self.iterates = ()
+        if self._phase == "start":
+            self._jacobian = torch.zeros(log_scores[0].numel(), latents.shape[1])
+            self._move(latents, losses, log_scores, 0)
+            self._phase = "probe"
+        elif self._phase == "probe":
+            self._learn(latents, log_scores)
+            self._phase = "trial"
+        else:
+            self._learn(latents, log_scores)
+            best = int(np.argmin(losses))
+            if losses[best] < self._loss:
+                self.eta = self._etas[best]
+                self._move(latents, losses, log_scores, best)
+            else:
+                self.eta = 0.3 * min(self._etas)
+            self._phase = "probe"
+
+    def _move(self, latents: Array, losses: Array, log_scores: Tensor, row: int) -> None:
+        self.incumbent, self._loss, self._scores = latents[row].copy(), float(losses[row]), log_scores[row]
+        self.iterates = (row,)
+
+    def _next_directions(self) -> Array:
+        """The next rows of a random rotation; a fresh one when all have been used."""
+        if len(self._directions) < self.probes:
+            size = len(self.incumbent)
+            rotation, _ = np.linalg.qr(self._generator.standard_normal((size, size)))
+            self._directions += list(rotation)
+        taken, self._directions = self._directions[: self.probes], self._directions[self.probes :]
+        return np.stack(taken)
+
+    def _learn(self, latents: Array, log_scores: Tensor) -> None:
+        """Broyden's rank-one corrections; exact finite differences for orthonormal probes."""
+        for latent, scores in zip(latents, log_scores, strict=True):
+            move = torch.from_numpy(latent - self.incumbent).float()
+            if (length := move.square().sum()) > 1e-12:
+                surprise = (scores - self._scores).flatten() - self._jacobian @ move
+                self._jacobian.addr_(surprise, move / length)
+
+    def _solve(self, eta: float) -> Array:
+        """The prox-linear step `a*` by L-BFGS; the model is convex, so where it starts doesn't matter."""
+        step = torch.zeros(len(self.incumbent), requires_grad=True)
+        rival = self.objective.runner_up(self._scores)
+        search = torch.optim.LBFGS([step], max_iter=25, history_size=10, line_search_fn="strong_wolfe")
+
+        def model() -> Tensor:
+            search.zero_grad()
+            scores = (self._scores.flatten() + self._jacobian @ step).view_as(self._scores)
+            value = self.objective(scores.log_softmax(-1), rival) + step.square().sum() / (2 * eta)
+            value.backward()
+            return value
+
+        search.step(model)
+        return step.detach().double().numpy()

@@ -1,0 +1,55 @@
+"""One picture of a report: the rows side by side, and every class before and after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+BARS = {
+    "err_for": "forget error",
+    "acc_mem": "retain accuracy",
+    "H": "H",
+    "entropy": "entropy",
+    "recoverability": "recoverability",
+}
+INK, FORGET, RETAIN = "#333333", "#c44e52", "#4c72b0"
+
+
+def plot_report(report: dict[str, Any], path: str | Path) -> None:
+    """Draws `report.png`: metrics of every row, accuracy of every class before (light) and after (dark)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows, classes = report["rows"], report["per_class"]
+    classes = sorted(classes, key=lambda item: (item["role"], item["name"]))[:120]
+    figure = Figure(figsize=(max(9.0, 0.2 * len(classes) + 2), 7.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    top, bottom = figure.subplots(2, 1)
+    shown = [key for key in BARS if any(row.get(key) is not None for row in rows)]
+    width = 0.8 / len(rows)
+    colours = ["#bbbbbb", "#888888", "#dd8452", "#55a868", "#8172b3", "#937860"]
+    for number, row in enumerate(rows):
+        heights = [100 * (row.get(key) or 0.0) for key in shown]
+        places = [place + (number - (len(rows) - 1) / 2) * width for place in range(len(shown))]
+        bars = top.bar(places, heights, width, label=row["name"], color=colours[number % len(colours)])
+        top.bar_label(bars, fmt="%.0f", fontsize=7, color=INK)
+    top.set_xticks(range(len(shown)), [BARS[key] for key in shown])
+    top.set_ylim(0, 112)
+    top.set_ylabel("%")
+    top.set_title(
+        f"{report['images']['kind']} images: forget error, retain accuracy, H and entropy high is good; recoverability low"
+    )
+    top.legend(ncols=len(rows), frameon=False, fontsize=8, loc="upper right")
+    colour = [FORGET if item["role"] == "forget" else RETAIN for item in classes]
+    places = list(range(len(classes)))
+    bottom.bar(places, [100 * item["accuracy_before"] for item in classes], 0.8, color=colour, alpha=0.3)
+    bottom.bar(places, [100 * item["accuracy_after"] for item in classes], 0.5, color=colour)
+    bottom.set_xticks(
+        places, [item["name"].replace("$", r"\$") for item in classes], rotation=60, ha="right", fontsize=7
+    )
+    bottom.set_xlim(-0.7, len(classes) - 0.3)
+    bottom.set_ylabel("accuracy, %")
+    bottom.set_title(f"each class before (light) and after {report['method']} (dark); red is to be forgotten")
+    for axes in (top, bottom):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,265 @@
+"""The one loop: ask, decode, score, tell; keep the best on validation; stop."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from hf_unlearn.adapter import AdapterConfig, ForgetAdapter, base_name, digest
+from hf_unlearn.black_box import ClipBlackBox
+from hf_unlearn.context import LatentContext
+from hf_unlearn.data import LabeledImages, split_names
+from hf_unlearn.metrics import accuracies, harmonic_mean
+from hf_unlearn.objective import Objective
+from hf_unlearn.optimizers import BlockCMA, Optimizer, Proximal
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything about a method that is not data: latent sizes, objective, optimizer.
+
+    Attributes:
+        n_ctx: context length `m`.
+        shared, unique, single_block: the latent's shape, see `LatentContext`.
+        entropy_weight, margin_weight, margin_scale: see `Objective`.
+        optimizer: `"cma"` or `"proximal"`.
+        options: further arguments of the optimizer.
+    """
+
+    n_ctx: int
+    shared: int
+    unique: int
+    single_block: bool = False
+    entropy_weight: float = 0.3
+    margin_weight: float = 1.0
+    margin_scale: float = 1.0
+    optimizer: str = "cma"
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+METHODS = ("proximal", "lcs-cma", "lcs-cma-paper", "bbt-cma", "ind-cma")
+
+
+def recipe(method: str, classes: int) -> Recipe:
+    """The recipe of a method for so many classes; the CMA variants have the paper's sizes (its section 4.1).
+
+    Raises:
+        ValueError: if there is no such method.
+    """
+    few = classes <= 10
+    n_ctx = 4 if few else 16
+    shared, unique, alone = (20, 5, 10) if few else (400, 100, 125)
+    match method:
+        case "proximal":
+            return Recipe(n_ctx, shared=100, unique=20 if few else 10, optimizer="proximal")
+        case "lcs-cma":
+            return Recipe(n_ctx, shared, unique)
+        case "lcs-cma-paper":
+            return Recipe(n_ctx, shared, unique, entropy_weight=1.0, margin_weight=0.0)
+        case "bbt-cma":
+            return Recipe(n_ctx, 0, alone * n_ctx, single_block=True)
+        case "ind-cma":
+            return Recipe(n_ctx, 0, alone)
+    raise ValueError(f"unknown method {method!r}; expected one of {', '.join(METHODS)}")
+
+
+class StopReason(Enum):
+    """Why a run ended."""
+
+    BUDGET = "the query budget is used up"
+    CONVERGED = "validation has not improved for a while"
+    INTERRUPTED = "interrupted; the best so far is kept"
+    CANCELLED = "cancelled; the best so far is kept"
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where a run stands: the best on validation so far, and the training loss just seen."""
+
+    queries: int
+    loss: float
+    H: float
+    err_for: float
+    acc_mem: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `unlearn` returns: the adapter, why it stopped, and how it got there."""
+
+    adapter: ForgetAdapter
+    reason: StopReason
+    history: tuple[Step, ...]
+
+
+def unlearn(
+    model: ClipBlackBox,
+    images: LabeledImages,
+    *,
+    forget: Sequence[str],
+    max_queries: int = 2_000,
+    method: str | Recipe = "proximal",
+    validation: LabeledImages | None = None,
+    shots: int = 16,
+    n_ctx: int | None = None,
+    patience: int | None = 600,
+    seed: int = 0,
+    progress: bool = True,
+    on_step: Callable[[Step], bool | None] | None = None,
+) -> Result:
+    """Learns a context under which `model` forgets the classes `forget` and keeps the others.
+
+    Args:
+        model: the black box; only its scores are used.
+        images: labelled images of all classes. `shots` per class train; as many validate, unless
+            `validation` is given.
+        forget: names of the classes to forget.
+        max_queries: candidate contexts to score at most; each is scored once on all images.
+        method: one of `METHODS`, or a `Recipe`.
+        n_ctx: context length, if not the method's own.
+        patience: stop after so many queries without a better candidate; None never does.
+        seed: fixes the few-shot draw, the projection `A` and the optimizer.
+        progress: a bar on the terminal with loss, `H`, queries and the time left.
+        on_step: told after every batch; return True to stop there.
+
+    Raises:
+        ValueError: if classes, images, budget or context length make no sense; nothing is run.
+    """
+    start = time.monotonic()
+    plan = recipe(method, len(images.names)) if isinstance(method, str) else method
+    plan = replace(plan, n_ctx=n_ctx) if n_ctx is not None else plan
+    _check(model, images, forget, max_queries, plan)
+    if validation is None:
+        train, held_out, _ = images.few_shot(shots, seed)
+    else:
+        train, held_out = images.draw(shots, seed), validation
+    if held_out.names != images.names:
+        raise ValueError("validation images must have the same classes, in the same order")
+    for name, count in train.counts().items():
+        if not count:
+            role = "to forget " if name in forget else ""
+            raise ValueError(f"class {name!r} {role}has no images; add some or leave the class out")
+
+    before = model.ledger.copy()
+    both = LabeledImages(train.items + held_out.items, train.labels + held_out.labels, images.names)
+    handle = model.add_images(both)
+    is_forget = torch.tensor([name in forget for name in images.names])
+    objective = _objective(plan, torch.tensor(train.labels), is_forget)
+    selection = _objective(plan, torch.tensor(held_out.labels), is_forget)
+    seeds = np.random.SeedSequence(seed).generate_state(2)
+    latent = LatentContext.create(
+        model.token_mean,
+        model.token_std,
+        n_ctx=plan.n_ctx,
+        shared=plan.shared,
+        unique=plan.unique,
+        single_block=plan.single_block,
+        seed=int(seeds[0]),
+    )
+    optimizer = _optimizer(plan, latent, objective, int(seeds[1]))
+
+    best: tuple[float, float] = (-1.0, 0.0)  # (H, -loss) on validation
+    best_context: Tensor | None = None
+    step = Step(0, float("nan"), 0.0, 0.0, 0.0, 0.0)
+    history: list[Step] = []
+    queries = improved_at = 0
+    reason = StopReason.BUDGET
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("queries"))
+    bar = Progress(
+        *columns, TimeRemainingColumn(), console=Console(stderr=True), disable=not (progress and sys.stderr.isatty())
+    )
+    try:
+        with bar:
+            task = bar.add_task("scoring the start", total=max_queries)
+            while queries < max_queries:
+                asked = optimizer.ask()
+                latents = asked[: max_queries - queries]
+                contexts = latent.decode(torch.from_numpy(latents))
+                scores = model.log_scores(contexts, handle, images.names)
+                queries += len(latents)
+                losses = objective(scores[:, : len(train)])
+                if len(latents) == len(asked):
+                    optimizer.tell(latents, losses.double().numpy(), scores[:, : len(train)])
+                    rows: Sequence[int] = optimizer.iterates
+                else:
+                    rows = range(len(latents))  # the budget cut the last batch short: nothing to learn, only to select
+                judged = scores[:, len(train) :]
+                for row in rows:
+                    error, kept = (float(x) for x in accuracies(judged[row], selection.labels, is_forget))
+                    rank = (harmonic_mean(error, kept), -float(selection(judged[row])))
+                    if rank > best:
+                        best, best_context, improved_at = rank, contexts[row].clone(), queries
+                        step = replace(step, H=rank[0], err_for=error, acc_mem=kept)
+                seconds = time.monotonic() - start
+                step = replace(step, queries=queries, loss=float(losses.min()), seconds=seconds)
+                history.append(step)
+                bar.update(task, completed=queries, description=f"loss {step.loss:.3f}  H {100 * step.H:.1f}")
+                if on_step is not None and on_step(step):
+                    reason = StopReason.CANCELLED
+                    break
+                if patience is not None and queries - improved_at >= patience:
+                    reason = StopReason.CONVERGED
+                    break
+    except KeyboardInterrupt:
+        if best_context is None:
+            raise
+        reason = StopReason.INTERRUPTED
+    assert best_context is not None
+    ledger = {
+        **asdict(model.ledger.since(before)),
+        "seconds": round(time.monotonic() - start, 2),
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+    }
+    config = AdapterConfig(
+        base_model=base_name(model.model_id),
+        base_revision=model.revision,
+        base_fingerprint=model.fingerprint(),
+        n_ctx=plan.n_ctx,
+        dim=model.dim,
+        template=model.template,
+        forget=[name for name in images.names if name in forget],
+        retain=[name for name in images.names if name not in forget],
+        method=method if isinstance(method, str) else plan.optimizer,
+        hyperparameters={
+            **asdict(plan), "options": dict(plan.options), "shots": shots, "patience": patience,
+            "max_queries": max_queries,
+        },
+        seed=seed,
+        ledger=ledger,
+        metrics={"validation_H": step.H, "validation_err_for": step.err_for, "validation_acc_mem": step.acc_mem},
+        context_sha256=digest(best_context),
+    )  # fmt: skip
+    return Result(ForgetAdapter(best_context, config), reason, tuple(history))
+
+
+def _check(model: ClipBlackBox, images: LabeledImages, forget: Sequence[str], max_queries: int, plan: Recipe) -> None:
+    split_names(images.names, forget)
+    if max_queries < 1:
+        raise ValueError(f"max_queries must be at least 1, got {max_queries}")
+    if not 1 <= plan.n_ctx <= model.max_n_ctx:
+        raise ValueError(
+            f"n_ctx must be 1 to {model.max_n_ctx} for {model.model_id} (its text tower reads "
+            f"{model.positions} tokens, prompt and names included), got {plan.n_ctx}"
+        )
+
+
+def _objective(plan: Recipe, labels: Tensor, is_forget: Tensor) -> Objective:
+    return Objective(labels, is_forget, plan.entropy_weight, plan.margin_weight, plan.margin_scale)
+
+
+def _optimizer(plan: Recipe, latent: LatentContext, objective: Objective, seed: int) -> Optimizer:
+    if plan.optimizer == "proximal":
+        return Proximal(latent.size, objective, seed, **dict(plan.options))
+    return BlockCMA(latent.blocks, seed, **dict(plan.options))
