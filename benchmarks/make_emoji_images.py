@@ -3,10 +3,10 @@
     python benchmarks/make_emoji_images.py --full runs/emoji-full.zip --demo hf_unlearn/demo/emoji.zip
 
 Each archive holds `index.json` (concepts, their names and categories, the artists and their
-licences) and one 64-pixel WebP per drawing, `artist/concept.webp`. A concept is an emoji that
-Twemoji and at least two other artists have drawn, without flags, skin tones, abstract symbols
-(arrows, buttons, letters) and clock faces; of gendered variants only the ten professions below. Needs npm (or an existing `--npm` folder) and the `bench`
-extra.
+licences) and one 64-pixel WebP per drawing, `artist/concept.webp`.
+A concept is an emoji that Twemoji and at least two other artists have drawn, without flags, skin
+tones, abstract symbols (arrows, buttons, letters) and clock faces; of gendered variants only the
+ten professions below. Needs npm (or an existing `--npm` folder) and the `bench` extra.
 """
 
 import argparse

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from hf_unlearn import __version__
-from hf_unlearn.black_box import EMBEDDED, ClipBlackBox
+from hf_unlearn.black_box import EMBEDDED, BlackBox, ClipBlackBox
 from hf_unlearn.card import render_card
 from hf_unlearn.data import check_names
 
@@ -223,7 +223,7 @@ class ForgetAdapter:
         model = ClipBlackBox(source, template=self.config.template, revision=revision, device=device)
         return AdaptedClip(model, self)
 
-    def check_base(self, model: ClipBlackBox) -> None:
+    def check_base(self, model: BlackBox) -> None:
         """Raises: WrongBaseError: if `model` is not the base that this adapter was made for."""
         mine, theirs = torch.tensor(self.config.base_fingerprint), torch.tensor(model.fingerprint())
         same = mine.shape == theirs.shape and model.dim == self.config.dim

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from copy import copy
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import torch
 from PIL import Image
+from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
@@ -58,6 +59,8 @@ class BlackBox(Protocol):
     """Answers with class scores; no gradients, no parameters.
 
     Attributes:
+        model_id, revision: which model this is, for the adapter's config.
+        template: the prompt around a class name.
         dim: width of a token embedding.
         max_n_ctx: longest context that still leaves room for the names.
         token_mean: `(dim,)`, mean of the token embeddings.
@@ -65,6 +68,9 @@ class BlackBox(Protocol):
         ledger: what was asked so far.
     """
 
+    model_id: str
+    revision: str | None
+    template: str
     dim: int
     max_n_ctx: int
     token_mean: Tensor
@@ -77,6 +83,14 @@ class BlackBox(Protocol):
 
     def log_scores(self, contexts: Tensor, images: ImageSet, names: Sequence[str]) -> Tensor:
         """`(P, m, dim)`, `N` images, `C` names -> `(P, N, C)` float32, each row a log-softmax; `P` queries."""
+        ...
+
+    def with_template(self, template: str) -> BlackBox:
+        """The same model and ledger under another template."""
+        ...
+
+    def fingerprint(self) -> list[list[float]]:
+        """Numbers by which the same base is recognized, whatever its precision."""
         ...
 
 
@@ -141,10 +155,12 @@ class ClipBlackBox:
             ValueError: if there is none, or one can't be read.
         """
         batches = _batches(images, 32)
-        total = (len(images) + 31) // 32 if hasattr(images, "__len__") else None
+        total = (len(images) + 31) // 32 if isinstance(images, Sized) else None
         quiet = not sys.stderr.isatty() or (total is not None and total < 8)
         features = []
-        for batch in track(batches, "encoding images", total=total, transient=True, disable=quiet, console=_stderr()):
+        for batch in track(
+            batches, "encoding images", total=total, transient=True, disable=quiet, console=Console(stderr=True)
+        ):
             inputs = self.processor.image_processor([to_rgb(image) for image in batch], return_tensors="pt")
             features.append(self._image_features(inputs))
             self.ledger.image_encodings += len(batch)
@@ -264,12 +280,6 @@ def _folder_of_embedded() -> str:
     from hf_unlearn.demo import MODEL_FOLDER
 
     return str(MODEL_FOLDER)
-
-
-def _stderr():
-    from rich.console import Console
-
-    return Console(stderr=True)
 
 
 def _batches(images: Iterable[Image.Image], size: int) -> Iterable[list[Image.Image]]:

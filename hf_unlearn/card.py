@@ -16,6 +16,7 @@ DUAL_USE = (
 
 def render_card(config: dict[str, Any], report: dict[str, Any] | None) -> str:
     """`README.md` of an adapter: what it forgets, figures beside zero-shot and label mask, how to use it."""
+    queries = config["ledger"].get("queries", 0)
     lines = [
         "---",
         "library_name: hf_unlearn",
@@ -31,7 +32,7 @@ def render_card(config: dict[str, Any], report: dict[str, Any] | None) -> str:
         f"- **Forgets:** {_list(config['forget'])}",
         f"- **Keeps:** {_list(config['retain'])}",
         f"- **Prompt:** `[context] {_text(config['template'])}`",
-        f"- **Method:** {_text(config['method'])}, seed {config['seed']}, {config['ledger'].get('queries', 0):,} queries",
+        f"- **Method:** {_text(config['method'])}, seed {config['seed']}, {queries:,} queries",
         "",
         f"{SCOPE} {DUAL_USE}",
         "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -76,7 +77,7 @@ class LatentContext:
         if self.single_block:
             return [slice(0, self.unique)]
         bounds = [0, *range(self.shared, self.size + 1, self.unique or self.size)]
-        return [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False) if b > a]
+        return [slice(a, b) for a, b in pairwise(bounds) if b > a]
 
     def decode(self, latents: Tensor) -> Tensor:
         """`(P, size)` -> contexts `(P, m, dim)`, float32.

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hf_unlearn import metrics
 from hf_unlearn.adapter import REPORT, ForgetAdapter
-from hf_unlearn.black_box import ClipBlackBox, ImageSet
+from hf_unlearn.black_box import BlackBox, ImageSet
 from hf_unlearn.data import LabeledImages
 
 ZERO_SHOT, LABEL_MASK = "zero-shot", "label-mask"
@@ -70,8 +70,8 @@ class Report:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         judged = self.content["images"]
-        title = f"{judged['kind']}: {judged['forget']} forget and {judged['retain']} retain images, {judged['classes']} classes"
-        table = Table(title=title, title_justify="left")
+        counts = f"{judged['forget']} forget and {judged['retain']} retain images, {judged['classes']} classes"
+        table = Table(title=f"{judged['kind']}: {counts}", title_justify="left")
         table.add_column("row")
         shown = [key for key in COLUMNS if any(row.get(key) is not None for row in self.rows)]
         for key in shown:
@@ -88,7 +88,7 @@ class Report:
 
 
 def evaluate(
-    model: ClipBlackBox,
+    model: BlackBox,
     images: LabeledImages,
     *adapters: ForgetAdapter,
     validation: LabeledImages | None = None,
@@ -121,8 +121,8 @@ def evaluate(
         adapter.check_base(model)
         if set(adapter.config.forget) != forget or set(adapter.config.retain) | forget != set(names):
             raise ValueError(
-                f"the adapter knows {len(adapter.config.forget)} forget and {len(adapter.config.retain)} retain classes, "
-                f"the images have {len(names)} classes, and they are not the same; name the classes alike (--names)"
+                f"the adapter's {len(forget)} forget and {len(adapter.config.retain)} retain classes are not the "
+                f"{len(names)} classes of the images; name the classes alike (--names)"
             )
     model = model.with_template(first.template)
     judge = _Judge(model, images, torch.tensor([name in forget for name in names]), validation, unlisted,
@@ -153,7 +153,7 @@ class _Judge:
 
     def __init__(
         self,
-        model: ClipBlackBox,
+        model: BlackBox,
         images: LabeledImages,
         forget: Tensor,
         validation: LabeledImages | None,
@@ -171,6 +171,8 @@ class _Judge:
         self.unlisted_fit = model.add_images(unlisted_validation) if unlisted_validation else None
         self.is_forget = forget[self.labels]
         self.plain = self.scores(torch.zeros(0, model.dim), self.test, self.names)
+        bypass = model.with_template(BYPASS_TEMPLATE).log_scores(torch.zeros(1, 0, model.dim), self.test, self.names)[0]
+        self.bypass_acc = float((bypass.argmax(-1) == self.labels)[self.is_forget].float().mean())
 
     def scores(self, context: Tensor, images: ImageSet, names: Sequence[str], masked: bool = False) -> Tensor:
         """`(N, C)`; masked, the forget names are struck from the label set."""
@@ -200,10 +202,7 @@ class _Judge:
         row.update(self._leaks(context, gone, gone_labels, masked))
         row.update(self._collateral(context, masked))
         row.update(self._synonym_err(context, masked))
-        if hasattr(self.model, "with_template"):
-            bypass = self.model.with_template(BYPASS_TEMPLATE)
-            plain = bypass.log_scores(torch.zeros(1, 0, self.model.dim), self.test, self.names)[0]
-            row["bypass_acc"] = float((plain.argmax(-1) == self.labels)[self.is_forget].float().mean())
+        row["bypass_acc"] = self.bypass_acc
         return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
 
     def _leaks(self, context: Tensor, gone: Tensor, gone_labels: Tensor, masked: bool) -> dict[str, Any]:

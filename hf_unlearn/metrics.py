@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,9 +50,9 @@ def recoverability(fit: Tensor, fit_labels: Tensor, test: Tensor, test_labels: T
     classes = len(fit_labels.unique())
     if classes < 2:
         return math.nan
-    fit, test = _finite(fit, test)
-    probe = _probe(fit_labels).fit(fit, fit_labels.numpy())
-    return (probe.score(test, test_labels.numpy()) - 1 / classes) / (1 - 1 / classes)
+    seen, judged = _finite(fit, test)
+    accuracy = _probe(fit_labels).fit(seen, fit_labels.numpy()).score(judged, test_labels.numpy())
+    return (accuracy - 1 / classes) / (1 - 1 / classes)
 
 
 def forget_detect(fit_forget: Tensor, fit_unlisted: Tensor, test_forget: Tensor, test_unlisted: Tensor) -> float:
@@ -74,7 +75,7 @@ def _finite(fit: Tensor, test: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return fit[:, columns].double().numpy(), test[:, columns].double().numpy()
 
 
-def _probe(labels: Tensor):
+def _probe(labels: Tensor) -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
     from sklearn.pipeline import make_pipeline

@@ -36,9 +36,7 @@ def plot_report(report: dict[str, Any], path: str | Path) -> None:
     top.set_xticks(range(len(shown)), [BARS[key] for key in shown])
     top.set_ylim(0, 112)
     top.set_ylabel("%")
-    top.set_title(
-        f"{report['images']['kind']} images: forget error, retain accuracy, H and entropy high is good; recoverability low"
-    )
+    top.set_title(f"{report['images']['kind']} images: all but recoverability should be high")
     top.legend(ncols=len(rows), frameon=False, fontsize=8, loc="upper right")
     colour = [FORGET if item["role"] == "forget" else RETAIN for item in classes]
     places = list(range(len(classes)))

@@ -7,8 +7,10 @@ and per class only the name's own tokens, which attend to the prefix's keys and 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 
@@ -21,7 +23,7 @@ class PrefixTower:
             is where the tower pools).
     """
 
-    def __init__(self, text_model: nn.Module, prompts: list[list[int]]) -> None:
+    def __init__(self, text_model: Any, prompts: list[list[int]]) -> None:
         self.tower = text_model
         shortest = min(map(len, prompts))
         common = 1
@@ -38,7 +40,7 @@ class PrefixTower:
     @torch.no_grad()
     def pooled(self, contexts: Tensor) -> Tensor:
         """`(P, m, dim)` -> what the tower pools at EOS, `(P, C, dim)`, before the projection."""
-        population, n_ctx, dim = contexts.shape
+        population, _, dim = contexts.shape
         embeddings = self.tower.embeddings
         words = embeddings.token_embedding(self.prefix_ids).expand(population, -1, -1)
         prefix = torch.cat([words[:, :1], contexts, words[:, 1:]], 1)
@@ -56,7 +58,7 @@ class PrefixTower:
         at_eos = tail[:, torch.arange(classes, device=tail.device), self.last]
         return self.tower.final_layer_norm(at_eos)
 
-    def _layer(self, layer: nn.Module, prefix: Tensor, tail: Tensor, causal: Tensor, own: Tensor):
+    def _layer(self, layer: Any, prefix: Tensor, tail: Tensor, causal: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
         attention = layer.self_attn
         heads, width = attention.num_heads, attention.head_dim
         length = prefix.shape[1]

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from hf_unlearn.adapter import AdapterConfig, ForgetAdapter, base_name, digest
-from hf_unlearn.black_box import ClipBlackBox
+from hf_unlearn.black_box import BlackBox
 from hf_unlearn.context import LatentContext
 from hf_unlearn.data import LabeledImages, split_names
 from hf_unlearn.metrics import accuracies, harmonic_mean
@@ -105,7 +105,7 @@ class Result:
 
 
 def unlearn(
-    model: ClipBlackBox,
+    model: BlackBox,
     images: LabeledImages,
     *,
     forget: Sequence[str],
@@ -244,14 +244,14 @@ def unlearn(
     return Result(ForgetAdapter(best_context, config), reason, tuple(history))
 
 
-def _check(model: ClipBlackBox, images: LabeledImages, forget: Sequence[str], max_queries: int, plan: Recipe) -> None:
+def _check(model: BlackBox, images: LabeledImages, forget: Sequence[str], max_queries: int, plan: Recipe) -> None:
     split_names(images.names, forget)
     if max_queries < 1:
         raise ValueError(f"max_queries must be at least 1, got {max_queries}")
     if not 1 <= plan.n_ctx <= model.max_n_ctx:
         raise ValueError(
-            f"n_ctx must be 1 to {model.max_n_ctx} for {model.model_id} (its text tower reads "
-            f"{model.positions} tokens, prompt and names included), got {plan.n_ctx}"
+            f"n_ctx must be 1 to {model.max_n_ctx} for {model.model_id} (its text tower must also read "
+            f"the template and the names), got {plan.n_ctx}"
         )
 
 

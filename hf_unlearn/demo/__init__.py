@@ -137,7 +137,7 @@ def augmented(names: Sequence[str], role: str, copies: int, seed: int) -> Labele
 def augment(drawing: Image.Image, draw: np.random.Generator) -> Image.Image:
     """A drawing moved, scaled, turned a little, recoloured, on white or a pale background, 64 pixels RGB."""
     side = drawing.width
-    scaled = int(round(side * draw.uniform(0.75, 1.0)))
+    scaled = round(side * draw.uniform(0.75, 1.0))
     turned = drawing.resize((scaled, scaled), Image.Resampling.LANCZOS)
     turned = turned.rotate(draw.uniform(-8, 8), Image.Resampling.BICUBIC, expand=False)
     canvas = Image.new("RGBA", (side, side), (0, 0, 0, 0))
