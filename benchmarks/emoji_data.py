@@ -71,18 +71,16 @@ class Drawings:
         return self.pixels[self.trainable[positions]]
 
     @torch.no_grad()
-    def features(self, encode: Callable[[Tensor], Tensor], artists: tuple[str, ...], pixels: int) -> dict[int, Tensor]:
-        """Normalized features of the artists' plain drawings by concept number."""
+    def features(
+        self, encode: Callable[[Tensor], Tensor], artists: tuple[str, ...], pixels: int
+    ) -> tuple[Tensor, Tensor]:
+        """Unit features of the artists' drawings as they are, on white, and their concepts: `(n, dim)`, `(n,)`."""
         rows = [row for row, name in enumerate(self.artist) if name in artists]
         rgba = self.pixels[rows].float() / 255
         white = rgba[:, :3] * rgba[:, 3:] + 1 - rgba[:, 3:]
         small = F.interpolate(white, size=(pixels, pixels), mode="bicubic", antialias=True).clamp(0, 1)
         chunks = (small * 2 - 1).split(256)
-        features = torch.cat([F.normalize(encode(chunk).float(), dim=-1) for chunk in chunks])
-        found: dict[int, list[Tensor]] = {}
-        for row, feature in zip(rows, features, strict=True):
-            found.setdefault(int(self.concept[row]), []).append(feature)
-        return {concept: torch.stack(rows) for concept, rows in found.items()}
+        return torch.cat([F.normalize(encode(chunk).float(), dim=-1) for chunk in chunks]), self.concept[rows]
 
 
 class Captions:

@@ -130,8 +130,8 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def choose_demo(concepts: dict[str, dict], count: int, seed: int) -> list[str]:
-    """Everything the fixed tasks name, the professions, and everyday things every essential artist drew."""
+def choose_demo(concepts: dict[str, dict], drawn: dict[str, set[str]], count: int, seed: int) -> list[str]:
+    """Everything `moderation` names, the professions, and everyday things every essential artist drew."""
     named = {name.replace(" ", "-") for name in MODERATION["names"]}
     fixed = named | {f"{who}{job}" for job in PROFESSIONS for who in ("", "man-", "woman-")}
     if missing := fixed - set(concepts):
@@ -142,7 +142,7 @@ def choose_demo(concepts: dict[str, dict], count: int, seed: int) -> list[str]:
         for slug, concept in concepts.items()
         if slug not in fixed
         and concept["category"] in everyday
-        and set(ESSENTIAL) <= set(concept["drawn"])
+        and set(ESSENTIAL) <= drawn[slug]
         and not re.search(r"-moon|japanese|globe-", slug)
     ]
     random.Random(seed).shuffle(pool)
@@ -236,37 +236,62 @@ def licences(modules: Path) -> dict[str, dict]:
     return table
 
 
-def write(path: Path, slugs: list[str], concepts: dict[str, dict], images: dict[str, bytes], artists: dict) -> None:
+def licence_table(artists: dict[str, dict]) -> str:
+    rows = [["artist", "author", "licence", "source", "npm package"], ["---"] * 5]
+    for artist, facts in artists.items():
+        licence = f"[{facts['licence']}]({facts['licence_url']})"
+        rows.append([artist, facts["author"], licence, facts["source"], f"`{facts['npm']}`"])
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return f"# Licences of the drawings in emoji.zip\n\nRendered at 64 pixels, otherwise unchanged.\n\n{table}\n"
+
+
+def write(path: Path, concepts: dict[str, dict], images: dict[str, bytes], artists: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    keep = {slug: {key: concepts[slug][key] for key in ("name", "names", "category")} for slug in slugs}
+    index = json.dumps({"artists": artists, "concepts": concepts}, ensure_ascii=False)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        index = json.dumps({"artists": artists, "concepts": keep}, ensure_ascii=False)
         archive.writestr(zipfile.ZipInfo("index.json"), index, zipfile.ZIP_DEFLATED)
         for name in sorted(images):
-            if Path(name).stem in keep:
-                archive.writestr(zipfile.ZipInfo(name), images[name])  # no date: the same bytes every time
-    print(f"{path}: {len(keep)} concepts, {len(archive.namelist()) - 1} drawings, {path.stat().st_size / 1e6:.1f} MB")
+            archive.writestr(zipfile.ZipInfo(name), images[name])  # no date: the same bytes every time
+    print(f"{path}: {len(concepts)} concepts, {len(images)} drawings, {path.stat().st_size / 1e6:.2f} MB")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--npm", type=Path, default=Path("runs/npm"), help="where the icon sets are, or go")
-    parser.add_argument("--full", type=Path, default=Path("runs/emoji-full.zip"))
-    parser.add_argument("--demo", type=Path, help="also write the small archive that the package ships")
-    parser.add_argument("--count", type=int, default=320, help="concepts in the small archive")
-    args = parser.parse_args()
-    modules = install(args.npm)
+def render_full(path: Path, npm: Path) -> None:
+    modules = install(npm)
     concepts = find_concepts(modules)
     jobs = drawings(modules, concepts)
     with Pool() as pool:
         rendered = track(pool.imap(render, jobs.values(), chunksize=32), total=len(jobs), description="rendering")
         images = dict(zip(jobs, rendered, strict=True))
-    artists = licences(modules)
-    write(args.full, list(concepts), concepts, images, artists)
+    facts = {slug: {key: entry[key] for key in ("name", "names", "category")} for slug, entry in concepts.items()}
+    write(path, facts, images, licences(modules))
+
+
+def write_demo(path: Path, full: Path, count: int) -> None:
+    """The small archive that the package ships, and its table of licences."""
+    with zipfile.ZipFile(full) as archive:
+        index = json.loads(archive.read("index.json"))
+        artists = {name: facts for name, facts in index["artists"].items() if name not in MONOCHROME}
+        files = [name for name in archive.namelist() if name.startswith(tuple(f"{artist}/" for artist in artists))]
+        drawn: dict[str, set[str]] = {}
+        for name in files:
+            drawn.setdefault(Path(name).stem, set()).add(name.split("/")[0])
+        chosen = set(choose_demo(index["concepts"], drawn, count, seed=0))
+        images = {name: archive.read(name) for name in files if Path(name).stem in chosen}
+    write(path, {slug: index["concepts"][slug] for slug in sorted(chosen)}, images, artists)
+    path.with_name("LICENCES.md").write_text(licence_table(artists))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--npm", type=Path, default=Path("runs/npm"), help="where the icon sets are, or go")
+    parser.add_argument("--full", type=Path, default=Path("runs/emoji-full.zip"), help="rendered unless it is there")
+    parser.add_argument("--demo", type=Path, help="also write the small archive that the package ships")
+    parser.add_argument("--count", type=int, default=310, help="concepts in the small archive")
+    args = parser.parse_args()
+    if not args.full.exists():
+        render_full(args.full, args.npm)
     if args.demo:
-        colourful = {path: image for path, image in images.items() if not path.startswith(MONOCHROME)}
-        shipped = {artist: facts for artist, facts in artists.items() if artist not in MONOCHROME}
-        write(args.demo, choose_demo(concepts, args.count, seed=0), concepts, colourful, shipped)
+        write_demo(args.demo, args.full, args.count)
 
 
 if __name__ == "__main__":

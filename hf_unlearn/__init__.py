@@ -1,6 +1,8 @@
 """Make any CLIP checkpoint forget the categories you choose, without gradients, weights untouched."""
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -27,6 +29,15 @@ def __getattr__(name: str) -> Any:
     """Names are imported when first used: `import hf_unlearn` loads no torch."""
     if name not in _HOMES:
         raise AttributeError(f"module 'hf_unlearn' has no attribute {name!r}")
-    value = getattr(import_module(f"hf_unlearn.{_HOMES[name]}"), name)
-    globals()[name] = value  # also over the submodule of the same name, which the import just put there
-    return value
+    return getattr(import_module(f"hf_unlearn.{_HOMES[name]}"), name)
+
+
+class _Package(ModuleType):
+    """Keeps `hf_unlearn.unlearn` and `hf_unlearn.evaluate` the functions, not the modules of the same name."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

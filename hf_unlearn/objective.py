@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -36,6 +36,14 @@ class Objective:
         of_images = self.forget[self.labels]
         if not of_images.any() or of_images.all():
             raise ValueError("the objective needs images of forget classes and of retain classes; one kind is missing")
+
+    def part(self, images: Tensor) -> Objective:
+        """The same objective on some of the images, given by their indices.
+
+        Raises:
+            ValueError: if they are all of forget classes, or all of retain classes.
+        """
+        return replace(self, labels=self.labels[images])
 
     def __call__(self, log_scores: Tensor, runner_up: Tensor | None = None) -> Tensor:
         """`(..., N, C)` -> `(...)`.

@@ -105,7 +105,9 @@ class Proximal:
         probes: directions per round.
         step: length of a probe.
         eta: first strength; a larger one allows larger steps.
-        strengths: factors on `eta` that each round tries.
+        strengths: factors on `eta` that each round tries, ascending.
+        model_images: at most so many images, drawn evenly over the classes, make the model; the loss
+            that decides is always on all.
     """
 
     def __init__(
@@ -117,21 +119,23 @@ class Proximal:
         step: float = 0.3,
         eta: float = 1.0,
         strengths: Sequence[float] = (0.2, 1.0, 5.0),
+        model_images: int = 400,
     ) -> None:
-        self.objective = objective
+        self._generator = np.random.default_rng(seed)
+        self._images = _evenly(objective.labels, model_images, self._generator)
+        self._objective = objective.part(self._images)
         self.incumbent: Array = np.zeros(size)
         self.iterates: Sequence[int] = ()
         self.eta = eta
         self.probes = min(probes, size)
         self.step = step
         self.strengths = tuple(strengths)
-        self._generator = np.random.default_rng(seed)
         self._directions: list[Array] = []
         self._phase = "start"
         self._waiting = False
         self._loss = np.inf
-        self._scores = torch.empty(0)  # (N, C), at the incumbent
-        self._jacobian = torch.empty(0)  # (N * C, d)
+        self._scores = torch.empty(0)  # (images, C), at the incumbent
+        self._jacobian = torch.empty(0)  # (images * C, d)
         self._etas: list[float] = []
 
     def ask(self) -> Array:
@@ -143,13 +147,16 @@ class Proximal:
         if self._phase == "probe":
             return self.incumbent + self.step * self._next_directions()
         self._etas = [self.eta * factor for factor in self.strengths]
-        return self.incumbent + np.stack([self._solve(eta) for eta in self._etas])
+        step = torch.zeros(len(self.incumbent))
+        steps = [step := self._solve(eta, step) for eta in self._etas]
+        return self.incumbent + torch.stack(steps).double().numpy()
 
     def tell(self, latents: Array, losses: Array, log_scores: Tensor) -> None:
         if not self._waiting:
             raise RuntimeError("tell was called without ask; ask for latents first")
         self._waiting = False
         self.iterates = ()
+        log_scores = log_scores[:, self._images]
         if self._phase == "start":
             self._jacobian = torch.zeros(log_scores[0].numel(), latents.shape[1])
             self._move(latents, losses, log_scores, 0)
@@ -188,18 +195,27 @@ class Proximal:
                 surprise = (scores - self._scores).flatten() - self._jacobian @ move
                 self._jacobian.addr_(surprise, move / length)
 
-    def _solve(self, eta: float) -> Array:
-        """The prox-linear step `a*` by L-BFGS; the model is convex, so where it starts doesn't matter."""
-        step = torch.zeros(len(self.incumbent), requires_grad=True)
-        rival = self.objective.runner_up(self._scores)
-        search = torch.optim.LBFGS([step], max_iter=25, history_size=10, line_search_fn="strong_wolfe")
+    def _solve(self, eta: float, start: Tensor) -> Tensor:
+        """The prox-linear step `a*` by L-BFGS; the model is convex, so the start only saves time."""
+        step = start.clone().requires_grad_()
+        rival = self._objective.runner_up(self._scores)
+        search = torch.optim.LBFGS([step], max_iter=12, history_size=12, line_search_fn="strong_wolfe")
 
         def model() -> Tensor:
             search.zero_grad()
             scores = (self._scores.flatten() + self._jacobian @ step).view_as(self._scores)
-            value = self.objective(scores.log_softmax(-1), rival) + step.square().sum() / (2 * eta)
+            value = self._objective(scores.log_softmax(-1), rival) + step.square().sum() / (2 * eta)
             value.backward()
             return value
 
         search.step(model)
-        return step.detach().double().numpy()
+        return step.detach()
+
+
+def _evenly(labels: Tensor, count: int, generator: np.random.Generator) -> Tensor:
+    """Indices of at most `count` images, the classes taking turns; in order."""
+    turn = torch.empty(len(labels))
+    for label in labels.unique():
+        own = (labels == label).nonzero().flatten()
+        turn[own] = torch.from_numpy(generator.permutation(len(own))).float()
+    return turn.argsort(stable=True)[:count].sort().values

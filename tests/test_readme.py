@@ -1,0 +1,56 @@
+"""What the README tells a stranger to run, run."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
+
+
+def run(command: list[str], folder: Path) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(README.parent)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def things(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("stranger")
+    line = next(line for line in README.read_text().splitlines() if "python -m hf_unlearn.demo" in line)
+    words = re.search(r"`python (-m hf_unlearn\.demo [^`]*)`", line)
+    assert words
+    run([sys.executable, *words[1].split()], folder)
+    return folder
+
+
+def test_the_python_of_the_readme_runs_and_forgets(things):
+    (code,) = blocks("python")
+    printed = run([sys.executable, "-c", code + "\nprint('PROBS', float(probs.sum()))"], things)
+    assert "zero-shot" in printed
+    assert "proximal" in printed
+    assert float(printed.split("PROBS")[1]) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_the_commands_of_the_readme_run(things):
+    (lines,) = blocks("bash")
+    for line in lines.strip().splitlines():
+        words = shlex.split(line)
+        assert words[0] == "hf-unlearn"
+        assert "label-mask" in run([sys.executable, "-m", "hf_unlearn", *words[1:]], things)
+
+
+def test_the_front_matter_names_the_gradio_that_is_pinned():
+    front = README.read_text().split("---")[1]
+    version = re.search(r"sdk_version: (\S+)", front)
+    assert version
+    assert f"gradio=={version[1]}" in (README.parent / "requirements.txt").read_text()
