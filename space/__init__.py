@@ -1,0 +1,1 @@
+"""The Gradio Space: `ui` draws, `handlers` acts."""

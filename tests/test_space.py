@@ -1,0 +1,192 @@
+"""The real app on a loopback port, driven over HTTP by the real client; and its handlers without Gradio."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import coloured
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from hf_unlearn import ForgetAdapter, unlearn
+from space.handlers import Shelf, describe, drawings, open_image, parse_labels, plain_text
+
+REPOSITORY = Path(__file__).parent.parent
+KEY = "runs/colours/adapter"
+
+
+@pytest.fixture(scope="module")
+def shelf(clip, clip_folder, tmp_path_factory) -> Shelf:
+    root = tmp_path_factory.mktemp("root")
+    result = unlearn(clip, coloured(4), forget=["red"], max_queries=30, method="lcs-cma", shots=2, progress=False)
+    result.adapter.save_pretrained(root / KEY)
+    return Shelf(root, {result.adapter.config.base_model: clip_folder})
+
+
+@pytest.fixture(scope="module")
+def client(shelf):
+    from space.ui import build, launch
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    demo = build(shelf.root, dict(shelf.bases))
+    launch(demo, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", server_port=port)
+    yield Client(f"http://127.0.0.1:{port}", verbose=False, analytics_enabled=False)
+    demo.close()
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("pictures") / "red.png"
+    coloured(1)[0].save(path)
+    return str(path)
+
+
+def ask(client, image, adapter=KEY, labels="red\ngreen\nblue\ngrey", enabled=True):
+    answer = client.predict(handle_file(image), adapter, labels, enabled, api_name="/classify")
+    before, after = ({row["label"]: row["confidence"] for row in side["confidences"]} for side in answer[:2])
+    return before, after, answer[2]
+
+
+def test_classify_gives_scores_before_and_after_that_equal_the_library(client, shelf, picture):
+    before, after, message = ask(client, picture)
+    labels = ["red", "green", "blue", "grey"]
+    shown = ["red (to be forgotten)", "green", "blue", "grey"]
+    assert before.keys() == after.keys() == set(shown)
+    adapted = ForgetAdapter.from_pretrained(shelf.root / KEY).load_base(next(iter(shelf.bases.values())))
+    image = [Image.open(picture)]
+    assert [after[key] for key in shown] == pytest.approx(adapted.classify(image, labels)[0].tolist(), abs=1e-6)
+    with adapted.disabled():
+        assert [before[key] for key in shown] == pytest.approx(adapted.classify(image, labels)[0].tolist(), abs=1e-6)
+    assert before != after
+    assert "The adapter is in effect" in message
+    assert "suppresses 1 name: red." in message
+    assert "not erasure" in message
+
+
+def test_switched_off_both_sides_are_the_plain_model(client, picture):
+    before, after, message = ask(client, picture, enabled=False)
+    assert before == after == ask(client, picture)[0]
+    assert "switched off" in message
+
+
+def test_the_client_sees_a_documented_endpoint_and_the_saved_adapters(client):
+    endpoint = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert set(endpoint) == {"/classify", "/adapters"}
+    parameters = {p["parameter_name"]: p["python_type"]["type"] for p in endpoint["/classify"]["parameters"]}
+    assert list(parameters) == ["image", "adapter", "labels", "enabled"]
+    assert parameters["adapter"] == "str"
+    assert "plain model" in endpoint["/classify"]["description"]
+    assert client.predict(api_name="/adapters") == [
+        {"adapter": KEY, "forget": ["red"], "retain": ["green", "blue", "grey"]}
+    ]
+
+
+@pytest.mark.parametrize("adapter", ["runs/nothing", "../../etc", "/etc", "runs/colours", None])
+def test_an_adapter_that_is_not_listed_is_refused(client, picture, adapter):
+    with pytest.raises(AppError, match=r"no saved adapter|No adapter is chosen"):
+        ask(client, picture, adapter=adapter)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ("", "no labels"),
+        (" , \n ,", "no labels"),
+        ("\n".join(f"label {i}" for i in range(1001)), "1,001 labels; at most 1,000"),
+        ("a\n" + "b" * 201, "201 characters; at most 200"),
+        ("x" * 300_000, "too long a text"),
+    ],
+)
+def test_labels_out_of_bounds_are_refused(client, picture, labels, words):
+    with pytest.raises(AppError, match=words):
+        ask(client, picture, labels=labels)
+
+
+def test_images_out_of_bounds_are_refused(client, tmp_path):
+    for size, words in [((6000, 5000), "30 megapixels; at most 25"), ((4000, 100), "strip of 4000 × 100")]:
+        Image.new("1", size).save(tmp_path / "large.png")
+        with pytest.raises(AppError, match=words):
+            ask(client, tmp_path / "large.png")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and nothing more")
+    with pytest.raises(AppError, match="not an image we can read"):
+        ask(client, tmp_path / "broken.png")
+    with pytest.raises(AppError, match="no image yet"):
+        client.predict(None, KEY, "red, green", True, api_name="/classify")
+
+
+def test_a_decompression_bomb_and_a_format_with_its_own_interpreter_are_refused(tmp_path):
+    Image.new("1", (14_000, 14_000)).save(tmp_path / "bomb.png")
+    with pytest.raises(ValueError, match="at most 25"):
+        open_image(tmp_path / "bomb.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "page.eps")
+    with pytest.raises(ValueError, match="not an image we can read"):
+        open_image(tmp_path / "page.eps")
+
+
+def test_labels_are_read_line_by_line_or_by_comma_and_once():
+    assert parse_labels("beer mug, guitar ,guitar,") == ["beer mug", "guitar"]
+    assert parse_labels("washington, d.c.\n  beer   mug (to be forgotten)\n\nbeer mug") == [
+        "washington, d.c.",
+        "beer mug",
+    ]
+
+
+def test_an_adapter_saved_while_the_app_runs_is_found_and_a_damaged_one_left_out(client, shelf, picture):
+    adapter = ForgetAdapter.from_pretrained(shelf.root / KEY)
+    late, damaged = shelf.root / "space" / "adapters" / "late", shelf.root / "runs" / "damaged"
+    adapter.save_pretrained(late)
+    adapter.save_pretrained(damaged)
+    (damaged / "config.json").write_text("{")
+    found, left_out = shelf.adapters()
+    assert set(found) == {KEY, "space/adapters/late"}
+    assert len(left_out) == 1
+    assert "damaged" in left_out[0]
+    assert str(shelf.root) not in left_out[0]
+    assert ask(client, picture, adapter="space/adapters/late")[1] == ask(client, picture)[1]
+    with pytest.raises(AppError, match="not valid JSON"):
+        ask(client, picture, adapter="runs/damaged")
+    for folder in (late, damaged):
+        (folder / "config.json").unlink()  # the app goes on without them
+
+
+def test_an_adapter_for_a_base_that_is_not_offered_is_left_out(shelf):
+    found, left_out = Shelf(shelf.root).adapters()
+    assert found == {}
+    assert "does not offer" in left_out[0]
+
+
+def test_strings_from_an_adapter_are_no_markup(shelf):
+    from dataclasses import replace
+
+    hostile = "<img src=x onerror=alert(1)> [a](http://evil) **b**"
+    assert not set("<>[]()*:/") & set(plain_text(hostile))
+    adapter = ForgetAdapter.from_pretrained(shelf.root / KEY)
+    text = describe(replace(adapter, config=replace(adapter.config, forget=[hostile])))
+    assert "<img" not in text
+    assert "evil)" not in text
+
+
+def test_test_drawings_are_those_of_the_names_that_the_demo_knows(shelf):
+    from dataclasses import replace
+
+    adapter = ForgetAdapter.from_pretrained(shelf.root / KEY)
+    assert drawings(adapter) == []  # colours are no emoji
+    config = replace(adapter.config, forget=["beer mug", "red"], retain=["guitar", "banana", "green"])
+    found = drawings(replace(adapter, config=config))
+    assert [name for _, name in found] == ["beer mug", "guitar", "banana"]
+    assert all(image.mode == "RGB" for image, _ in found)
+
+
+def test_importing_app_is_quick_and_handlers_know_no_gradio():
+    heavy = "import sys, app; print([m for m in ('torch', 'transformers', 'sklearn') if m in sys.modules])"
+    light = "import sys, space.handlers; print([m for m in ('torch', 'gradio') if m in sys.modules])"
+    for code in (heavy, light):
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60
+        )
+        assert done.stdout.strip() == "[]"
