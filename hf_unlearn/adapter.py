@@ -7,10 +7,9 @@ import json
 import os
 import shutil
 import tempfile
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,98 +17,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hf_unlearn import __version__
+from hf_unlearn.adapter_config import CONFIG, AdapterConfig, AdapterError, read_config, read_json
 from hf_unlearn.black_box import EMBEDDED, BlackBox, ClipBlackBox
 from hf_unlearn.card import render_card
 from hf_unlearn.data import check_names
 
-FORMAT_VERSION = 1
-CONFIG, CONTEXT, REPORT, CARD, PLOT = (
-    "config.json",
-    "forget_context.safetensors",
-    "report.json",
-    "README.md",
-    "report.png",
-)
-MAX_TOKENS, MAX_DIM, MAX_BYTES = 512, 16_384, 32 * 2**20
+CONTEXT, REPORT, CARD, PLOT = "forget_context.safetensors", "report.json", "README.md", "report.png"
+MAX_BYTES = 32 * 2**20
+MAX_VALUE = 1_000.0  # token embeddings are about 0.01 to 1
 SAME_BASE = 0.99  # least cosine between the fingerprints of one base at two precisions
-
-
-class AdapterError(ValueError):
-    """An adapter's files are missing, damaged, tampered with or too new."""
 
 
 class WrongBaseError(ValueError):
     """An adapter was about to be applied to a base model that it was not made for."""
-
-
-@dataclass(frozen=True)
-class AdapterConfig:
-    """What `config.json` holds.
-
-    Attributes:
-        base_model: Hub id of the base, `"embedded"`, or a folder's name.
-        base_revision: the commit of the base, if it came from the Hub.
-        base_fingerprint: text features of eight fixed strings, 32 numbers each.
-        n_ctx, dim: shape of the context.
-        template: the prompt around a class name.
-        forget, retain: class names.
-        method, hyperparameters, seed: how it was trained.
-        ledger: queries, text tokens, image encodings, seconds, peak memory.
-        metrics: the adapter's figures on the images it was judged on, if any.
-        context_sha256: of the context's float32 bytes, so that files of two adapters can't mix.
-    """
-
-    base_model: str
-    base_fingerprint: list[list[float]]
-    n_ctx: int
-    dim: int
-    template: str
-    forget: list[str]
-    retain: list[str]
-    method: str
-    context_sha256: str
-    base_revision: str | None = None
-    hyperparameters: dict[str, Any] = field(default_factory=dict)
-    seed: int | None = None
-    ledger: dict[str, float] = field(default_factory=dict)
-    metrics: dict[str, float | None] = field(default_factory=dict)
-    library_version: str = __version__
-    format_version: int = FORMAT_VERSION
-
-    def __post_init__(self) -> None:
-        def expect(name: str, right: bool, what: str) -> None:
-            if not right:
-                raise AdapterError(f"{CONFIG}: {name} must be {what}, got {str(getattr(self, name))[:80]!r}")
-
-        expect("format_version", _integer(self.format_version, 10**6), "a whole number")
-        if self.format_version > FORMAT_VERSION:
-            raise AdapterError(
-                f"{CONFIG}: format_version {self.format_version} is newer than this library reads "
-                f"({FORMAT_VERSION}); upgrade: pip install -U hf_unlearn"
-            )
-        expect("n_ctx", _integer(self.n_ctx, MAX_TOKENS), f"1 to {MAX_TOKENS}")
-        expect("dim", _integer(self.dim, MAX_DIM), f"1 to {MAX_DIM}")
-        for name in ("base_model", "template", "method", "context_sha256", "library_version"):
-            value = getattr(self, name)
-            expect(name, isinstance(value, str) and 0 < len(value) <= 500, "text")
-        expect("template", self.template.count("{}") == 1, "text with one {}")
-        expect("base_revision", self.base_revision is None or isinstance(self.base_revision, str), "text or null")
-        for name in ("forget", "retain"):
-            value = getattr(self, name)
-            expect(name, isinstance(value, list) and 0 < len(value) <= 100_000, "a list of names")
-        try:
-            check_names([*self.forget, *self.retain])
-        except ValueError as error:
-            raise AdapterError(f"{CONFIG}: forget and retain: {error}") from error
-        for name in ("hyperparameters", "ledger", "metrics"):
-            expect(name, isinstance(getattr(self, name), dict), "an object")
-        rows = self.base_fingerprint
-        numbers = isinstance(rows, list) and all(
-            isinstance(row, list) and len(row) == len(rows[0]) and all(isinstance(x, int | float) for x in row)
-            for row in rows
-        )
-        expect("base_fingerprint", numbers and len(rows) > 0, "rows of numbers")
 
 
 @dataclass(frozen=True)
@@ -137,13 +57,21 @@ class ForgetAdapter:
             raise AdapterError(f"context: expected shape {expected} in float32, got {got}")
         if not torch.isfinite(self.context).all():
             raise AdapterError("context: holds NaN or infinite numbers; the adapter is damaged, get it again")
+        if self.context.abs().max() > MAX_VALUE:
+            raise AdapterError(f"context: holds numbers beyond {MAX_VALUE:,.0f}, no token embedding is so large")
         if self.config.context_sha256 != digest(self.context):
             raise AdapterError(f"{CONFIG} and {CONTEXT} don't belong together; get the adapter again")
 
     def with_report(self, report: dict[str, Any]) -> ForgetAdapter:
-        """The same adapter with its evaluation inside: saved beside it, its own row as `config.metrics`."""
-        own = next(row for row in report["rows"] if row["name"] == self.config.method)
-        figures = {key: value for key, value in own.items() if key not in ("name", "queries")}
+        """The same adapter with its evaluation inside: saved beside it, its own row as `config.metrics`.
+
+        Raises:
+            ValueError: if no row of the report is about this context.
+        """
+        own = next((row for row in report["rows"] if row.get("context_sha256") == self.config.context_sha256), None)
+        if own is None:
+            raise ValueError("the report has no row about this adapter; evaluate it first")
+        figures = {key: value for key, value in own.items() if key not in ("name", "queries", "context_sha256")}
         config = replace(self.config, metrics={**self.config.metrics, **figures})
         return replace(self, config=config, report=report)
 
@@ -153,13 +81,13 @@ class ForgetAdapter:
         Raises:
             OSError: if the folder can't be written; what was there stays as it was.
         """
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         folder = Path(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
-            save_file({"context": self.context.contiguous()}, fresh / CONTEXT)
+            (fresh / CONTEXT).write_bytes(save({"context": self.context.contiguous()}))
             (fresh / CONFIG).write_text(json.dumps(asdict(self.config), indent=2, ensure_ascii=False) + "\n")
             (fresh / CARD).write_text(render_card(asdict(self.config), self.report))
             if self.report:
@@ -206,8 +134,8 @@ class ForgetAdapter:
                 raise AdapterError(f"{folder}: no {name}; expected a folder that save_pretrained wrote")
             if (folder / name).stat().st_size > MAX_BYTES:
                 raise AdapterError(f"{folder / name}: larger than {MAX_BYTES >> 20} MiB; no forget adapter is")
-        report = _read_json(folder / REPORT) if (folder / REPORT).is_file() else None
-        return cls(_read_context(folder / CONTEXT), _read_config(folder / CONFIG), report)
+        report = read_json(folder / REPORT) if (folder / REPORT).is_file() else None
+        return cls(_read_context(folder / CONTEXT), read_config(folder / CONFIG), report)
 
     def load_base(self, base: str | Path | None = None, *, device: str | None = None) -> AdaptedClip:
         """The base model with this adapter in effect.
@@ -220,6 +148,11 @@ class ForgetAdapter:
         """
         revision = self.config.base_revision if base is None else None
         source = str(base or self.config.base_model)
+        if base is None and source != EMBEDDED and revision is None and not Path(source).is_dir():
+            raise ValueError(
+                f"the base {source!r} was a local folder when this adapter was made; say where it is now: "
+                "load_base(base=FOLDER), or --model FOLDER"
+            )
         model = ClipBlackBox(source, template=self.config.template, revision=revision, device=device)
         return AdaptedClip(model, self)
 
@@ -259,7 +192,7 @@ class AdaptedClip:
 
     @contextmanager
     def disabled(self) -> Iterator[AdaptedClip]:
-        """The plain base model while the block lasts."""
+        """The plain base model while the block lasts; threads that share this object share the switch."""
         before, self.enabled = self.enabled, False
         try:
             yield self
@@ -274,33 +207,6 @@ def digest(context: Tensor) -> str:
 def base_name(model_id: str) -> str:
     """How a base is named in public: a Hub id as it is, of a local folder only its name."""
     return Path(model_id).name if model_id != EMBEDDED and Path(model_id).is_dir() else model_id
-
-
-def _integer(value: object, top: int) -> bool:
-    return type(value) is int and 1 <= value <= top
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise AdapterError(f"{path}: not valid JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise AdapterError(f"{path}: expected a JSON object, got {type(content).__name__}")
-    return content
-
-
-def _read_config(path: Path) -> AdapterConfig:
-    content = _read_json(path)
-    known = {item.name for item in fields(AdapterConfig)}
-    if isinstance(content.get("format_version"), int) and content["format_version"] > FORMAT_VERSION:
-        content = {key: value for key, value in content.items() if key in known}
-    if unknown := sorted(set(content) - known):
-        warnings.warn(f"{path}: ignoring {', '.join(unknown)}, from a newer version of hf_unlearn", stacklevel=4)
-    try:
-        return AdapterConfig(**{key: value for key, value in content.items() if key in known})
-    except TypeError as error:
-        raise AdapterError(f"{path}: {error}".replace("AdapterConfig.__init__() ", "")) from error
 
 
 def _read_context(path: Path) -> Tensor:

@@ -121,11 +121,17 @@ class ClipBlackBox:
     ) -> None:
         from accelerate import Accelerator
         from transformers import AutoConfig, AutoModel, AutoProcessor
+        from transformers.utils import logging
 
+        if not sys.stderr.isatty():  # bars are for people
+            logging.disable_progress_bar()
         self.template = check_template(template)
         self.model_id = str(model)
         source = _folder_of_embedded() if self.model_id == EMBEDDED else self.model_id
-        config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
+        try:
+            config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
+        except OSError as error:
+            raise OSError(f"{model}: no such CLIP, as a folder or on the Hub ({str(error).splitlines()[0]})") from error
         if config.model_type not in FAMILIES:
             raise ValueError(
                 f"{model}: {config.model_type!r} is no zero-shot CLIP we know; expected {', '.join(FAMILIES)}"
@@ -143,7 +149,7 @@ class ClipBlackBox:
         self.token_mean = embedding.weight.float().mean(0).cpu()
         self.token_std = embedding.weight.float().std().item()
         self.positions = config.text_config.max_position_embeddings
-        self.max_n_ctx = self.positions - len(self._ids("")) - NAME_ROOM
+        self.max_n_ctx = self._longest_context()
         self.ledger = Ledger()
         self._prefix = shared_prefix and self.family in CAUSAL
         self._towers = lru_cache(maxsize=8)(self._tower)
@@ -221,24 +227,31 @@ class ClipBlackBox:
         n_ctx = contexts.shape[1]
         special = set(self.tokenizer.all_special_ids)
         start = 1 if prompts[0][0] in special else 0
-        placeholder = next(token for token in prompts[0][start:] if token not in special)
+        placeholder = next(token for token in range(len(self.tokenizer)) if token not in special)
         rows = [prompt[:start] + [placeholder] * n_ctx + prompt[start:] for prompt in prompts]
-        length = 64 if self.family.startswith("siglip") else max(map(len, rows))
-        pad = self.tokenizer.pad_token_id
-        ids = torch.tensor([row + [pad] * (length - len(row)) for row in rows], device=self.device)
-        mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], device=self.device)
-        inputs = {"input_ids": ids.repeat(len(contexts), 1)}
-        if not self.family.startswith("siglip"):  # SigLIP was trained to attend to its padding
-            inputs["attention_mask"] = mask.repeat(len(contexts), 1)
+        siglip = self.family.startswith("siglip")  # trained to read, and attend to, 64 tokens with padding
+        length = 64 if siglip else max(map(len, rows))
+        padding = [length - len(row) for row in rows]
+        left = self.tokenizer.padding_side == "left"
+        pad, mask_off = self.tokenizer.pad_token_id, 1 if siglip else 0
+        ids = [[pad] * n * left + row + [pad] * n * (not left) for row, n in zip(rows, padding, strict=True)]
+        mask = [[mask_off] * n * left + [1] * (length - n) + [mask_off] * n * (not left) for n in padding]
+        first = torch.tensor([start + n * left for n in padding], device=self.device).repeat(len(contexts))
+        where = first[:, None] + torch.arange(n_ctx, device=self.device)
 
         def put(module: Any, args: Any, output: Tensor) -> Tensor:
             output = output.clone()
-            output[:, start : start + n_ctx] = contexts.repeat_interleave(len(rows), 0)
+            everyone = torch.arange(len(output), device=self.device)[:, None]
+            output[everyone, where] = contexts.repeat_interleave(len(rows), 0)
             return output
 
         hook = self.model.text_model.get_input_embeddings().register_forward_hook(put)
         try:
-            features = self.model.get_text_features(**inputs).pooler_output.float()
+            ids_of_all, mask_of_all = (
+                torch.tensor(rows_of, device=self.device).repeat(len(contexts), 1) for rows_of in (ids, mask)
+            )
+            output = self.model.get_text_features(input_ids=ids_of_all, attention_mask=mask_of_all)
+            features = output.pooler_output.float()
         finally:
             hook.remove()
         return features.view(len(contexts), len(rows), -1)
@@ -251,6 +264,7 @@ class ClipBlackBox:
         """
         other = copy(self)
         other.template = check_template(template)
+        other.max_n_ctx = other._longest_context()
         other._towers = lru_cache(maxsize=8)(other._tower)
         return other
 
@@ -264,6 +278,9 @@ class ClipBlackBox:
     def _tower(self, names: tuple[str, ...]) -> tuple[list[list[int]], PrefixTower | None]:
         prompts = [self._ids(name) for name in names]
         return prompts, PrefixTower(self.model.text_model, prompts) if self._prefix else None
+
+    def _longest_context(self) -> int:
+        return self.positions - len(self._ids("")) - NAME_ROOM
 
     def _ids(self, name: str) -> list[int]:
         return self.tokenizer(self.template.format(name))["input_ids"]

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 app = typer.Typer(
     help="Make any CLIP checkpoint forget the categories you choose: no gradients, weights untouched. "
@@ -144,5 +145,6 @@ def main() -> None:
     try:
         app()
     except (ValueError, OSError) as error:
-        err.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        message = " ".join(str(error).split())
+        err.print(f"[bold red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
         raise SystemExit(2) from None

@@ -60,7 +60,7 @@ class LabeledImages:
         items: list[Image.Image | Path] = []
         labels = []
         for label, path in enumerate(classes):
-            files = sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
+            files = sorted(file for file in path.rglob("*") if _is_image(file.relative_to(path), file))
             items += files
             labels += [label] * len(files)
         if not items:
@@ -155,6 +155,11 @@ class LabeledImages:
         return hashlib.blake2b(content, digest_size=16, key=f"few-shot {seed}".encode()).digest()
 
 
+def _is_image(inside: Path, file: Path) -> bool:
+    hidden = any(part.startswith(".") for part in inside.parts)
+    return file.suffix.lower() in SUFFIXES and not hidden and file.is_file()
+
+
 def check_names(names: Sequence[str]) -> None:
     """Raises: ValueError: if names are missing, empty or not unique."""
     if not names:
@@ -195,6 +200,8 @@ def to_rgb(item: Image.Image | Path) -> Image.Image:
     try:
         image = Image.open(item) if isinstance(item, Path) else item
         image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I;16"):
+            return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
         if image.has_transparency_data:
             image = image.convert("RGBA")
             white = Image.new("RGBA", image.size, "white")

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ class Report:
         raise KeyError(name)
 
     def to_json(self) -> str:
-        return json.dumps(self.content, indent=2, ensure_ascii=False)
+        return json.dumps(self.content, indent=2, ensure_ascii=False, allow_nan=False)
 
     def save(self, folder: str | Path) -> None:
         """`report.json` and its plot."""
@@ -71,17 +72,23 @@ class Report:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         judged = self.content["images"]
         counts = f"{judged['forget']} forget and {judged['retain']} retain images, {judged['classes']} classes"
-        table = Table(title=f"{judged['kind']}: {counts}", title_justify="left")
-        table.add_column("row")
         shown = [key for key in COLUMNS if any(row.get(key) is not None for row in self.rows)]
-        for key in shown:
-            table.add_column(COLUMNS[key], justify="right")
-        for row in self.rows:
-            table.add_row(row["name"], *(_cell(key, row.get(key)) for key in shown))
-        yield table
+        names = max(len(row["name"]) for row in self.rows) + 4
+        title: str | None = f"{judged['kind']}: {counts}"
+        while shown:  # a narrow terminal gets several tables, one below the other
+            widths = accumulate((len(COLUMNS[key]) + 3 for key in shown), initial=names)
+            fitting = max(1, sum(width <= options.max_width for width in widths) - 1)
+            table = Table(title=title, title_justify="left")
+            table.add_column("row", no_wrap=True)
+            for key in shown[:fitting]:
+                table.add_column(COLUMNS[key], justify="right", no_wrap=True)
+            for row in self.rows:
+                table.add_row(row["name"], *(_cell(key, row.get(key)) for key in shown[:fitting]))
+            yield table
+            shown, title = shown[fitting:], None
 
     def __str__(self) -> str:
-        console = Console(width=160, no_color=True, force_terminal=False)
+        console = Console(no_color=True, force_terminal=False)
         with console.capture() as capture:
             console.print(self)
         return capture.get()
@@ -124,12 +131,16 @@ def evaluate(
                 f"the adapter's {len(forget)} forget and {len(adapter.config.retain)} retain classes are not the "
                 f"{len(names)} classes of the images; name the classes alike (--names)"
             )
+    if validation is not None and validation.names != names:
+        raise ValueError("validation images must have the same classes, in the same order, as the images judged")
     model = model.with_template(first.template)
     judge = _Judge(model, images, torch.tensor([name in forget for name in names]), validation, unlisted,
                    unlisted_validation, synonyms or {})  # fmt: skip
     nothing = torch.zeros(0, model.dim)
     rows = [judge.row(ZERO_SHOT, 0, nothing), judge.row(LABEL_MASK, 0, nothing, masked=True)]
-    rows += [judge.row(a.config.method, int(a.config.ledger.get("queries", 0)), a.context) for a in adapters]
+    for adapter in adapters:
+        row = judge.row(adapter.config.method, int(adapter.config.ledger.get("queries", 0)), adapter.context)
+        rows.append({**row, "context_sha256": adapter.config.context_sha256})
     of_forget = int(judge.forget[judge.labels].sum())
     return Report(
         {
@@ -206,7 +217,7 @@ class _Judge:
         return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
 
     def _leaks(self, context: Tensor, gone: Tensor, gone_labels: Tensor, masked: bool) -> dict[str, Any]:
-        if self.fit is None:
+        if self.fit is None or not len(gone):
             return {}
         fit = self.scores(context, self.fit, self.names, masked)
         rows = self.forget[self.fit_labels]

@@ -13,6 +13,7 @@ from torch import Tensor
 from hf_unlearn.objective import Objective
 
 Array = np.ndarray
+LEAST_ETA = 1e-4  # below it steps drown in float32 noise
 
 
 class Optimizer(Protocol):
@@ -166,12 +167,12 @@ class Proximal:
             self._phase = "trial"
         else:
             self._learn(latents, log_scores)
-            best = int(np.argmin(losses))
+            best = int(np.nanargmin(np.where(np.isfinite(losses), losses, np.inf)))
             if losses[best] < self._loss:
                 self.eta = self._etas[best]
                 self._move(latents, losses, log_scores, best)
             else:
-                self.eta = 0.3 * min(self._etas)
+                self.eta = max(0.3 * min(self._etas), LEAST_ETA)
             self._phase = "probe"
 
     def _move(self, latents: Array, losses: Array, log_scores: Tensor, row: int) -> None:
@@ -191,7 +192,7 @@ class Proximal:
         """Broyden's rank-one corrections; exact finite differences for orthonormal probes."""
         for latent, scores in zip(latents, log_scores, strict=True):
             move = torch.from_numpy(latent - self.incumbent).float()
-            if (length := move.square().sum()) > 1e-12:
+            if (length := move.square().sum()) > 1e-12 and torch.isfinite(scores).all():
                 surprise = (scores - self._scores).flatten() - self._jacobian @ move
                 self._jacobian.addr_(surprise, move / length)
 

@@ -25,6 +25,7 @@ class PrefixTower:
 
     def __init__(self, text_model: Any, prompts: list[list[int]]) -> None:
         self.tower = text_model
+        prompts = [prompt[: prompt.index(prompt[-1]) + 1] for prompt in prompts]
         shortest = min(map(len, prompts))
         common = 1
         while common < shortest - 1 and len({prompt[common] for prompt in prompts}) == 1:

@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from hf_unlearn.adapter import AdapterConfig, ForgetAdapter, base_name, digest
+from hf_unlearn.adapter import ForgetAdapter, base_name, digest
+from hf_unlearn.adapter_config import AdapterConfig
 from hf_unlearn.black_box import BlackBox
 from hf_unlearn.context import LatentContext
 from hf_unlearn.data import LabeledImages, split_names

@@ -1,0 +1,137 @@
+"""What an adapter's `config.json` holds, and the reading of it: everything in it may come from a stranger."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from hf_unlearn import __version__
+from hf_unlearn.data import check_names
+
+FORMAT_VERSION = 1
+CONFIG = "config.json"
+MAX_TOKENS, MAX_DIM = 512, 16_384
+
+
+class AdapterError(ValueError):
+    """An adapter's files are missing, damaged, tampered with or too new."""
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """What `config.json` holds.
+
+    Attributes:
+        base_model: Hub id of the base, `"embedded"`, or a folder's name.
+        base_revision: the commit of the base, if it came from the Hub.
+        base_fingerprint: text features of eight fixed strings, 32 numbers each.
+        n_ctx, dim: shape of the context.
+        template: the prompt around a class name.
+        forget, retain: class names.
+        method, hyperparameters, seed: how it was trained.
+        ledger: queries, text tokens, image encodings, seconds, peak memory.
+        metrics: the adapter's figures on the images it was judged on, if any.
+        context_sha256: of the context's float32 bytes, so that files of two adapters can't mix.
+
+    Raises:
+        AdapterError: if a field has another type or is out of bounds; the field is named.
+    """
+
+    base_model: str
+    base_fingerprint: list[list[float]]
+    n_ctx: int
+    dim: int
+    template: str
+    forget: list[str]
+    retain: list[str]
+    method: str
+    context_sha256: str
+    base_revision: str | None = None
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    ledger: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    library_version: str = __version__
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        self._expect("format_version", _integer(self.format_version, 10**6), "a whole number")
+        self._expect("n_ctx", _integer(self.n_ctx, MAX_TOKENS), f"1 to {MAX_TOKENS}")
+        self._expect("dim", _integer(self.dim, MAX_DIM), f"1 to {MAX_DIM}")
+        for name in ("base_model", "template", "method", "context_sha256", "library_version"):
+            value = getattr(self, name)
+            self._expect(name, isinstance(value, str) and 0 < len(value) <= 500, "text")
+        self._expect("template", self.template.count("{}") == 1, "text with one {}")
+        self._expect("base_revision", isinstance(self.base_revision, str | None), "text or null")
+        self._expect("seed", self.seed is None or type(self.seed) is int, "a whole number or null")
+        for name in ("forget", "retain"):
+            value = getattr(self, name)
+            self._expect(name, isinstance(value, list) and 0 < len(value) <= 100_000, "a list of names")
+        try:
+            check_names([*self.forget, *self.retain])
+        except ValueError as error:
+            raise AdapterError(f"{CONFIG}: forget and retain: {error}") from error
+        self._expect("hyperparameters", isinstance(self.hyperparameters, dict), "an object")
+        for name, gaps in (("ledger", False), ("metrics", True)):
+            value = getattr(self, name)
+            right = isinstance(value, dict) and all(_number(x) or (gaps and x is None) for x in value.values())
+            self._expect(name, right, "an object of numbers")
+        self._expect("base_fingerprint", _matrix(self.base_fingerprint), "rows of numbers between -1 and 1")
+
+    def _expect(self, name: str, right: bool, what: str) -> None:
+        if not right:
+            raise AdapterError(f"{CONFIG}: {name} must be {what}, got {str(getattr(self, name))[:80]!r}")
+
+
+def read_config(path: Path) -> AdapterConfig:
+    """Reads `config.json`; keys that only a newer library knows are named in a warning and ignored.
+
+    Raises:
+        AdapterError: if it is no such file, tampered with, or of a newer format.
+    """
+    content = read_json(path)
+    version = content.get("format_version", FORMAT_VERSION)
+    if _integer(version, 10**6) and version > FORMAT_VERSION:
+        raise AdapterError(
+            f"{path}: format_version {version} is newer than this library reads ({FORMAT_VERSION}); "
+            "upgrade: pip install -U hf_unlearn"
+        )
+    known = {item.name for item in fields(AdapterConfig)}
+    if unknown := sorted(set(content) - known):
+        warnings.warn(f"{path}: ignoring {', '.join(unknown)}, from a newer version of hf_unlearn", stacklevel=4)
+    try:
+        return AdapterConfig(**{key: value for key, value in content.items() if key in known})
+    except TypeError as error:
+        raise AdapterError(f"{path}: {error}".replace("AdapterConfig.__init__() ", "")) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Raises: AdapterError: if the file holds no JSON object."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise AdapterError(f"{path}: not valid JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise AdapterError(f"{path}: expected a JSON object, got {type(content).__name__}")
+    return content
+
+
+def _integer(value: object, top: int) -> bool:
+    return type(value) is int and 1 <= value <= top
+
+
+def _number(value: object) -> bool:
+    return (type(value) is int and abs(value) < 2**53) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _matrix(rows: object) -> bool:
+    return (
+        isinstance(rows, list)
+        and len(rows) > 0
+        and all(isinstance(row, list) and len(row) == len(rows[0]) for row in rows)
+        and all(_number(value) and abs(value) <= 1 for row in rows for value in row)
+    )

@@ -1,0 +1,149 @@
+"""The loss against the paper's formulas, written out in float64 image by image."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from hf_unlearn.objective import Objective
+
+LABELS = torch.tensor([0, 1, 2, 3, 4, 0, 1, 2, 3, 3])
+FORGET = torch.tensor([True, False, True, False, False])
+CLASSES = len(FORGET)
+
+
+def scores(*shape: int, seed: int = 0, sharpness: float = 3.0) -> torch.Tensor:
+    logits = torch.randn(*shape, len(LABELS), CLASSES, generator=torch.Generator().manual_seed(seed))
+    return (sharpness * logits).log_softmax(-1)
+
+
+def papers_loss(log_scores: np.ndarray) -> float:
+    """Equations 1 to 3 of the paper, by loops."""
+    retain, forget = [], []
+    for row, label in zip(log_scores, LABELS.tolist(), strict=True):
+        if FORGET[label]:
+            forget.append(-sum(row[c] for c in range(CLASSES)) / CLASSES)
+        else:
+            retain.append(-row[label])
+    return sum(retain) / len(retain) + sum(forget) / len(forget)
+
+
+def margin_term(log_scores: np.ndarray, scale: float) -> float:
+    terms = []
+    for row, label in zip(log_scores, LABELS.tolist(), strict=True):
+        if FORGET[label]:
+            rival = max(row[c] for c in range(CLASSES) if c != label)
+            terms.append(math.log1p(math.exp(scale * (row[label] - rival))))
+    return sum(terms) / len(terms)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_without_a_margin_it_is_the_papers_loss(seed):
+    log_scores = scores(seed=seed)
+    expected = papers_loss(log_scores.double().numpy())
+    assert float(Objective(LABELS, FORGET)(log_scores)) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("entropy_weight", "margin_weight", "scale"), [(0.3, 1.0, 1.0), (0.0, 2.0, 5.0), (1, 0.5, 3)])
+def test_the_weights_weigh_the_entropy_and_the_margin_term(entropy_weight, margin_weight, scale):
+    log_scores = scores(seed=7)
+    exact = log_scores.double().numpy()
+    kept = papers_loss(exact) - forget_part(exact)
+    expected = kept + entropy_weight * forget_part(exact) + margin_weight * margin_term(exact, scale)
+    objective = Objective(LABELS, FORGET, entropy_weight, margin_weight, scale)
+    assert float(objective(log_scores)) == pytest.approx(expected, rel=1e-6)
+
+
+def forget_part(exact: np.ndarray) -> float:
+    gone = [row.mean() for row, label in zip(exact, LABELS.tolist(), strict=True) if FORGET[label]]
+    return -sum(gone) / len(gone)
+
+
+def test_its_least_value_is_perfect_retention_and_flat_forgetting():
+    log_scores = torch.full((len(LABELS), CLASSES), -1e4)
+    log_scores[torch.arange(len(LABELS)), LABELS] = 0.0
+    log_scores[FORGET[LABELS]] = -math.log(CLASSES)
+    best = float(Objective(LABELS, FORGET)(log_scores))
+    assert best == pytest.approx(math.log(CLASSES))
+    assert all(float(Objective(LABELS, FORGET)(scores(seed=seed))) > best for seed in range(20))
+
+
+@pytest.fixture
+def objective() -> Objective:
+    return Objective(LABELS, FORGET, entropy_weight=0.3, margin_weight=1.0, margin_scale=2.0)
+
+
+def test_a_batch_gives_what_its_members_give(objective):
+    batch = scores(6)
+    assert objective(batch).shape == (6,)
+    torch.testing.assert_close(objective(batch), torch.stack([objective(one) for one in batch]))
+    nested = batch.view(2, 3, len(LABELS), CLASSES)
+    torch.testing.assert_close(objective(nested), objective(batch).view(2, 3))
+
+
+def test_the_order_of_the_images_does_not_matter(objective):
+    log_scores = scores()
+    order = torch.randperm(len(LABELS), generator=torch.Generator().manual_seed(3))
+    turned = Objective(LABELS[order], FORGET, 0.3, 1.0, 2.0)
+    torch.testing.assert_close(turned(log_scores[order]), objective(log_scores))
+
+
+def test_every_image_twice_changes_nothing(objective):
+    log_scores = scores(2)
+    doubled = Objective(LABELS.repeat(2), FORGET, 0.3, 1.0, 2.0)
+    torch.testing.assert_close(doubled(log_scores.repeat(1, 2, 1)), objective(log_scores))
+
+
+def test_the_order_of_the_classes_does_not_matter(objective):
+    log_scores = scores()
+    order = torch.tensor([3, 0, 4, 1, 2])
+    renamed = Objective(order.argsort()[LABELS], FORGET[order], 0.3, 1.0, 2.0)
+    torch.testing.assert_close(renamed(log_scores[:, order]), objective(log_scores))
+
+
+def test_the_runner_up_is_the_best_class_that_is_not_the_true_one(objective):
+    log_scores = scores(3)
+    rivals = objective.runner_up(log_scores)
+    assert rivals.shape == (3, len(LABELS))
+    for batch, row in np.ndindex(3, len(LABELS)):
+        others = [c for c in range(CLASSES) if c != LABELS[row]]
+        assert int(rivals[batch, row]) == max(others, key=lambda c: float(log_scores[batch, row, c]))
+
+
+def test_a_frozen_runner_up_changes_nothing_where_it_was_frozen(objective):
+    log_scores = scores(3)
+    torch.testing.assert_close(objective(log_scores, objective.runner_up(log_scores)), objective(log_scores))
+
+
+def test_a_frozen_runner_up_stays_when_another_class_overtakes(objective):
+    here, there = scores(seed=1), scores(seed=2)
+    frozen = objective.runner_up(here)
+    assert (frozen != objective.runner_up(there))[FORGET[LABELS]].any()
+    assert float(objective(there, frozen)) > float(objective(there))  # another rival is never better than the best
+
+
+def test_with_the_runner_up_frozen_the_loss_is_convex_in_the_logits(objective):
+    draw = torch.Generator().manual_seed(0)
+    a, b = (4 * torch.randn(50, len(LABELS), CLASSES, generator=draw) for _ in range(2))
+    frozen = objective.runner_up(a)
+
+    def loss(logits):
+        return objective(logits.double().log_softmax(-1), frozen)
+
+    assert (loss((a + b) / 2) <= (loss(a) + loss(b)) / 2 + 1e-9).all()
+
+
+def test_the_margin_pushes_the_true_class_of_forget_images_down_and_nothing_else():
+    log_scores = scores().requires_grad_()
+    Objective(LABELS, FORGET, entropy_weight=0.0, margin_weight=1.0)(log_scores).backward()
+    slope = log_scores.grad[torch.arange(len(LABELS)), LABELS]
+    assert (slope[FORGET[LABELS]] > 0).all()
+    assert (slope[~FORGET[LABELS]] < 0).all()  # the cross-entropy of retain images
+    assert (log_scores.grad != 0).sum(1).tolist() == [2 if FORGET[label] else 1 for label in LABELS]
+
+
+@pytest.mark.parametrize("labels", [[0, 2, 2], [1, 3, 4]])
+def test_images_of_one_kind_only_are_refused(labels):
+    with pytest.raises(ValueError, match="images of forget classes and of retain classes; one kind is missing"):
+        Objective(torch.tensor(labels), FORGET)
