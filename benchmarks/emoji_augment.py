@@ -37,11 +37,28 @@ class Augment:
         )
         grid = F.affine_grid(theta, [count, 4, pixels, pixels], align_corners=False)
         moved = F.grid_sample(premultiplied, grid, align_corners=False)
+        moved = self._outline(moved, strength, uniform)
         coloured = uniform(0, 1, 1, 1, 1) < 0.3 * strength
         background = torch.where(coloured, uniform(0, 1, 3, 1, 1), torch.ones(()))
         colour, alpha = self._recolour(moved[:, :3], moved[:, 3:], strength, uniform), moved[:, 3:]
         image = colour + background * (1 - alpha)
         return (image * 2 - 1).clamp(-1, 1)
+
+    @staticmethod
+    def _outline(image: Tensor, strength: float, uniform) -> Tensor:
+        """Some drawings get dark lines along their edges, and some of these pale fillings: an inked look."""
+        colour, alpha = image[:, :3], image[:, 3:]
+        light = (colour + 1 - alpha).mean(1, keepdim=True)
+        both = torch.cat([light, alpha], 1)
+        across = both[..., :, 1:] - both[..., :, :-1]
+        down = both[..., 1:, :] - both[..., :-1, :]
+        edge = F.pad(across.abs(), (0, 1)) + F.pad(down.abs(), (0, 0, 0, 1))
+        line = edge.amax(1, keepdim=True).sub(0.12).mul(3).clamp(0, 1)
+        inked = uniform(0, 1, 1, 1, 1) < 0.4 * strength
+        paler = torch.where(uniform(0, 1, 1, 1, 1) < 0.3, uniform(0.3, 0.9, 1, 1, 1), torch.zeros(()))
+        filled = colour * (1 - paler) + alpha * paler
+        drawn = torch.cat([filled * (1 - line), torch.maximum(alpha, line)], 1)
+        return torch.where(inked, drawn, image)
 
     @staticmethod
     def _recolour(colour: Tensor, alpha: Tensor, strength: float, uniform) -> Tensor:
