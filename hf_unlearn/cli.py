@@ -115,7 +115,7 @@ def evaluate_(
 @app.command()
 def demo(
     out_folder: Annotated[Path, typer.Option("--out", help="Where everything goes.")] = Path("runs/demo"),
-    max_queries: Annotated[int, typer.Option(help="Queries for each of the two methods.")] = 400,
+    max_queries: Annotated[int, typer.Option(help="Queries for each of the two methods.")] = 300,
     as_json: Json = False,
 ) -> None:
     """The whole job on the embedded CLIP: forget alcohol, weapons, gambling and tobacco, keep everyday things."""

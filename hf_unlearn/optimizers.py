@@ -117,7 +117,7 @@ class Proximal:
         objective: Objective,
         seed: int,
         probes: int = 12,
-        step: float = 0.3,
+        step: float = 0.1,
         eta: float = 1.0,
         strengths: Sequence[float] = (0.2, 1.0, 5.0),
         model_images: int = 400,

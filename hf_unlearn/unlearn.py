@@ -63,7 +63,7 @@ def recipe(method: str, classes: int) -> Recipe:
     shared, unique, alone = (20, 5, 10) if few else (400, 100, 125)
     match method:
         case "proximal":
-            return Recipe(n_ctx, shared=100, unique=20 if few else 10, optimizer="proximal")
+            return Recipe(4, shared=160, unique=10, optimizer="proximal")
         case "lcs-cma":
             return Recipe(n_ctx, shared, unique)
         case "lcs-cma-paper":
