@@ -26,4 +26,4 @@ check: setup
 	$(BIN)/mypy
 
 bench: setup
-	$(BIN)/python benchmarks/tables.py
+	$(BIN)/python benchmarks/arena.py

@@ -213,14 +213,10 @@ class ClipBlackBox:
             )
         contexts = contexts.to(self.device, self.model.dtype)
         self.ledger.text_tokens += len(contexts) * sum(len(prompt) + contexts.shape[1] for prompt in prompts)
-        rows = max(1, 16_384 // (len(prompts) * longest))  # candidates at a time: bounds memory
-        features = [self._encode(chunk, prompts, tower) for chunk in contexts.split(rows)]
-        return F.normalize(torch.cat(features), dim=-1)
-
-    def _encode(self, contexts: Tensor, prompts: list[list[int]], tower: PrefixTower | None) -> Tensor:
         if tower is not None:
-            return self.model.text_projection(tower.pooled(contexts)).float()
-        return self._inject(contexts, prompts)
+            return F.normalize(self.model.text_projection(tower.pooled(contexts)).float(), dim=-1)
+        rows = max(1, 16_384 // (len(prompts) * longest))  # candidates at a time: bounds memory
+        return F.normalize(torch.cat([self._inject(part, prompts) for part in contexts.split(rows)]), dim=-1)
 
     def _inject(self, contexts: Tensor, prompts: list[list[int]]) -> Tensor:
         """The reference path, good for every family: placeholder ids, and a hook that puts the context there."""

@@ -6,7 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -86,7 +86,7 @@ class StopReason(Enum):
 
 @dataclass(frozen=True)
 class Step:
-    """Where a run stands: the best on validation so far, and the training loss just seen."""
+    """Where a run stands: the best on validation so far, its context, and the training loss just seen."""
 
     queries: int
     loss: float
@@ -94,6 +94,7 @@ class Step:
     err_for: float
     acc_mem: float
     seconds: float
+    context: Tensor = field(compare=False)  # (m, dim)
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,26 @@ class Result:
     adapter: ForgetAdapter
     reason: StopReason
     history: tuple[Step, ...]
+
+    def at(self, queries: int) -> ForgetAdapter:
+        """The adapter as it stood after at most so many queries.
+
+        Raises:
+            ValueError: if not even the first batch was scored by then.
+        """
+        step = next((step for step in reversed(self.history) if step.queries <= queries), None)
+        if step is None:
+            raise ValueError(f"the first batch took {self.history[0].queries} queries, asked for {queries}")
+        config = self.adapter.config
+        return ForgetAdapter(
+            step.context,
+            replace(
+                config,
+                ledger={**config.ledger, "queries": step.queries, "seconds": round(step.seconds, 2)},
+                metrics=_validation(step),
+                context_sha256=digest(step.context),
+            ),
+        )
 
 
 def unlearn(
@@ -172,8 +193,7 @@ def unlearn(
     optimizer = _optimizer(plan, latent, objective, int(seeds[1]))
 
     best: tuple[float, float] = (-1.0, 0.0)  # (H, -loss) on validation
-    best_context: Tensor | None = None
-    step = Step(0, float("nan"), 0.0, 0.0, 0.0, 0.0)
+    step: Step | None = None
     history: list[Step] = []
     queries = improved_at = 0
     reason = StopReason.BUDGET
@@ -196,15 +216,16 @@ def unlearn(
                     rows: Sequence[int] = optimizer.iterates
                 else:
                     rows = range(len(latents))  # the budget cut the last batch short: nothing to learn, only to select
+                now = {"queries": queries, "loss": float(losses.min()), "seconds": time.monotonic() - start}
                 judged = scores[:, len(train) :]
                 for row in rows:
                     error, kept = (float(x) for x in accuracies(judged[row], selection.labels, is_forget))
                     rank = (harmonic_mean(error, kept), -float(selection(judged[row])))
-                    if rank > best:
-                        best, best_context, improved_at = rank, contexts[row].clone(), queries
-                        step = replace(step, H=rank[0], err_for=error, acc_mem=kept)
-                seconds = time.monotonic() - start
-                step = replace(step, queries=queries, loss=float(losses.min()), seconds=seconds)
+                    if step is None or rank > best:
+                        best, improved_at = rank, queries
+                        step = Step(**now, H=rank[0], err_for=error, acc_mem=kept, context=contexts[row].clone())
+                assert step is not None  # every optimizer's first batch has an iterate
+                step = replace(step, **now)
                 history.append(step)
                 bar.update(task, completed=queries, description=f"loss {step.loss:.3f}  H {100 * step.H:.1f}")
                 if on_step is not None and on_step(step):
@@ -214,10 +235,10 @@ def unlearn(
                     reason = StopReason.CONVERGED
                     break
     except KeyboardInterrupt:
-        if best_context is None:
+        if step is None:
             raise
         reason = StopReason.INTERRUPTED
-    assert best_context is not None
+    assert step is not None
     ledger = {
         **asdict(model.ledger.since(before)),
         "seconds": round(time.monotonic() - start, 2),
@@ -239,10 +260,14 @@ def unlearn(
         },
         seed=seed,
         ledger=ledger,
-        metrics={"validation_H": step.H, "validation_err_for": step.err_for, "validation_acc_mem": step.acc_mem},
-        context_sha256=digest(best_context),
+        metrics=_validation(step),
+        context_sha256=digest(step.context),
     )  # fmt: skip
-    return Result(ForgetAdapter(best_context, config), reason, tuple(history))
+    return Result(ForgetAdapter(step.context, config), reason, tuple(history))
+
+
+def _validation(step: Step) -> dict[str, float]:
+    return {"validation_H": step.H, "validation_err_for": step.err_for, "validation_acc_mem": step.acc_mem}
 
 
 def _check(model: BlackBox, images: LabeledImages, forget: Sequence[str], max_queries: int, plan: Recipe) -> None:

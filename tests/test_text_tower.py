@@ -99,6 +99,30 @@ def test_the_prompt_may_fill_the_tower_to_the_last_position(clip, prompts):
     assert relative(got, whole_forward(clip.model.text_model, contexts, rows)) < 1e-5
 
 
-def test_nothing_it_returns_carries_a_gradient(clip, prompts):
+@pytest.mark.parametrize("nodes", [1, 7, 30])
+def test_working_in_parts_changes_nothing(clip, prompts, nodes):
+    names = [*NAMES, "beer", "beer mug and more", "b"]
+    contexts = torch.randn(5, 4, clip.dim, generator=torch.Generator().manual_seed(4))
+    tower = PrefixTower(clip.model.text_model, prompts("{}.", names), nodes)
+    assert len(tower.trees) > 1
+    whole = PrefixTower(clip.model.text_model, prompts("{}.", names))
+    assert len(whole.trees) == 1
+    assert relative(tower.pooled(contexts), whole.pooled(contexts)) < 1e-5
+
+
+def test_names_that_start_alike_share_their_first_tokens(clip, prompts):
+    rows = prompts("{}", ["dog", "dog house", "dog house door", "dog"])
+    tower = PrefixTower(clip.model.text_model, rows)
+    (tree,) = tower.trees
+    tails = {tuple(row[tower.common :]) for row in rows}
+    assert len(tree) == len({tail[:end] for tail in tails for end in range(1, len(tail) + 1)})
+    assert len(tree) < sum(map(len, tails))
+    assert sum(len(level) for level in tree.ends) == 3
+
+
+def test_gradients_reach_the_context(clip, prompts):
+    """Not for the black box, which hides them; for whoever studies the model itself."""
     contexts = torch.randn(1, 2, clip.dim, requires_grad=True)
-    assert not PrefixTower(clip.model.text_model, prompts("{}")).pooled(contexts).requires_grad
+    PrefixTower(clip.model.text_model, prompts("{}")).pooled(contexts)[..., 0].sum().backward()
+    assert contexts.grad is not None
+    assert contexts.grad.abs().sum() > 0

@@ -343,3 +343,17 @@ def test_a_corrupt_image_is_named_before_anything_is_scored(clip, image_folder):
 def test_a_method_by_keyword_must_be_known_to_recipe():
     with pytest.raises(ValueError, match="unknown method 'x'"):
         recipe("x", 3)
+
+
+@pytest.mark.parametrize("method", ["lcs-cma", "proximal"])
+def test_a_long_run_passes_through_what_a_shorter_one_returns(clip, method):
+    long, short = run(clip, max_queries=100, method=method), run(clip, max_queries=40, method=method)
+    asked = long.at(40).config.ledger["queries"]
+    assert torch.equal(long.at(40).context, short.at(asked).context)
+    assert long.at(40).config.metrics == short.at(asked).config.metrics
+    assert torch.equal(long.at(100).context, long.adapter.context)
+
+
+def test_nothing_is_known_before_the_first_batch(clip):
+    with pytest.raises(ValueError, match="first batch took 20 queries, asked for 19"):
+        run(clip, max_queries=60, method="lcs-cma").at(19)

@@ -1,14 +1,16 @@
 """Methods x draws on the embedded CLIP's tasks, every run judged on test images; prints mean ± std.
 
-    python benchmarks/tables.py --tasks emoji10 emoji100 moderation --budgets 500 2000
+    python benchmarks/arena.py --tasks emoji10 emoji100 moderation --budgets 500 2000
 
-One JSON line per run goes to `--out`; runs already there are not repeated. Every method gets the
-same images, objective (but `lcs-cma-paper`, which keeps the paper's), budget and seeds, and no early
-stop. Two single-threaded workers.
+A run goes to the largest budget and is judged at each. One JSON line per run and budget goes to
+`--out`; runs already there are not repeated. Every method gets the same images, objective (but
+`lcs-cma-paper`, which keeps the paper's), budget and seeds, and no early stop. Single-threaded
+workers, one per core.
 """
 
 import argparse
 import json
+import os
 import statistics
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,7 +24,7 @@ COLUMNS = (
     "H", "err_for", "acc_mem", "entropy", "recoverability", "top5_leak", "forget_detect",
     "retain_ece", "synonym_err", "collateral",
 )  # fmt: skip
-Job = tuple[str, int, int, str, int]  # task, draw, seed, method, queries
+Job = tuple[str, int, int, str, tuple[int, ...]]  # task, draw, seed, method, budgets
 
 
 def run(job: Job) -> list[dict]:
@@ -34,21 +36,24 @@ def run(job: Job) -> list[dict]:
     from hf_unlearn.unlearn import unlearn
 
     torch.set_num_threads(1)
-    name, draw, seed, method, queries = job
+    name, draw, seed, method, budgets = job
     task = demo.task(name, draw, seed)
     model = ClipBlackBox()
     result = unlearn(
-        model, task.train, forget=task.forget, validation=task.validation, max_queries=queries, method=method,
+        model, task.train, forget=task.forget, validation=task.validation, max_queries=max(budgets), method=method,
         shots=task.shots, seed=seed, patience=None, progress=False,
     )  # fmt: skip
+    adapters = [result.at(budget) for budget in budgets]
     report = evaluate(
-        model, task.test, result.adapter, validation=task.validation, unlisted=task.unlisted,
+        model, task.test, *adapters, validation=task.validation, unlisted=task.unlisted,
         unlisted_validation=task.unlisted_validation, synonyms=task.synonyms,
     )  # fmt: skip
-    where = {"task": name, "draw": draw, "seed": seed, "budget": queries}
-    seconds = result.adapter.config.ledger["seconds"]
-    loss = min(step.loss for step in result.history)
-    return [{**where, "row": row.pop("name"), "seconds": seconds, "loss": loss, **row} for row in report.rows]
+    where = {"task": name, "draw": draw, "seed": seed}
+    table = [{**where, "budget": 0, "row": row.pop("name"), "seconds": 0.0, **row} for row in report.rows[:2]]
+    for budget, adapter, row in zip(budgets, adapters, report.rows[2:], strict=True):
+        extra = {"seconds": adapter.config.ledger["seconds"], **adapter.config.metrics}
+        table.append({**where, "budget": budget, "row": row.pop("name"), **extra, **row})
+    return table
 
 
 def main() -> None:
@@ -57,13 +62,14 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--budgets", nargs="+", type=int, default=[500, 2000])
     parser.add_argument("--draws", type=int, help="only the first so many draws of a task")
-    parser.add_argument("--out", type=Path, default=Path("runs/tables.jsonl"))
+    parser.add_argument("--out", type=Path, default=Path("runs/arena.jsonl"))
     args = parser.parse_args()
     args.out.parent.mkdir(parents=True, exist_ok=True)
     rows = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
     done = {(row["task"], row["draw"], row["seed"], row["row"], row["budget"]) for row in rows}
-    jobs = [job for job in wanted(args) if job not in done]
-    with args.out.open("a") as file, get_context("spawn").Pool(2, maxtasksperchild=8) as pool:
+    jobs = [job for job in wanted(args) if any((*job[:4], budget) not in done for budget in job[4])]
+    workers = get_context("spawn").Pool(os.cpu_count(), maxtasksperchild=8)
+    with args.out.open("a") as file, workers as pool:
         for result in track(pool.imap_unordered(run, jobs), total=len(jobs), description="runs"):
             file.writelines(json.dumps(row) + "\n" for row in result)
             file.flush()
@@ -81,9 +87,8 @@ def wanted(args: argparse.Namespace) -> list[Job]:
         draws = len(demo.tasks()[task])
         pairs = [(0, seed) for seed in range(5)] if draws == 1 else [(draw, draw) for draw in range(draws)]
         jobs += [
-            (task, draw, seed, method, budget)
+            (task, draw, seed, method, tuple(sorted(args.budgets)))
             for draw, seed in pairs[: args.draws]
-            for budget in args.budgets
             for method in args.methods
         ]
     return jobs
@@ -91,13 +96,12 @@ def wanted(args: argparse.Namespace) -> list[Job]:
 
 def table(task: str, rows: list[dict]) -> Table:
     shown = Table("row", "budget", "runs", *COLUMNS, "s", title=f"{task}: test, mean ± std, %", title_justify="left")
-    kinds = {(row["row"], row["budget"] if row["queries"] else 0) for row in rows}
     order = ("zero-shot", "label-mask", *METHODS)
+    kinds = {(row["row"], row["budget"]) for row in rows}
     for name, budget in sorted(kinds, key=lambda kind: (order.index(kind[0]), kind[1])):
-        own = [row for row in rows if row["row"] == name and budget in (0, row["budget"])]
-        found = {(row["draw"], row["seed"]): row for row in own}
+        found = {(row["draw"], row["seed"]): row for row in rows if (row["row"], row["budget"]) == (name, budget)}
         cells = [cell([row[key] for row in found.values() if row.get(key) is not None]) for key in COLUMNS]
-        seconds = statistics.mean(row["seconds"] for row in found.values()) if budget else 0
+        seconds = statistics.mean(row["seconds"] for row in found.values())
         shown.add_row(name, str(budget or "–"), str(len(found)), *cells, f"{seconds:.0f}")
     return shown
 
