@@ -188,7 +188,7 @@ class AdaptedClip:
         """
         check_names(labels)
         context = self.adapter.context if self.enabled else self.adapter.context[:0]
-        return self.model.log_scores(context[None], self.model.add_images(images), labels)[0].exp()
+        return self.model.log_scores(context[None], self.model.add_images(images), labels)[0].exp().cpu()
 
     @contextmanager
     def disabled(self) -> Iterator[AdaptedClip]:

@@ -23,6 +23,7 @@ FAMILIES = ("clip", "metaclip_2", "siglip", "siglip2", "chinese_clip")
 CAUSAL = ("clip", "metaclip_2")
 EMBEDDED = "embedded"
 TEMPLATE = "This is a photo of {}."  # transformers' zero-shot pipeline uses it when told nothing
+ENCODED_AT_ONCE = 32  # images
 NAME_ROOM = 16  # tokens that the longest possible context leaves for a class name
 PROBES = ("cat", "a red car", "two people", "beer mug", "7", "the sky at night", "a small dog on a sofa", "text")
 
@@ -65,6 +66,7 @@ class BlackBox(Protocol):
         max_n_ctx: longest context that still leaves room for the names.
         token_mean: `(dim,)`, mean of the token embeddings.
         token_std: standard deviation of the token embeddings.
+        calls: how many calls of `log_scores` a population is best split into, for processes to share.
         ledger: what was asked so far.
     """
 
@@ -75,6 +77,7 @@ class BlackBox(Protocol):
     max_n_ctx: int
     token_mean: Tensor
     token_std: float
+    calls: int
     ledger: Ledger
 
     def add_images(self, images: Iterable[Image.Image]) -> ImageSet:
@@ -108,6 +111,8 @@ class ClipBlackBox:
     Raises:
         ValueError: if the template has not exactly one `{}`, or the checkpoint is of no family we know.
     """
+
+    calls = 4
 
     def __init__(
         self,
@@ -155,13 +160,13 @@ class ClipBlackBox:
         self._towers = lru_cache(maxsize=8)(self._tower)
 
     def add_images(self, images: Iterable[Image.Image]) -> ImageSet:
-        """Encodes images once, in batches of 32, with a progress bar on a terminal.
+        """Encodes images once, in batches, with a progress bar on a terminal.
 
         Raises:
             ValueError: if there is none, or one can't be read.
         """
-        batches = _batches(images, 32)
-        total = (len(images) + 31) // 32 if isinstance(images, Sized) else None
+        batches = _batches(images, ENCODED_AT_ONCE)
+        total = -(-len(images) // ENCODED_AT_ONCE) if isinstance(images, Sized) else None
         quiet = not sys.stderr.isatty() or (total is not None and total < 8)
         features = []
         for batch in track(
@@ -189,7 +194,7 @@ class ClipBlackBox:
         texts = self.text_features(contexts, names)
         self.ledger.queries += len(contexts)
         logits = self.model.logit_scale.exp().float() * (images.features @ texts.transpose(1, 2))
-        return logits.log_softmax(-1).cpu()
+        return logits.log_softmax(-1)
 
     def zero_shot(self, images: ImageSet, names: Sequence[str]) -> Tensor:
         """Log-scores of the plain model, `(N, C)`; no query counted."""

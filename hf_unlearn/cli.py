@@ -58,10 +58,13 @@ def forget(
 
     Example: hf-unlearn forget --model openai/clip-vit-base-patch32 --data pets/train --forget beagle
     --forget pug --out adapters/no-beagles
+
+    On several GPUs: accelerate launch --num_processes 4 -m hf_unlearn forget ...
     """
     from hf_unlearn.black_box import ClipBlackBox
     from hf_unlearn.data import LabeledImages, split_names
     from hf_unlearn.evaluate import evaluate
+    from hf_unlearn.processes import Crew
     from hf_unlearn.unlearn import unlearn
 
     if out_folder.exists() and not (out_folder / "config.json").exists() and any(out_folder.iterdir()):
@@ -74,6 +77,10 @@ def forget(
         clip, images, forget=forget, max_queries=max_queries, method=method.value, shots=shots, n_ctx=n_ctx,
         patience=patience or None, seed=seed,
     )  # fmt: skip
+    crew = Crew()
+    crew.leave()
+    if not crew.is_main:
+        return
     _, validation, rest = images.few_shot(shots, seed)
     kind = "test"
     if judged is None:

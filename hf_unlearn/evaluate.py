@@ -182,12 +182,16 @@ class _Judge:
         self.unlisted_fit = model.add_images(unlisted_validation) if unlisted_validation else None
         self.is_forget = forget[self.labels]
         self.plain = self.scores(torch.zeros(0, model.dim), self.test, self.names)
-        bypass = model.with_template(BYPASS_TEMPLATE).log_scores(torch.zeros(1, 0, model.dim), self.test, self.names)[0]
+        bypass = (
+            model.with_template(BYPASS_TEMPLATE)
+            .log_scores(torch.zeros(1, 0, model.dim), self.test, self.names)[0]
+            .cpu()
+        )
         self.bypass_acc = float((bypass.argmax(-1) == self.labels)[self.is_forget].float().mean())
 
     def scores(self, context: Tensor, images: ImageSet, names: Sequence[str], masked: bool = False) -> Tensor:
         """`(N, C)`; masked, the forget names are struck from the label set."""
-        scores = self.model.log_scores(context[None], images, names)[0]
+        scores = self.model.log_scores(context[None], images, names)[0].cpu()
         if masked:
             struck = torch.tensor([name in self._forget_names() for name in names])
             scores = scores.masked_fill(struck, -torch.inf).log_softmax(-1)

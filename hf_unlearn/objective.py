@@ -45,6 +45,12 @@ class Objective:
         """
         return replace(self, labels=self.labels[images])
 
+    def to(self, device: torch.device) -> Objective:
+        """The same objective for log-scores on another device."""
+        if self.labels.device == device:
+            return self
+        return replace(self, labels=self.labels.to(device), forget=self.forget.to(device))
+
     def __call__(self, log_scores: Tensor, runner_up: Tensor | None = None) -> Tensor:
         """`(..., N, C)` -> `(...)`.
 

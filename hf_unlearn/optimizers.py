@@ -22,8 +22,10 @@ class Optimizer(Protocol):
     Attributes:
         incumbent: `(d,)`, the latent the optimizer would stand by now.
         iterates: rows of the batch last told that are iterates, not probes: worth selecting among.
+        images: `(n,)`, the training images whose log-scores it learns from.
     """
 
+    images: Tensor
     incumbent: Array
     iterates: Sequence[int]
 
@@ -32,7 +34,7 @@ class Optimizer(Protocol):
         ...
 
     def tell(self, latents: Array, losses: Array, log_scores: Tensor) -> None:
-        """`(P, d)`, `(P,)` and `(P, N, C)`. Raises: RuntimeError: if nothing was asked."""
+        """`(P, d)`, `(P,)` and `(P, n, C)` of its images. Raises: RuntimeError: if nothing was asked."""
         ...
 
 
@@ -58,6 +60,7 @@ class BlockCMA:
             for block, own in zip(self.blocks, seeds, strict=True)
         ]
         self.population = population
+        self.images = torch.empty(0, dtype=torch.long)
         self.incumbent: Array = np.zeros(size)
         self.iterates: Sequence[int] = ()
         self._best = np.inf
@@ -123,8 +126,8 @@ class Proximal:
         model_images: int = 400,
     ) -> None:
         self._generator = np.random.default_rng(seed)
-        self._images = _evenly(objective.labels, model_images, self._generator)
-        self._objective = objective.part(self._images)
+        self.images = _evenly(objective.labels, model_images, self._generator)
+        self._objective = objective.part(self.images)
         self.incumbent: Array = np.zeros(size)
         self.iterates: Sequence[int] = ()
         self.eta = eta
@@ -148,18 +151,18 @@ class Proximal:
         if self._phase == "probe":
             return self.incumbent + self.step * self._next_directions()
         self._etas = [self.eta * factor for factor in self.strengths]
-        step = torch.zeros(len(self.incumbent))
+        step = self._jacobian.new_zeros(len(self.incumbent))
         steps = [step := self._solve(eta, step) for eta in self._etas]
-        return self.incumbent + torch.stack(steps).double().numpy()
+        return self.incumbent + torch.stack(steps).double().cpu().numpy()
 
     def tell(self, latents: Array, losses: Array, log_scores: Tensor) -> None:
         if not self._waiting:
             raise RuntimeError("tell was called without ask; ask for latents first")
         self._waiting = False
         self.iterates = ()
-        log_scores = log_scores[:, self._images]
         if self._phase == "start":
-            self._jacobian = torch.zeros(log_scores[0].numel(), latents.shape[1])
+            self._objective = self._objective.to(log_scores.device)
+            self._jacobian = log_scores.new_zeros(log_scores[0].numel(), latents.shape[1])
             self._move(latents, losses, log_scores, 0)
             self._phase = "probe"
         elif self._phase == "probe":
@@ -191,7 +194,7 @@ class Proximal:
     def _learn(self, latents: Array, log_scores: Tensor) -> None:
         """Broyden's rank-one corrections; exact finite differences for orthonormal probes."""
         for latent, scores in zip(latents, log_scores, strict=True):
-            move = torch.from_numpy(latent - self.incumbent).float()
+            move = torch.from_numpy(latent - self.incumbent).to(self._jacobian)
             if (length := move.square().sum()) > 1e-12 and torch.isfinite(scores).all():
                 surprise = (scores - self._scores).flatten() - self._jacobian @ move
                 self._jacobian.addr_(surprise, move / length)

@@ -21,9 +21,10 @@ from hf_unlearn.adapter_config import AdapterConfig
 from hf_unlearn.black_box import BlackBox
 from hf_unlearn.context import LatentContext
 from hf_unlearn.data import LabeledImages, split_names
-from hf_unlearn.metrics import accuracies, harmonic_mean
+from hf_unlearn.metrics import harmonic_mean
 from hf_unlearn.objective import Objective
 from hf_unlearn.optimizers import BlockCMA, Optimizer, Proximal
+from hf_unlearn.processes import Crew
 
 
 @dataclass(frozen=True)
@@ -175,8 +176,9 @@ def unlearn(
             raise ValueError(f"class {name!r} {role}has no images; add some or leave the class out")
 
     before = model.ledger.copy()
+    crew = Crew()
     both = LabeledImages(train.items + held_out.items, train.labels + held_out.labels, images.names)
-    handle = model.add_images(both)
+    handle = crew.encode(model, both)
     is_forget = torch.tensor([name in forget for name in images.names])
     objective = _objective(plan, torch.tensor(train.labels), is_forget)
     selection = _objective(plan, torch.tensor(held_out.labels), is_forget)
@@ -196,31 +198,36 @@ def unlearn(
     step: Step | None = None
     history: list[Step] = []
     queries = improved_at = 0
+    cancelled = False
     reason = StopReason.BUDGET
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("queries"))
-    bar = Progress(
-        *columns, TimeRemainingColumn(), console=Console(stderr=True), disable=not (progress and sys.stderr.isatty())
-    )
+    quiet = not (progress and crew.is_main and sys.stderr.isatty())
+    bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=quiet)
     try:
-        with bar:
+        with bar, crew.patient():
             task = bar.add_task("scoring the start", total=max_queries)
             while queries < max_queries:
-                asked = optimizer.ask()
+                asked, stopped = crew.follow(optimizer.ask(), cancelled)
+                if stopped:
+                    reason = StopReason.INTERRUPTED if crew.interrupted else StopReason.CANCELLED
+                    break
                 latents = asked[: max_queries - queries]
                 contexts = latent.decode(torch.from_numpy(latents))
-                scores = model.log_scores(contexts, handle, images.names)
+                scored = crew.score(model, contexts, handle, images.names, objective, selection, optimizer.images)
                 queries += len(latents)
-                losses = objective(scores[:, : len(train)])
                 if len(latents) == len(asked):
-                    optimizer.tell(latents, losses.double().numpy(), scores[:, : len(train)])
+                    optimizer.tell(latents, scored.losses.double().cpu().numpy(), scored.log_scores)
                     rows: Sequence[int] = optimizer.iterates
                 else:
                     rows = range(len(latents))  # the budget cut the last batch short: nothing to learn, only to select
-                now = {"queries": queries, "loss": float(losses.min()), "seconds": time.monotonic() - start}
-                judged = scores[:, len(train) :]
+                now: dict[str, Any] = {
+                    "queries": queries,
+                    "loss": float(scored.losses.min()),
+                    "seconds": time.monotonic() - start,
+                }
                 for row in rows:
-                    error, kept = (float(x) for x in accuracies(judged[row], selection.labels, is_forget))
-                    rank = (harmonic_mean(error, kept), -float(selection(judged[row])))
+                    error, kept = float(scored.err_for[row]), float(scored.acc_mem[row])
+                    rank = (harmonic_mean(error, kept), -float(scored.selection_losses[row]))
                     if step is None or rank > best:
                         best, improved_at = rank, queries
                         step = Step(**now, H=rank[0], err_for=error, acc_mem=kept, context=contexts[row].clone())
@@ -228,7 +235,8 @@ def unlearn(
                 step = replace(step, **now)
                 history.append(step)
                 bar.update(task, completed=queries, description=f"loss {step.loss:.3f}  H {100 * step.H:.1f}")
-                if on_step is not None and on_step(step):
+                cancelled = bool(on_step is not None and on_step(step))
+                if cancelled and crew.count == 1:
                     reason = StopReason.CANCELLED
                     break
                 if patience is not None and queries - improved_at >= patience:
@@ -240,7 +248,7 @@ def unlearn(
         reason = StopReason.INTERRUPTED
     assert step is not None
     ledger = {
-        **asdict(model.ledger.since(before)),
+        **asdict(crew.total(model.ledger.since(before))),
         "seconds": round(time.monotonic() - start, 2),
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     }
@@ -266,7 +274,7 @@ def unlearn(
     return Result(ForgetAdapter(step.context, config), reason, tuple(history))
 
 
-def _validation(step: Step) -> dict[str, float]:
+def _validation(step: Step) -> dict[str, float | None]:
     return {"validation_H": step.H, "validation_err_for": step.err_for, "validation_acc_mem": step.acc_mem}
 
 
