@@ -12,16 +12,18 @@ _HOMES = {
     "ClipBlackBox": "black_box",
     "ForgetAdapter": "adapter",
     "LabeledImages": "data",
+    "SpaceBlackBox": "remote",
     "evaluate": "evaluate",
     "unlearn": "unlearn",
 }
-__all__ = ["AdaptedClip", "ClipBlackBox", "ForgetAdapter", "LabeledImages", "evaluate", "unlearn"]
+__all__ = ["AdaptedClip", "ClipBlackBox", "ForgetAdapter", "LabeledImages", "SpaceBlackBox", "evaluate", "unlearn"]
 
 if TYPE_CHECKING:
     from hf_unlearn.adapter import AdaptedClip, ForgetAdapter
     from hf_unlearn.black_box import ClipBlackBox
     from hf_unlearn.data import LabeledImages
     from hf_unlearn.evaluate import evaluate
+    from hf_unlearn.remote import SpaceBlackBox
     from hf_unlearn.unlearn import unlearn
 
 

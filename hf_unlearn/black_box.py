@@ -56,6 +56,10 @@ class ImageSet:
         return len(self.features)
 
 
+class BudgetSpentError(RuntimeError):
+    """A black box answers no more queries."""
+
+
 class BlackBox(Protocol):
     """Answers with class scores; no gradients, no parameters.
 
@@ -80,12 +84,16 @@ class BlackBox(Protocol):
     calls: int
     ledger: Ledger
 
-    def add_images(self, images: Iterable[Image.Image]) -> ImageSet:
-        """Encodes images once; the handle is good for this session."""
+    def add_images(self, images: Iterable[Image.Image]) -> Sized:
+        """Encodes images once; the handle is opaque and good for this session."""
         ...
 
-    def log_scores(self, contexts: Tensor, images: ImageSet, names: Sequence[str]) -> Tensor:
-        """`(P, m, dim)`, `N` images, `C` names -> `(P, N, C)` float32, each row a log-softmax; `P` queries."""
+    def log_scores(self, contexts: Tensor, images: Any, names: Sequence[str]) -> Tensor:
+        """`(P, m, dim)`, `N` images, `C` names -> `(P, N, C)` float32, each row a log-softmax; `P` queries.
+
+        Raises:
+            BudgetSpentError: if the box answers no more.
+        """
         ...
 
     def with_template(self, template: str) -> BlackBox:

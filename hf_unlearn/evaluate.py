@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hf_unlearn import metrics
 from hf_unlearn.adapter import REPORT, ForgetAdapter
-from hf_unlearn.black_box import BlackBox, ImageSet
+from hf_unlearn.black_box import BlackBox
 from hf_unlearn.data import LabeledImages
 
 ZERO_SHOT, LABEL_MASK = "zero-shot", "label-mask"
@@ -189,7 +189,7 @@ class _Judge:
         )
         self.bypass_acc = float((bypass.argmax(-1) == self.labels)[self.is_forget].float().mean())
 
-    def scores(self, context: Tensor, images: ImageSet, names: Sequence[str], masked: bool = False) -> Tensor:
+    def scores(self, context: Tensor, images: Any, names: Sequence[str], masked: bool = False) -> Tensor:
         """`(N, C)`; masked, the forget names are struck from the label set."""
         scores = self.model.log_scores(context[None], images, names)[0].cpu()
         if masked:

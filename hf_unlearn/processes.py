@@ -11,7 +11,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -59,20 +59,21 @@ class Crew:
         self.is_main: bool = self._state.is_main_process
         self.interrupted = False
 
-    def encode(self, model: BlackBox, images: LabeledImages) -> ImageSet:
+    def encode(self, model: BlackBox, images: LabeledImages) -> Any:
         """All images, every process encoding some of the batches."""
         batches = _slices(len(images), ENCODED_AT_ONCE)
         if self.count == 1 or len(batches) < self.count or model.calls == 1:
             return model.add_images(images)
         own = [batches[rank :: self.count] for rank in range(self.count)]
         mine = model.add_images(images.select(i for part in own[self.rank] for i in range(part.start, part.stop)))
-        return replace(mine, features=self._share(mine.features, own))
+        assert isinstance(mine, ImageSet)
+        return ImageSet(self._share(mine.features, own))
 
     def score(
         self,
         model: BlackBox,
         contexts: Tensor,
-        images: ImageSet,
+        images: Any,
         names: Sequence[str],
         objective: Objective,
         selection: Objective,

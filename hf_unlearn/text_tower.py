@@ -93,7 +93,7 @@ class PrefixTower:
             for part in _parts(order, [len(tail) for tail in tails], nodes)
         ]
         self.place = torch.tensor(order, device=self.device).argsort()  # prompt -> its place among the trees' prompts
-        self._tails: dict[int, list[Tensor]] = {}
+        self._last_tails: tuple[int, list[Tensor]] = (-1, [])
 
     def pooled(self, contexts: Tensor) -> Tensor:
         """`(P, m, dim)` -> what the tower pools at EOS, `(P, C, dim)`, before the projection."""
@@ -108,11 +108,13 @@ class PrefixTower:
 
     def _embedded_tails(self, start: int) -> list[Tensor]:
         """Tokens and positions of every tree's nodes, `(n, dim)`, behind a prefix of `start` tokens."""
-        if start not in self._tails:
+        known, tails = self._last_tails
+        if known != start:
             embeddings = self.tower.embeddings
             token, position = embeddings.token_embedding, embeddings.position_embedding.weight
-            self._tails = {start: [token(tree.ids) + position[start + tree.depth] for tree in self.trees]}
-        return self._tails[start]
+            tails = [token(tree.ids) + position[start + tree.depth] for tree in self.trees]
+            self._last_tails = start, tails
+        return tails
 
     def _prefix(self, contexts: Tensor) -> list[State]:
         """Keys and values of `[BOS, context, common words]` in every layer."""

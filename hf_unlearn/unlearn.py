@@ -18,7 +18,7 @@ from torch import Tensor
 
 from hf_unlearn.adapter import ForgetAdapter, base_name, digest
 from hf_unlearn.adapter_config import AdapterConfig
-from hf_unlearn.black_box import BlackBox
+from hf_unlearn.black_box import BlackBox, BudgetSpentError
 from hf_unlearn.context import LatentContext
 from hf_unlearn.data import LabeledImages, split_names
 from hf_unlearn.metrics import harmonic_mean
@@ -83,6 +83,7 @@ class StopReason(Enum):
     CONVERGED = "validation has not improved for a while"
     INTERRUPTED = "interrupted; the best so far is kept"
     CANCELLED = "cancelled; the best so far is kept"
+    REFUSED = "the black box answers no more queries; the best so far is kept"
 
 
 @dataclass(frozen=True)
@@ -246,6 +247,10 @@ def unlearn(
         if step is None:
             raise
         reason = StopReason.INTERRUPTED
+    except BudgetSpentError:
+        if step is None:
+            raise
+        reason = StopReason.REFUSED
     assert step is not None
     ledger = {
         **asdict(crew.total(model.ledger.since(before))),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import Image
 
@@ -29,7 +29,7 @@ _loading = Lock()
 Scores = dict[str, float]
 
 
-def open_image(path: str | Path) -> Image.Image:
+def open_image(path: str | Path | BinaryIO) -> Image.Image:
     """An uploaded image file, upright RGB; its size is known before its pixels are decoded.
 
     Raises:
@@ -182,7 +182,7 @@ class Shelf:
         picture = check_image(image)
         names = parse_labels(labels)
         chosen = self.adapter(adapter)
-        adapted = AdaptedClip(_model(self.bases[chosen.config.base_model]), chosen)  # our own: `disabled` is a state
+        adapted = AdaptedClip(model(self.bases[chosen.config.base_model]), chosen)  # our own: `disabled` is a state
         with adapted.disabled() as plain:
             before = plain.classify([picture], names)[0].tolist()
         after = adapted.classify([picture], names)[0].tolist() if enabled else before
@@ -256,7 +256,8 @@ def _outcome(
     return f"{seen} {together} before, {share(after)} after." if enabled else f"{seen} {together}."
 
 
-def _model(source: str) -> ClipBlackBox:
+def model(source: str) -> ClipBlackBox:
+    """The model behind a Hub id or folder, loaded once."""
     with _loading:  # else two first visitors load the same model twice
         return _cached_model(source)
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from space import handlers
 from space.handlers import Scores, Shelf
+from space.score import Desk
 
 AFTER, OFF = "With the adapter", "With the adapter (switched off)"
 NONE_SAVED = (
@@ -35,12 +36,13 @@ CSS = """
 """
 
 
-def build(root: Path, bases: dict[str, str] | None = None) -> gr.Blocks:
+def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_000) -> gr.Blocks:
     """The Space's page.
 
     Args:
         root: folder that holds `runs` and `space/adapters`, where saved adapters are looked for.
         bases: base models on offer, as adapters name them -> Hub id or folder; the embedded one if not given.
+        queries: how many candidates the remote black box scores in one session.
     """
     shelf = Shelf(root, bases) if bases else Shelf(root)
     with gr.Blocks(title="hf_unlearn", analytics_enabled=False, delete_cache=(600, 3600)) as demo:
@@ -50,6 +52,7 @@ def build(root: Path, bases: dict[str, str] | None = None) -> gr.Blocks:
         )
         with gr.Tab("Try"):
             _wire_try(demo, shelf, _draw_try(shelf))
+        _wire_score(Desk(shelf.bases, handlers.model, queries))
     return demo
 
 
@@ -188,6 +191,30 @@ def _wire_try(demo: gr.Blocks, shelf: Shelf, on: _Parts) -> None:
     picked = on.gallery.select(pick, on.key, on.image, **last, **light, **private)
     picked.then(again, **scored, **heavy, **private)
     gr.api(adapters, api_name="adapters", concurrency_limit=4, concurrency_id="page")
+
+
+def _wire_score(desk: Desk) -> None:
+    """The remote black box, for `hf_unlearn.SpaceBlackBox`; of no use in a browser."""
+
+    @_in_words
+    def describe(base: str, template: str, request: gr.Request) -> dict[str, Any]:
+        """A base model as a black box: width, token statistics, fingerprint, bounds, queries left."""
+        return desk.describe(base, template, str(request.session_hash))
+
+    @_in_words
+    def images(base: str, handle: str, pictures: list[str], request: gr.Request) -> dict[str, Any]:
+        """Encodes images (PNG in base64) once; the handle returned stands for them in this session."""
+        return desk.add_images(base, handle, pictures, str(request.session_hash))
+
+    @_in_words
+    def score(
+        base: str, template: str, handle: str, names: list[str], contexts: str, shape: list[int], request: gr.Request
+    ) -> dict[str, Any]:
+        """Log-scores (float32 in base64) of the handle's images under contexts, candidates × tokens × width."""
+        return desk.score(base, template, handle, names, contexts, shape, str(request.session_hash))
+
+    for function in (describe, images, score):
+        gr.api(function, api_name=function.__name__, concurrency_limit=2, concurrency_id="model")
 
 
 def _checked(image: gr.Image) -> gr.Image:

@@ -76,7 +76,7 @@ def test_switched_off_both_sides_are_the_plain_model(client, picture):
 
 def test_the_client_sees_a_documented_endpoint_and_the_saved_adapters(client):
     endpoint = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(endpoint) == {"/classify", "/adapters"}
+    assert set(endpoint) == {"/classify", "/adapters", "/describe", "/images", "/score"}
     parameters = {p["parameter_name"]: p["python_type"]["type"] for p in endpoint["/classify"]["parameters"]}
     assert list(parameters) == ["image", "adapter", "labels", "enabled"]
     assert parameters["adapter"] == "str"
