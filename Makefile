@@ -1,7 +1,7 @@
-# make setup | demo | space | test | check | bench
+# make setup | demo | space | test | check | bench | gpu
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: setup demo space test check bench
+.PHONY: setup demo space test check bench gpu
 
 setup: .venv/ready
 
@@ -26,4 +26,10 @@ check: setup
 	$(BIN)/mypy
 
 bench: setup
-	$(BIN)/python benchmarks/arena.py
+	$(BIN)/python benchmarks/speed.py --json runs/speed.json
+
+# On a bare machine with a GPU and its own PyTorch: nothing is installed, the machine's Python is used.
+gpu:
+	$(PYTHON) -m pytest -m gpu tests/test_gpu.py
+	$(PYTHON) benchmarks/speed.py --device cuda --shapes ViT-B/16 ViT-L/14 --protocols cifar10 cifar100 imagenet \
+		--dtypes float32 bfloat16 float16 --seconds 8 --json runs/speed-gpu.json

@@ -34,7 +34,7 @@ def things(tmp_path_factory) -> Path:
 
 
 def test_the_python_of_the_readme_runs_and_forgets(things):
-    (code,) = blocks("python")
+    code, _ = blocks("python")  # the second one needs a Space: test_remote.py
     printed = run([sys.executable, "-c", code + "\nprint('PROBS', float(probs.sum()))"], things)
     assert "zero-shot" in printed
     assert "proximal" in printed
@@ -42,11 +42,17 @@ def test_the_python_of_the_readme_runs_and_forgets(things):
 
 
 def test_the_commands_of_the_readme_run(things):
-    (lines,) = blocks("bash")
+    lines, _ = blocks("bash")
     for line in lines.strip().splitlines():
         words = shlex.split(line)
         assert words[0] == "hf-unlearn"
         assert "label-mask" in run([sys.executable, "-m", "hf_unlearn", *words[1:]], things)
+
+
+def test_the_launch_of_several_processes_runs(things):
+    _, line = blocks("bash")
+    launcher = f"{shlex.quote(sys.executable)} -m torch.distributed.run --standalone"
+    assert "adapter saved in adapters/by-two" in run(["sh", "-c", line.replace("torchrun", launcher)], things)
 
 
 def test_the_front_matter_names_the_gradio_that_is_pinned():

@@ -1,8 +1,10 @@
 """The remote black box against a real Gradio server: the same answers, faults survived, bounds kept."""
 
+import re
 import socket
 import threading
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 import torch
@@ -235,3 +237,12 @@ def test_a_whole_run_through_it_can_be_judged_through_it(box):
     images: LabeledImages = coloured(4, seed=1)
     report = evaluate(box, images, train(box).adapter)
     assert [row["name"] for row in report.rows] == ["zero-shot", "label-mask", "proximal"]
+
+
+def test_the_readmes_lines_run(address):
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "SpaceBlackBox" in block)
+    code = code.replace('"user/space"', f'"{address}", model="{BASE}"')
+    scope: dict = {}
+    exec(code, scope)
+    assert scope["model"].dim == 32

@@ -1,0 +1,278 @@
+"""Seconds per candidate context: ours beside two peers, on randomly initialized models of CLIP's shapes.
+
+    python benchmarks/speed.py --json runs/speed.json        # everything; about 40 minutes on 2 cores
+    python benchmarks/speed.py --quick --json -              # ViT-B/16, 10 and 100 classes; about two minutes
+
+Cost depends on shapes alone, so no checkpoint is needed; class names are those of CIFAR and ImageNet
+as token ids of CLIP's tokenizer (`clip_tokens.json`), template `{}.`.
+
+- peer A, the paper's procedure: every candidate encodes all images, text padded to 77 tokens. It
+  encodes a few images, and their time is scaled to all (`peer_a_images_measured`).
+- peer B: images cached, text padded to 77 tokens through transformers with SDPA.
+- ours: `ClipBlackBox.log_scores`, populations of 20.
+
+All in one process, taking turns, same threads and precision. `flop_ratio_b` is peer B's arithmetic over
+ours, `gemm_share` the share of a large matrix product's speed that ours reaches, counting only tokens
+that must be computed. Every protocol runs in a process of its own, for its peak memory.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+TOKENS = Path(__file__).with_name("clip_tokens.json")
+BOS, EOS, WORDS = 49406, 49407, 49408
+SHAPES = {  # text width, heads; image width, layers, heads, patch; projection
+    "ViT-B/32": (512, 8, 768, 12, 12, 32, 512),
+    "ViT-B/16": (512, 8, 768, 12, 12, 16, 512),
+    "ViT-L/14": (768, 12, 1024, 24, 16, 14, 768),
+}
+PROTOCOLS = {  # class names, how many, m, images (training and validation together)
+    "cifar10": ("cifar10", 10, 4, 320),
+    "cifar100": ("cifar100", 100, 16, 800),
+    "200": ("imagenet", 200, 16, 400),
+    "imagenet": ("imagenet", 1000, 16, 8_000),
+}
+POPULATION = 20
+
+
+@dataclass
+class Row:
+    shape: str
+    classes: int
+    n_ctx: int
+    images: int
+    dtype: str
+    device: str
+    peer_a_s: float | None
+    peer_a_images_measured: int
+    peer_b_s: float | None
+    ours_s: float
+    flop_ratio_b: float
+    gemm_share: float
+    peak_mb: float
+    max_rel_error: float | None
+    argmax_agreement: float | None
+
+
+def write_model(shape: str, folder: Path) -> None:
+    """A random CLIP whose tokenizer reads "12 345" as the ids 12 and 345."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor, PreTrainedTokenizerFast
+
+    width, heads, image_width, image_layers, image_heads, patch, projection = SHAPES[shape]
+    vocabulary = {str(number): number for number in range(WORDS)}
+    words = Tokenizer(models.WordLevel(vocabulary, unk_token="0"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    ends = [(str(BOS), BOS), (str(EOS), EOS)]
+    words.post_processor = processors.TemplateProcessing(single=f"{BOS} $A {EOS}", special_tokens=ends)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words, bos_token=str(BOS), eos_token=str(EOS), pad_token=str(EOS), model_max_length=77
+    )
+    text = {
+        "hidden_size": width, "intermediate_size": 4 * width, "num_attention_heads": heads, "num_hidden_layers": 12,
+        "vocab_size": WORDS, "bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": EOS,
+    }  # fmt: skip
+    vision = {
+        "hidden_size": image_width, "intermediate_size": 4 * image_width, "num_hidden_layers": image_layers,
+        "num_attention_heads": image_heads, "patch_size": patch, "image_size": 224,
+    }  # fmt: skip
+    torch.manual_seed(0)
+    model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=projection))
+    model.save_pretrained(folder)
+    CLIPProcessor(image_processor=CLIPImageProcessorPil(), tokenizer=tokenizer).save_pretrained(folder)
+
+
+def names_of(protocol: str) -> list[str]:
+    """Class names as the stand-in tokenizer reads them; the "." of the template is in them."""
+    source, count, _, _ = PROTOCOLS[protocol]
+    return [" ".join(map(str, ids)) for ids in json.loads(TOKENS.read_text())[source][:count]]
+
+
+def measure(folder: Path, shape: str, protocol: str, dtype: str, device: str, peers: bool, seconds: float) -> Row:
+    import torch
+    from torch.nn import functional as F
+
+    from hf_unlearn.black_box import ClipBlackBox, ImageSet
+
+    _, classes, n_ctx, images = PROTOCOLS[protocol]
+    box = ClipBlackBox(str(folder), template="{}", dtype=getattr(torch, dtype), device=device)
+    names, generator = names_of(protocol), torch.Generator().manual_seed(0)
+    contexts = box.token_mean + 0.02 * torch.randn(POPULATION, n_ctx, box.dim, generator=generator)
+    features = torch.randn(images, box.model.config.projection_dim, generator=generator)
+    handle = ImageSet(F.normalize(features, dim=-1).to(box.device))
+    padded = pad_to_77(box, names, n_ctx)
+    pixels = torch.randn(16, 3, 224, 224, generator=generator).to(box.device, box.model.dtype)
+
+    def ours() -> float:
+        parts = contexts.split(-(-POPULATION // box.calls))
+        return timed(lambda: [box.log_scores(part, handle, names) for part in parts], device) / POPULATION
+
+    def peer_b() -> float:
+        return timed(lambda: padded(contexts[:1].to(box.device, box.model.dtype)), device)
+
+    def encode() -> float:
+        with torch.no_grad():
+            return timed(lambda: box.model.get_image_features(pixel_values=pixels), device)
+
+    def product() -> float:
+        size = 2048 if device == "cpu" else 8192
+        left = torch.randn(size, size, dtype=box.model.dtype, device=box.device)
+        return 2 * size**3 / timed(lambda: left @ left, device)
+
+    with torch.no_grad():
+        ours(), product()  # warm
+        times: dict[str, list[float]] = {"ours": [], "peak": [], "b": [], "images": []}
+        start = time.monotonic()
+        while not times["ours"] or time.monotonic() - start < seconds:
+            times["ours"].append(ours())
+            times["peak"] += [product() for _ in range(3)]
+            if peers and (not times["b"] or time.monotonic() - start < seconds):
+                times["b"].append(peer_b())
+                times["images"].append(encode())
+        error = agreement = None
+        if peers:
+            few = padded(contexts[:1].to(box.device, box.model.dtype))
+            mine = box.text_features(contexts[:1], names)[0]
+            error = float(((mine - few).norm(dim=-1) / few.norm(dim=-1)).max())
+            agreement = float(
+                ((handle.features @ mine.T).argmax(1) == (handle.features @ few.T).argmax(1)).float().mean()
+            )
+    _, tower = box._towers(tuple(names))
+    must, all_of_it = flops(tower, box.dim, n_ctx), 77 * classes * 12 * (24 * box.dim**2 + 4 * 77 / 2 * box.dim)
+    ours_s, b = statistics.median(times["ours"]), statistics.median(times["b"]) if peers else None
+    encoded = statistics.median(times["images"]) / len(pixels) * images if peers else None
+    if device == "cpu":
+        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    else:
+        peak_mb = torch.cuda.max_memory_allocated() / 2**20
+    return Row(
+        shape, classes, n_ctx, images, dtype, device, None if b is None else b + encoded, len(pixels), b, ours_s,
+        all_of_it / must, must / ours_s / max(times["peak"]), peak_mb, error, agreement,
+    )  # fmt: skip
+
+
+def pad_to_77(box, names: list[str], n_ctx: int):
+    """Every class's whole prompt through transformers, a hook puts the context in: unit features `(C, width)`."""
+    import torch
+    from torch.nn import functional as F
+
+    rows = [[BOS, *[0] * n_ctx, *map(int, name.split()), EOS] for name in names]
+    ids = torch.tensor([row + [EOS] * (77 - len(row)) for row in rows], device=box.device)
+    mask = torch.tensor([[1] * len(row) + [0] * (77 - len(row)) for row in rows], device=box.device)
+
+    def features(context):
+        def put(module, args, output):
+            return torch.cat([output[:, :1], context.expand(len(output), -1, -1), output[:, 1 + n_ctx :]], 1)
+
+        hook = box.model.text_model.get_input_embeddings().register_forward_hook(put)
+        try:
+            parts = zip(ids.split(100), mask.split(100), strict=True)  # as many at once as caches like
+            found = [box.model.get_text_features(input_ids=i, attention_mask=m).pooler_output for i, m in parts]
+        finally:
+            hook.remove()
+        return F.normalize(torch.cat(found).float(), dim=-1)
+
+    return features
+
+
+def flops(tower, dim: int, n_ctx: int) -> float:
+    """Multiplications and additions that one candidate's text features cannot do without."""
+    prefix, layers = tower.common + n_ctx, 12
+    whole, keys_and_values = 24 * dim**2, 4 * dim**2
+    total = prefix * ((layers - 1) * (whole + 2 * prefix * dim) + keys_and_values)
+    for tree in tower.trees:
+        ends = sum(len(level) for level in tree.ends)
+        seen = sum((prefix + level.shape[1]) * len(level) for level in tree.levels)
+        total += len(tree) * ((layers - 1) * whole + keys_and_values) + (layers - 1) * 4 * dim * seen
+        total += ends * (whole - keys_and_values + 4 * dim * (prefix + 4))
+    return total
+
+
+def timed(work, device: str) -> float:
+    import torch
+
+    if device != "cpu":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    work()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=list(SHAPES))
+    parser.add_argument("--protocols", nargs="+", choices=list(PROTOCOLS), default=list(PROTOCOLS))
+    parser.add_argument("--dtypes", nargs="+", default=["float32"], choices=["float32", "bfloat16", "float16"])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seconds", type=float, default=30, help="to spend on each row")
+    parser.add_argument("--no-peers", action="store_true", help="ours alone")
+    parser.add_argument("--quick", action="store_true", help="ViT-B/16 at 10 and 100 classes")
+    parser.add_argument("--json", metavar="FILE", help="also write the rows there; - prints them and nothing else")
+    parser.add_argument("--row", nargs=4, help=argparse.SUPPRESS)  # folder, shape, protocol, dtype: in its own process
+    args = parser.parse_args()
+    if args.row:
+        folder, shape, protocol, dtype = args.row
+        row = measure(Path(folder), shape, protocol, dtype, args.device, not args.no_peers, args.seconds)
+        print(json.dumps(asdict(row)))
+        return
+    if args.quick:
+        args.shapes, args.protocols = ["ViT-B/16"], ["cifar10", "cifar100"]
+    rows = list(run(args))
+    content = {"rows": rows}
+    if args.json == "-":
+        print(json.dumps(content))
+        return
+    if args.json:
+        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
+        Path(args.json).write_text(json.dumps(content, indent=2) + "\n")
+    show(rows)
+
+
+def run(args: argparse.Namespace):
+    for shape in args.shapes:
+        with tempfile.TemporaryDirectory() as folder:
+            write_model(shape, Path(folder))
+            for protocol in args.protocols:
+                for dtype in args.dtypes:
+                    own = ["--row", folder, shape, protocol, dtype, "--device", args.device]
+                    own += ["--seconds", str(args.seconds)] + ["--no-peers"] * args.no_peers
+                    print(f"{shape} {protocol} {dtype} …", file=sys.stderr, flush=True)
+                    done = subprocess.run([sys.executable, __file__, *own], stdout=subprocess.PIPE, check=True)
+                    yield json.loads(done.stdout)
+
+
+def show(rows: list[dict]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="seconds per candidate", title_justify="left")
+    heads = ("shape", "classes", "m", "dtype", "peer A", "peer B", "ours", "A / ours", "B / ours", "FLOPs B / ours",
+             "GEMM share", "cand./s", "peak MB", "rel. error", "arg-max")  # fmt: skip
+    for head in heads:
+        table.add_column(head, justify="left" if head in ("shape", "dtype") else "right")
+    for row in rows:
+        a, b, own = row["peer_a_s"], row["peer_b_s"], row["ours_s"]
+        table.add_row(
+            row["shape"], str(row["classes"]), str(row["n_ctx"]), row["dtype"],
+            f"{a:,.2f}" if a else "–", f"{b:.3f}" if b else "–", f"{own:.4f}",
+            f"{a / own:,.0f}" if a else "–", f"{b / own:.1f}" if b else "–", f"{row['flop_ratio_b']:.1f}",
+            f"{row['gemm_share']:.0%}", f"{1 / own:.1f}", f"{row['peak_mb']:,.0f}",
+            f"{row['max_rel_error']:.0e}" if row["max_rel_error"] is not None else "–",
+            f"{row['argmax_agreement']:.1%}" if row["argmax_agreement"] is not None else "–",
+        )  # fmt: skip
+    Console(width=180).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""On a GPU: the same scores as on a CPU, arg-max kept in lower precision, the population shared by several GPUs."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import coloured
+
+from hf_unlearn import ClipBlackBox, demo, unlearn
+
+GPUS = torch.cuda.device_count()
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not GPUS, reason="no CUDA device")]
+
+
+@pytest.fixture(scope="module")
+def task():
+    return demo.task("moderation")
+
+
+def scores(device: str, task, dtype=torch.float32) -> torch.Tensor:
+    model = ClipBlackBox(device=device, dtype=dtype)
+    generator = torch.Generator().manual_seed(0)
+    contexts = model.token_mean + model.token_std * torch.randn(20, 4, model.dim, generator=generator)
+    return model.log_scores(contexts, model.add_images(task.test), task.names).cpu()
+
+
+def test_scores_are_those_of_the_cpu(task):
+    assert torch.allclose(scores("cuda", task), scores("cpu", task), atol=2e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_lower_precision_keeps_the_arg_max(task, dtype):
+    same = scores("cuda", task).argmax(-1) == scores("cuda", task, dtype).argmax(-1)
+    assert same.float().mean() > (0.97 if dtype is torch.bfloat16 else 0.995)
+
+
+@pytest.mark.parametrize("method", ["proximal", "lcs-cma"])
+def test_a_run_on_a_gpu_is_as_good_as_on_a_cpu_and_repeats_itself(clip_folder, method):
+    arguments = {"forget": ["red"], "max_queries": 90, "shots": 2, "progress": False, "method": method}
+    on = {
+        device: unlearn(ClipBlackBox(clip_folder, device=device), coloured(6), **arguments)
+        for device in ("cpu", "cuda")
+    }
+    again = unlearn(ClipBlackBox(clip_folder, device="cuda"), coloured(6), **arguments)
+    assert torch.equal(on["cuda"].adapter.context, again.adapter.context)
+    loss = {device: min(step.loss for step in result.history) for device, result in on.items()}
+    assert loss["cuda"] == pytest.approx(loss["cpu"], rel=0.2)
+
+
+@pytest.mark.skipif(GPUS < 2, reason="one GPU")
+def test_several_gpus_make_the_adapter_of_one(clip_folder, image_folder, tmp_path):
+    contexts = []
+    for count in (1, 2):
+        out = tmp_path / str(count)
+        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+        command = ["-m", "hf_unlearn", "forget", "--model", clip_folder, "--data", str(image_folder), "--out", str(out)]
+        options = ["--forget", "red", "--shots", "2", "--max-queries", "90"]
+        subprocess.run([*launch, *command, *options], check=True, env=os.environ, timeout=240)
+        contexts.append((out / "forget_context.safetensors").read_bytes())
+    assert contexts[0] == contexts[1]
