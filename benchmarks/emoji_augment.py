@@ -23,9 +23,9 @@ class Augment:
         rgba = drawings.float() / 255
         alpha = rgba[:, 3:]
         premultiplied = torch.cat([rgba[:, :3] * alpha, alpha], 1)
-        angle = math.radians(12) * strength * uniform(-1, 1)
-        zoom = torch.exp(strength * uniform(-0.18, 0.30))  # > 1 shrinks the drawing
-        stretch = torch.exp(strength * uniform(-0.08, 0.08))
+        angle = math.radians(16) * strength * uniform(-1, 1)
+        zoom = torch.exp(strength * uniform(-0.18, 0.45))  # > 1 shrinks the drawing
+        stretch = torch.exp(strength * uniform(-0.15, 0.15))
         flip = torch.where(uniform(0, 1) < 0.4 * strength, -1.0, 1.0)
         cos, sin = torch.cos(angle), torch.sin(angle)
         theta = torch.stack(
@@ -36,6 +36,9 @@ class Augment:
             1,
         )
         grid = F.affine_grid(theta, [count, 4, pixels, pixels], align_corners=False)
+        bend = 0.1 * strength * (uniform(-1, 1, 2, 4, 4) * (uniform(0, 1, 1, 1, 1) < 0.5))
+        bend = F.interpolate(bend, size=(pixels, pixels), mode="bicubic", align_corners=True)
+        grid = grid + bend.permute(0, 2, 3, 1)  # half of the drawings are bent, as by another hand
         moved = F.grid_sample(premultiplied, grid, align_corners=False)
         moved = self._outline(moved, strength, uniform)
         coloured = uniform(0, 1, 1, 1, 1) < 0.3 * strength
@@ -72,6 +75,9 @@ class Augment:
         axis = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
         rotation = cos * torch.eye(3) + sin * axis + (1 - cos) / 3
         colour = torch.einsum("bij,bjhw->bihw", rotation, colour)
+        levels = (uniform(0, 1, 1, 1, 1) * 3 + 2).floor()
+        flat = (colour * levels).round() / levels
+        colour = torch.where(uniform(0, 1, 1, 1, 1) < 0.2 * strength, flat, colour)
         gain = 1 + 0.3 * strength * uniform(-1, 1, 1, 1, 1)
         return (colour * gain + 0.12 * strength * uniform(-1, 1, 1, 1, 1) * alpha).clamp(min=0).minimum(alpha)
 

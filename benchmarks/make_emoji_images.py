@@ -150,14 +150,20 @@ def choose_demo(concepts: dict[str, dict], drawn: dict[str, set[str]], count: in
 
 
 def render(job: tuple[str, str]) -> bytes:
-    """`job` is ("svg", source), ("webp", path) or ("font", "character path"); a 64-pixel WebP with alpha."""
+    """`job` is ("svg", source), ("webp", path) or ("font", "character path"); a 64-pixel WebP with alpha.
+
+    Margins, which differ from set to set, are cut off.
+    """
     kind, source = job
     if kind == "font":
         image = glyph(*source.split(" ", 1))
     else:
         data = resvg_py.svg_to_bytes(svg_string=source, width=4 * SIZE) if kind == "svg" else Path(source).read_bytes()
         image = Image.open(io.BytesIO(bytes(data))).convert("RGBA")
-    image.thumbnail((SIZE, SIZE), Image.Resampling.LANCZOS)
+    opaque = image.getchannel("A").point(lambda alpha: 255 * (alpha > 16))
+    image = image.crop(opaque.getbbox())
+    scale = SIZE / max(image.size)
+    image = image.resize([max(1, round(scale * side)) for side in image.size], Image.Resampling.LANCZOS)
     canvas = Image.new("RGBA", (SIZE, SIZE), (0, 0, 0, 0))
     canvas.paste(image, ((SIZE - image.width) // 2, (SIZE - image.height) // 2))
     buffer = io.BytesIO()
@@ -166,14 +172,12 @@ def render(job: tuple[str, str]) -> bytes:
 
 
 def glyph(character: str, font: str) -> Image.Image:
-    """A font's glyph in black, cropped to a square."""
+    """A font's glyph in black."""
     canvas = Image.new("L", (8 * SIZE, 8 * SIZE))
     face = ImageFont.truetype(font, 4 * SIZE)
     ImageDraw.Draw(canvas).text((4 * SIZE, 4 * SIZE), character, fill=255, font=face, anchor="mm")
-    mask = canvas.crop(canvas.getbbox())
-    side = max(mask.size)
-    image = Image.new("RGBA", (side, side), (0, 0, 0, 0))
-    image.paste("black", ((side - mask.width) // 2, (side - mask.height) // 2), mask)
+    image = Image.new("RGBA", canvas.size, (0, 0, 0, 0))
+    image.paste("black", mask=canvas)
     return image
 
 
@@ -242,7 +246,8 @@ def licence_table(artists: dict[str, dict]) -> str:
         licence = f"[{facts['licence']}]({facts['licence_url']})"
         rows.append([artist, facts["author"], licence, facts["source"], f"`{facts['npm']}`"])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return f"# Licences of the drawings in emoji.zip\n\nRendered at 64 pixels, otherwise unchanged.\n\n{table}\n"
+    done = "Rendered at 64 pixels, margins cut off, otherwise unchanged."
+    return f"# Licences of the drawings in emoji.zip\n\n{done}\n\n{table}\n"
 
 
 def write(path: Path, concepts: dict[str, dict], images: dict[str, bytes], artists: dict) -> None:

@@ -139,11 +139,14 @@ class Trainer:
 
         def step_loss(done: float) -> Tensor:
             concepts = self.draw_concepts(self.batch)
-            features = F.normalize(self.image_features(self.images_of(concepts, 1.0 - 0.4 * done)).float(), dim=-1)
-            return F.cross_entropy(scale.exp().clamp(max=100) * features @ middle.T, concepts)
+            pixels = self.images_of(concepts, 1.0 - 0.3 * done)
+            mixed, other, share = self.augment.mix(pixels, self.generator, 0.4)
+            features = F.normalize(self.image_features(mixed).float(), dim=-1)
+            logits = scale.exp().clamp(max=100) * features @ middle.T
+            return share * F.cross_entropy(logits, concepts) + (1 - share) * F.cross_entropy(logits, concepts[other])
 
         vision = [*self.model.vision_model.parameters(), *self.model.visual_projection.parameters()]
-        self.run("align", [*vision, scale], 5e-4, step_loss)
+        self.run("align", [*vision, scale], 8e-4, step_loss)
 
     def _cached_features(self, strength: float) -> Tensor:
         rows = torch.arange(len(self.drawings.trainable))
