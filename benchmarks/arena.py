@@ -1,59 +1,111 @@
 """Methods x draws on the embedded CLIP's tasks, every run judged on test images; prints mean ± std.
 
     python benchmarks/arena.py --tasks emoji10 emoji100 moderation --budgets 500 2000
+    python benchmarks/arena.py --tasks tune10 tune60 --methods lcs-cma proximal:step=0.05,shared=300
 
 A run goes to the largest budget and is judged at each. One JSON line per run and budget goes to
 `--out`; runs already there are not repeated. Every method gets the same images, objective (but
 `lcs-cma-paper`, which keeps the paper's), budget and seeds, and no early stop. Single-threaded
-workers, one per core.
+workers, one per core. `tune10`, `tune60`, `tune100` are other class draws, for choosing settings, which
+stand behind a method's name. `coop` and `null-space` see more than scores.
 """
 
 import argparse
 import json
 import os
+import random
 import statistics
+import time
+from dataclasses import fields, replace
 from multiprocessing import get_context
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from white_box import NullSpace, coop
+
+from hf_unlearn import demo
+from hf_unlearn.adapter import ForgetAdapter
+from hf_unlearn.black_box import ClipBlackBox
+from hf_unlearn.demo import Task
+from hf_unlearn.evaluate import evaluate
+from hf_unlearn.unlearn import Recipe, recipe, unlearn
 
 METHODS = ("lcs-cma-paper", "lcs-cma", "proximal")
+NO_BUDGET = ("null-space", "coop")
 COLUMNS = (
     "H", "err_for", "acc_mem", "entropy", "recoverability", "top5_leak", "forget_detect",
     "retain_ece", "synonym_err", "collateral",
 )  # fmt: skip
+TUNE = {"tune10": (10, 4, 16), "tune60": (60, 20, 16), "tune100": (100, 40, 8)}  # classes, forgotten, shots
 Job = tuple[str, int, int, str, tuple[int, ...]]  # task, draw, seed, method, budgets
 
 
 def run(job: Job) -> list[dict]:
-    import torch
-
-    from hf_unlearn import demo
-    from hf_unlearn.black_box import ClipBlackBox
-    from hf_unlearn.evaluate import evaluate
-    from hf_unlearn.unlearn import unlearn
-
     torch.set_num_threads(1)
     name, draw, seed, method, budgets = job
-    task = demo.task(name, draw, seed)
+    task = task_of(name, draw, seed)
     model = ClipBlackBox()
-    result = unlearn(
-        model, task.train, forget=task.forget, validation=task.validation, max_queries=max(budgets), method=method,
-        shots=task.shots, seed=seed, patience=None, progress=False,
-    )  # fmt: skip
-    adapters = [result.at(budget) for budget in budgets]
+    start = time.monotonic()
+    if method == "coop":
+        adapters = [coop(model, task, seed)]
+    elif method == "null-space":
+        adapters = [nothing(model, task, seed)]
+    else:
+        result = unlearn(
+            model, task.train, forget=task.forget, validation=task.validation, max_queries=max(budgets),
+            method=recipe_of(method, len(task.names)), shots=task.shots, seed=seed, patience=None, progress=False,
+        )  # fmt: skip
+        adapters = [result.at(budget) for budget in budgets]
+    seconds = round(time.monotonic() - start, 2)
+    judge = NullSpace.of(model, task.forget) if method == "null-space" else model
     report = evaluate(
-        model, task.test, *adapters, validation=task.validation, unlisted=task.unlisted,
+        judge, task.test, *adapters, validation=task.validation, unlisted=task.unlisted,
         unlisted_validation=task.unlisted_validation, synonyms=task.synonyms,
     )  # fmt: skip
     where = {"task": name, "draw": draw, "seed": seed}
+    if method == "null-space":
+        return [{**where, "budget": 0, "seconds": seconds, **report.row("zero-shot"), "row": method}]
     table = [{**where, "budget": 0, "row": row.pop("name"), "seconds": 0.0, **row} for row in report.rows[:2]]
     for budget, adapter, row in zip(budgets, adapters, report.rows[2:], strict=True):
-        extra = {"seconds": adapter.config.ledger["seconds"], **adapter.config.metrics}
-        table.append({**where, "budget": budget, "row": row.pop("name"), **extra, **row})
+        row.pop("name")
+        took = adapter.config.ledger.get("seconds", seconds)
+        table.append({**where, "budget": budget, "row": method, "seconds": took, **adapter.config.metrics, **row})
     return table
+
+
+def task_of(name: str, draw: int, seed: int) -> Task:
+    if name not in TUNE:
+        return demo.task(name, draw, seed)
+    classes, forgotten, shots = TUNE[name]
+    pool = sorted(name for name, facts in demo.concepts().items() if facts["category"] != "People & Body")
+    names = random.Random(f"{name} {draw}").sample(pool, classes)
+    return demo.make_task(names, names[:forgotten], shots, seed)
+
+
+def recipe_of(method: str, classes: int) -> str | Recipe:
+    """`"proximal:n_ctx=8,step=0.05"`: the method's recipe with other settings, its own or its optimizer's."""
+    base, _, settings = method.partition(":")
+    if not settings:
+        return base
+    plan = recipe(base, classes)
+    for setting in settings.split(","):
+        key, value = setting.split("=")
+        if key in {item.name for item in fields(plan)}:
+            plan = replace(plan, **{key: json.loads(value)})
+        else:
+            plan = replace(plan, options=(*plan.options, (key, json.loads(value))))
+    return plan
+
+
+def nothing(model: ClipBlackBox, task: Task, seed: int) -> ForgetAdapter:
+    """Any adapter of the task: `evaluate` wants one."""
+    return unlearn(
+        model, task.train, forget=task.forget, validation=task.validation, max_queries=1, shots=task.shots, seed=seed,
+        progress=False,
+    ).adapter  # fmt: skip
 
 
 def main() -> None:
@@ -68,6 +120,7 @@ def main() -> None:
     rows = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
     done = {(row["task"], row["draw"], row["seed"], row["row"], row["budget"]) for row in rows}
     jobs = [job for job in wanted(args) if any((*job[:4], budget) not in done for budget in job[4])]
+    jobs.sort(key=lambda job: job[0], reverse=True)  # the long ones first
     workers = get_context("spawn").Pool(os.cpu_count(), maxtasksperchild=8)
     with args.out.open("a") as file, workers as pool:
         for result in track(pool.imap_unordered(run, jobs), total=len(jobs), description="runs"):
@@ -80,14 +133,12 @@ def main() -> None:
 
 def wanted(args: argparse.Namespace) -> list[Job]:
     """Draw 0 with seed 0, draw 1 with seed 1, …; `moderation` has one draw and five seeds."""
-    from hf_unlearn import demo
-
     jobs = []
     for task in args.tasks:
-        draws = len(demo.tasks()[task])
+        draws = 5 if task in TUNE else len(demo.tasks()[task])
         pairs = [(0, seed) for seed in range(5)] if draws == 1 else [(draw, draw) for draw in range(draws)]
         jobs += [
-            (task, draw, seed, method, tuple(sorted(args.budgets)))
+            (task, draw, seed, method, (0,) if method in NO_BUDGET else tuple(sorted(args.budgets)))
             for draw, seed in pairs[: args.draws]
             for method in args.methods
         ]
@@ -96,9 +147,9 @@ def wanted(args: argparse.Namespace) -> list[Job]:
 
 def table(task: str, rows: list[dict]) -> Table:
     shown = Table("row", "budget", "runs", *COLUMNS, "s", title=f"{task}: test, mean ± std, %", title_justify="left")
-    order = ("zero-shot", "label-mask", *METHODS)
+    order = {name: place for place, name in enumerate(("zero-shot", "label-mask", *NO_BUDGET, *METHODS))}
     kinds = {(row["row"], row["budget"]) for row in rows}
-    for name, budget in sorted(kinds, key=lambda kind: (order.index(kind[0]), kind[1])):
+    for name, budget in sorted(kinds, key=lambda kind: (order.get(kind[0], 99), *kind)):
         found = {(row["draw"], row["seed"]): row for row in rows if (row["row"], row["budget"]) == (name, budget)}
         cells = [cell([row[key] for row in found.values() if row.get(key) is not None]) for key in COLUMNS]
         seconds = statistics.mean(row["seconds"] for row in found.values())

@@ -71,17 +71,22 @@ def task(name: str, draw: int = 0, seed: int = 0) -> Task:
     if not 0 <= draw < len(draws):
         raise ValueError(f"{name} has draws 0 to {len(draws) - 1}, got {draw}")
     names, forget = tuple(draws[draw]["names"]), tuple(draws[draw]["forget"])
+    return make_task(names, forget, SHOTS[name], seed)
+
+
+def make_task(names: Sequence[str], forget: Sequence[str], shots: int, seed: int = 0) -> Task:
+    """A task on any of the embedded images' classes; `seed` as in `task`."""
     others = tuple(name for name in sorted(concepts()) if name not in names and _everyday(name))
     return Task(
-        names,
-        forget,
-        augmented(names, "train", SHOTS[name], seed),
+        tuple(names),
+        tuple(forget),
+        augmented(names, "train", shots, seed),
         augmented(names, "validation", JUDGED, 0),
         augmented(names, "test", JUDGED, 0),
         plain(others, "test"),
         plain(others, "validation"),
         {name: other for name in forget if (other := concepts()[name]["names"][1:])},
-        SHOTS[name],
+        shots,
     )
 
 
