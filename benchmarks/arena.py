@@ -31,7 +31,8 @@ from hf_unlearn.adapter import ForgetAdapter
 from hf_unlearn.black_box import ClipBlackBox
 from hf_unlearn.demo import Task
 from hf_unlearn.evaluate import evaluate
-from hf_unlearn.unlearn import Recipe, recipe, unlearn
+from hf_unlearn.recipes import Recipe, recipe
+from hf_unlearn.unlearn import unlearn
 
 METHODS = ("lcs-cma-paper", "lcs-cma", "proximal")
 NO_BUDGET = ("null-space", "coop")

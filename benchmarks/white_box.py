@@ -15,7 +15,8 @@ from hf_unlearn.black_box import ClipBlackBox, ImageSet
 from hf_unlearn.data import LabeledImages
 from hf_unlearn.demo import Task
 from hf_unlearn.metrics import accuracies, harmonic_mean
-from hf_unlearn.unlearn import recipe, unlearn
+from hf_unlearn.recipes import recipe
+from hf_unlearn.unlearn import unlearn
 
 RATES = (0.003, 0.01, 0.03)  # tried on other classes, see README.md
 

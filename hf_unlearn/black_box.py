@@ -39,6 +39,9 @@ class Ledger:
     def since(self, earlier: Ledger) -> Ledger:
         return Ledger(*(now - then for now, then in zip(self.values(), earlier.values(), strict=True)))
 
+    def plus(self, other: Ledger) -> Ledger:
+        return Ledger(*(one + two for one, two in zip(self.values(), other.values(), strict=True)))
+
     def copy(self) -> Ledger:
         return Ledger(*self.values())
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from enum import Enum
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
@@ -51,6 +53,12 @@ def forget(
     n_ctx: Annotated[int | None, typer.Option(help="Context length in tokens; the method's own if not given.")] = None,
     template: Annotated[str, typer.Option(help="Prompt around a class name.")] = "This is a photo of {}.",
     patience: Annotated[int, typer.Option(help="Stop after so many queries without improvement; 0 never.")] = 600,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Private folder for the run's state; the same command takes it up again.")
+    ] = None,
+    exclude: Annotated[
+        Path | None, typer.Option(help="File of images to leave out, one path or SHA-256 of a file per line.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Fixes the few-shot draw, the projection and the optimizer.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -70,12 +78,14 @@ def forget(
     if out_folder.exists() and not (out_folder / "config.json").exists() and any(out_folder.iterdir()):
         raise ValueError(f"{out_folder}: exists and is no adapter; choose another --out")
     images = LabeledImages.from_folder(data, _names(names))
+    if exclude:
+        images = images.without(_digests(exclude))
     split_names(images.names, forget)
     judged = LabeledImages.from_folder(test, _names(names)) if test else None
     clip = ClipBlackBox(model, template=template)
     result = unlearn(
         clip, images, forget=forget, max_queries=max_queries, method=method.value, shots=shots, n_ctx=n_ctx,
-        patience=patience or None, seed=seed,
+        patience=patience or None, seed=seed, run_dir=run_dir,
     )  # fmt: skip
     crew = Crew()
     crew.leave()
@@ -145,6 +155,18 @@ def _names(path: Path | None) -> dict[str, str] | None:
     if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
         raise ValueError(f"--names {path}: expected a JSON object, sub-folder -> class name")
     return content
+
+
+def _digests(path: Path) -> set[str]:
+    """SHA-256 of the images that a file names, by path or by that digest."""
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return {
+            line.lower() if re.fullmatch("[0-9a-fA-F]{64}", line) else sha256(Path(line).read_bytes()).hexdigest()
+            for line in lines
+        }
+    except FileNotFoundError as error:
+        raise ValueError(f"--exclude {path}: no such file: {error.filename}") from error
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,6 +142,21 @@ class LabeledImages:
         """At most `shots` images per class, the first ones in `few_shot`'s order."""
         return self.select(i for own in self._ordered(shots, seed) for i in own[:shots])
 
+    def digests(self) -> list[str]:
+        """One SHA-256 per image: of a file's bytes, or of a PIL image's mode, size and pixels. Private."""
+        return [hashlib.sha256(self._content(i)).hexdigest() for i in range(len(self))]
+
+    def without(self, digests: Collection[str]) -> LabeledImages:
+        """The images whose digest is not among `digests`.
+
+        Raises:
+            ValueError: if none of the images has one of them.
+        """
+        kept = [i for i, digest in enumerate(self.digests()) if digest not in digests]
+        if digests and len(kept) == len(self):
+            raise ValueError("none of the images to leave out is among the images; were they given as SHA-256 digests?")
+        return self.select(kept)
+
     def _ordered(self, shots: int, seed: int) -> list[list[int]]:
         """Per class, its images' indices by keyed hash."""
         if shots < 1:
@@ -150,9 +165,11 @@ class LabeledImages:
         return [[i for _, i in keyed if self.labels[i] == label] for label in range(len(self.names))]
 
     def _digest(self, index: int, seed: int) -> bytes:
+        return hashlib.blake2b(self._content(index), digest_size=16, key=f"few-shot {seed}".encode()).digest()
+
+    def _content(self, index: int) -> bytes:
         item = self.items[index]
-        content = item.read_bytes() if isinstance(item, Path) else item.mode.encode() + item.tobytes()
-        return hashlib.blake2b(content, digest_size=16, key=f"few-shot {seed}".encode()).digest()
+        return item.read_bytes() if isinstance(item, Path) else f"{item.mode} {item.size}".encode() + item.tobytes()
 
 
 def _is_image(inside: Path, file: Path) -> bool:

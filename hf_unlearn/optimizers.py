@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from hf_unlearn.objective import Objective
 
 Array = np.ndarray
+State = tuple[dict[str, Any], dict[str, Tensor]]  # what JSON can hold, and tensors
 LEAST_ETA = 1e-4  # below it steps drown in float32 noise
 
 
@@ -35,6 +36,14 @@ class Optimizer(Protocol):
 
     def tell(self, latents: Array, losses: Array, log_scores: Tensor) -> None:
         """`(P, d)`, `(P,)` and `(P, n, C)` of its images. Raises: RuntimeError: if nothing was asked."""
+        ...
+
+    def state(self) -> State:
+        """What it is made of between `tell` and `ask`."""
+        ...
+
+    def restore(self, state: State) -> None:
+        """Makes a fresh optimizer, built with the same arguments, go on from a `state`, bit for bit."""
         ...
 
 
@@ -65,6 +74,7 @@ class BlockCMA:
         self.iterates: Sequence[int] = ()
         self._best = np.inf
         self._waiting = False
+        self._told: list[Array] = []
 
     def ask(self) -> Array:
         if self._waiting:
@@ -80,12 +90,21 @@ class BlockCMA:
         if not self._waiting:
             raise RuntimeError("tell was called without ask; ask for latents first")
         self._waiting = False
+        self._told.append(np.asarray(losses, dtype=np.float64))
         for block, search in zip(self.blocks, self._searches, strict=True):
             search.tell([(row[block], float(loss)) for row, loss in zip(latents, losses, strict=True)])
         self.iterates = range(len(latents))
         best = int(np.argmin(losses))
         if losses[best] < self._best:
             self._best, self.incumbent = float(losses[best]), latents[best].copy()
+
+    def state(self) -> State:
+        return {}, {"losses": torch.from_numpy(np.array(self._told).reshape(-1, self.population))}
+
+    def restore(self, state: State) -> None:
+        """`cmaes` gives no state away; its searches are seeded, so being told the same again brings it back."""
+        for losses in state[1]["losses"].numpy():
+            self.tell(self.ask(), losses, torch.empty(0))
 
 
 class Proximal:
@@ -178,8 +197,32 @@ class Proximal:
                 self.eta = max(0.3 * min(self._etas), LEAST_ETA)
             self._phase = "probe"
 
+    def state(self) -> State:
+        facts = {
+            "phase": self._phase,
+            "eta": self.eta,
+            "loss": self._loss,
+            "generator": self._generator.bit_generator.state,
+        }
+        directions = np.array(self._directions).reshape(-1, len(self.incumbent))
+        return facts, {
+            "incumbent": torch.from_numpy(self.incumbent),
+            "scores": self._scores,
+            "jacobian": self._jacobian,
+            "directions": torch.from_numpy(directions),
+        }
+
+    def restore(self, state: State) -> None:
+        facts, tensors = state
+        self._phase, self.eta, self._loss = facts["phase"], facts["eta"], facts["loss"]
+        self._generator.bit_generator.state = facts["generator"]
+        self.incumbent = tensors["incumbent"].numpy().copy()
+        device = self._objective.labels.device
+        self._scores, self._jacobian = tensors["scores"].to(device), tensors["jacobian"].to(device)
+        self._directions = list(tensors["directions"].numpy().copy())
+
     def _move(self, latents: Array, losses: Array, log_scores: Tensor, row: int) -> None:
-        self.incumbent, self._loss, self._scores = latents[row].copy(), float(losses[row]), log_scores[row]
+        self.incumbent, self._loss, self._scores = latents[row].copy(), float(losses[row]), log_scores[row].clone()
         self.iterates = (row,)
 
     def _next_directions(self) -> Array:

@@ -103,16 +103,20 @@ class Crew:
         losses, errors, kept, judged_losses = together[:, :4].unbind(1)
         return Scored(losses, errors, kept, judged_losses, together[:, 4:].unflatten(1, (len(wanted), classes)))
 
-    def follow(self, asked: np.ndarray, stop: bool) -> tuple[np.ndarray, bool]:
-        """What the main process wants scored next, and whether it wants to stop; the same for all."""
-        if self.count == 1:
-            return asked, stop
+    def follow(self, asked: np.ndarray) -> np.ndarray:
+        """What the main process wants scored next, the same for all."""
+        return asked if self.count == 1 else self._from_main(asked)
+
+    def agree(self, *flags: bool) -> tuple[bool, ...]:
+        """The main process's flags for all; the first is also set by Ctrl-C."""
+        flags = (flags[0] or self.interrupted, *flags[1:])
+        return flags if self.count == 1 else tuple(self._from_main(np.array(flags, dtype=float)).astype(bool).tolist())
+
+    def _from_main(self, numbers: np.ndarray) -> np.ndarray:
         from accelerate.utils import broadcast
 
-        word = torch.from_numpy(np.concatenate([[float(stop or self.interrupted)], asked.ravel()]))
         with _lost():
-            word = broadcast(word.to(self._state.device)).cpu()
-        return word[1:].view(asked.shape).numpy(), bool(word[0])
+            return broadcast(torch.from_numpy(numbers).to(self._state.device)).cpu().numpy()
 
     @contextmanager
     def patient(self) -> Iterator[None]:

@@ -2,78 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
 
 from hf_unlearn.adapter import ForgetAdapter, base_name, digest
 from hf_unlearn.adapter_config import AdapterConfig
-from hf_unlearn.black_box import BlackBox, BudgetSpentError
+from hf_unlearn.black_box import BlackBox, BudgetSpentError, Ledger
 from hf_unlearn.context import LatentContext
 from hf_unlearn.data import LabeledImages, split_names
-from hf_unlearn.metrics import harmonic_mean
-from hf_unlearn.objective import Objective
-from hf_unlearn.optimizers import BlockCMA, Optimizer, Proximal
 from hf_unlearn.processes import Crew
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything about a method that is not data: latent sizes, objective, optimizer.
-
-    Attributes:
-        n_ctx: context length `m`.
-        shared, unique, single_block: the latent's shape, see `LatentContext`.
-        entropy_weight, margin_weight, margin_scale: see `Objective`.
-        optimizer: `"cma"` or `"proximal"`.
-        options: further arguments of the optimizer.
-    """
-
-    n_ctx: int
-    shared: int
-    unique: int
-    single_block: bool = False
-    entropy_weight: float = 0.3
-    margin_weight: float = 1.0
-    margin_scale: float = 1.0
-    optimizer: str = "cma"
-    options: tuple[tuple[str, Any], ...] = ()
-
-
-METHODS = ("proximal", "lcs-cma", "lcs-cma-paper", "bbt-cma", "ind-cma")
-
-
-def recipe(method: str, classes: int) -> Recipe:
-    """The recipe of a method for so many classes; the CMA variants have the paper's sizes (its section 4.1).
-
-    Raises:
-        ValueError: if there is no such method.
-    """
-    few = classes <= 10
-    n_ctx = 4 if few else 16
-    shared, unique, alone = (20, 5, 10) if few else (400, 100, 125)
-    match method:
-        case "proximal":
-            return Recipe(4, shared=160, unique=10, optimizer="proximal")
-        case "lcs-cma":
-            return Recipe(n_ctx, shared, unique)
-        case "lcs-cma-paper":
-            return Recipe(n_ctx, shared, unique, entropy_weight=1.0, margin_weight=0.0)
-        case "bbt-cma":
-            return Recipe(n_ctx, 0, alone * n_ctx, single_block=True)
-        case "ind-cma":
-            return Recipe(n_ctx, 0, alone)
-    raise ValueError(f"unknown method {method!r}; expected one of {', '.join(METHODS)}")
+from hf_unlearn.recipes import Recipe, objective_of, optimizer_of, recipe
+from hf_unlearn.run_dir import RunDir
+from hf_unlearn.standing import Standing, Step
 
 
 class StopReason(Enum):
@@ -84,19 +37,6 @@ class StopReason(Enum):
     INTERRUPTED = "interrupted; the best so far is kept"
     CANCELLED = "cancelled; the best so far is kept"
     REFUSED = "the black box answers no more queries; the best so far is kept"
-
-
-@dataclass(frozen=True)
-class Step:
-    """Where a run stands: the best on validation so far, its context, and the training loss just seen."""
-
-    queries: int
-    loss: float
-    H: float
-    err_for: float
-    acc_mem: float
-    seconds: float
-    context: Tensor = field(compare=False)  # (m, dim)
 
 
 @dataclass(frozen=True)
@@ -142,6 +82,7 @@ def unlearn(
     seed: int = 0,
     progress: bool = True,
     on_step: Callable[[Step], bool | None] | None = None,
+    run_dir: str | Path | None = None,
 ) -> Result:
     """Learns a context under which `model` forgets the classes `forget` and keeps the others.
 
@@ -157,9 +98,12 @@ def unlearn(
         seed: fixes the few-shot draw, the projection `A` and the optimizer.
         progress: a bar on the terminal with loss, `H`, queries and the time left.
         on_step: told after every batch; return True to stop there.
+        run_dir: private folder that holds the run's state; the same call takes an interrupted run up again
+            and ends with the same adapter, bit for bit.
 
     Raises:
         ValueError: if classes, images, budget or context length make no sense; nothing is run.
+        RunError: if the run folder holds another run, is in use, or can't be written.
     """
     start = time.monotonic()
     plan = recipe(method, len(images.names)) if isinstance(method, str) else method
@@ -181,8 +125,8 @@ def unlearn(
     both = LabeledImages(train.items + held_out.items, train.labels + held_out.labels, images.names)
     handle = crew.encode(model, both)
     is_forget = torch.tensor([name in forget for name in images.names])
-    objective = _objective(plan, torch.tensor(train.labels), is_forget)
-    selection = _objective(plan, torch.tensor(held_out.labels), is_forget)
+    objective = objective_of(plan, torch.tensor(train.labels), is_forget)
+    selection = objective_of(plan, torch.tensor(held_out.labels), is_forget)
     seeds = np.random.SeedSequence(seed).generate_state(2)
     latent = LatentContext.create(
         model.token_mean,
@@ -193,67 +137,56 @@ def unlearn(
         single_block=plan.single_block,
         seed=int(seeds[0]),
     )
-    optimizer = _optimizer(plan, latent, objective, int(seeds[1]))
+    optimizer = optimizer_of(plan, latent, objective, int(seeds[1]))
 
-    best: tuple[float, float] = (-1.0, 0.0)  # (H, -loss) on validation
-    step: Step | None = None
-    history: list[Step] = []
-    queries = improved_at = 0
+    standing = Standing()
     cancelled = False
-    reason = StopReason.BUDGET
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("queries"))
     quiet = not (progress and crew.is_main and sys.stderr.isatty())
     bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=quiet)
-    try:
-        with bar, crew.patient():
-            task = bar.add_task("scoring the start", total=max_queries)
-            while queries < max_queries:
-                asked, stopped = crew.follow(optimizer.ask(), cancelled)
-                if stopped:
+    run, earlier = None, Ledger()
+    with ExitStack() as stack:
+        if run_dir is not None:
+            run = RunDir(run_dir, _identity(model, plan, forget, train, held_out, seed))
+            if crew.is_main:
+                stack.enter_context(run.locked())
+            if (saved := run.load()) is not None:
+                standing.restore(saved, optimizer)
+                start -= standing.history[-1].seconds
+                before, earlier = model.ledger.copy(), Ledger(*saved.facts["ledger"])
+        stack.enter_context(bar)
+        stack.enter_context(crew.patient())
+        task = bar.add_task("scoring the start", total=max_queries, completed=standing.queries)
+        try:
+            while standing.queries < max_queries and not standing.stale(patience):
+                cancelled, due = crew.agree(cancelled, run is not None and bool(standing.history) and run.due())
+                if run is not None and due:
+                    state = standing.state(optimizer, earlier.plus(crew.total(model.ledger.since(before))))
+                    if crew.is_main:
+                        run.save(state)
+                if cancelled:
                     reason = StopReason.INTERRUPTED if crew.interrupted else StopReason.CANCELLED
                     break
-                latents = asked[: max_queries - queries]
+                asked = crew.follow(optimizer.ask())
+                latents = asked[: max_queries - standing.queries]
                 contexts = latent.decode(torch.from_numpy(latents))
                 scored = crew.score(model, contexts, handle, images.names, objective, selection, optimizer.images)
-                queries += len(latents)
+                rows: Sequence[int] = range(len(latents))  # a batch that the budget cuts short teaches nothing
                 if len(latents) == len(asked):
                     optimizer.tell(latents, scored.losses.double().cpu().numpy(), scored.log_scores)
-                    rows: Sequence[int] = optimizer.iterates
-                else:
-                    rows = range(len(latents))  # the budget cut the last batch short: nothing to learn, only to select
-                now: dict[str, Any] = {
-                    "queries": queries,
-                    "loss": float(scored.losses.min()),
-                    "seconds": time.monotonic() - start,
-                }
-                for row in rows:
-                    error, kept = float(scored.err_for[row]), float(scored.acc_mem[row])
-                    rank = (harmonic_mean(error, kept), -float(scored.selection_losses[row]))
-                    if step is None or rank > best:
-                        best, improved_at = rank, queries
-                        step = Step(**now, H=rank[0], err_for=error, acc_mem=kept, context=contexts[row].clone())
-                assert step is not None  # every optimizer's first batch has an iterate
-                step = replace(step, **now)
-                history.append(step)
-                bar.update(task, completed=queries, description=f"loss {step.loss:.3f}  H {100 * step.H:.1f}")
+                    rows = optimizer.iterates
+                step = standing.note(contexts, rows, scored, time.monotonic() - start)
+                bar.update(task, completed=step.queries, description=f"loss {step.loss:.3f}  H {100 * step.H:.1f}")
                 cancelled = bool(on_step is not None and on_step(step))
-                if cancelled and crew.count == 1:
-                    reason = StopReason.CANCELLED
-                    break
-                if patience is not None and queries - improved_at >= patience:
-                    reason = StopReason.CONVERGED
-                    break
-    except KeyboardInterrupt:
-        if step is None:
-            raise
-        reason = StopReason.INTERRUPTED
-    except BudgetSpentError:
-        if step is None:
-            raise
-        reason = StopReason.REFUSED
-    assert step is not None
+            else:
+                reason = StopReason.CONVERGED if standing.queries < max_queries else StopReason.BUDGET
+        except (KeyboardInterrupt, BudgetSpentError) as error:
+            if not standing.history:
+                raise
+            reason = StopReason.INTERRUPTED if isinstance(error, KeyboardInterrupt) else StopReason.REFUSED
+    step = standing.history[-1]
     ledger = {
-        **asdict(crew.total(model.ledger.since(before))),
+        **asdict(earlier.plus(crew.total(model.ledger.since(before)))),
         "seconds": round(time.monotonic() - start, 2),
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     }
@@ -276,7 +209,23 @@ def unlearn(
         metrics=_validation(step),
         context_sha256=digest(step.context),
     )  # fmt: skip
-    return Result(ForgetAdapter(step.context, config), reason, tuple(history))
+    return Result(ForgetAdapter(step.context, config), reason, tuple(standing.history))
+
+
+def _identity(
+    model: BlackBox, plan: Recipe, forget: Sequence[str], train: LabeledImages, held_out: LabeledImages, seed: int
+) -> dict[str, Any]:
+    """What makes two runs the same run; budget and patience may change."""
+    return {
+        "base model": model.fingerprint(),
+        "template": model.template,
+        "classes": list(train.names),
+        "classes to forget": sorted(forget),
+        "method": json.loads(json.dumps(asdict(plan))),
+        "seed": seed,
+        "training images": train.digests(),
+        "validation images": held_out.digests(),
+    }
 
 
 def _validation(step: Step) -> dict[str, float | None]:
@@ -292,13 +241,3 @@ def _check(model: BlackBox, images: LabeledImages, forget: Sequence[str], max_qu
             f"n_ctx must be 1 to {model.max_n_ctx} for {model.model_id} (its text tower must also read "
             f"the template and the names), got {plan.n_ctx}"
         )
-
-
-def _objective(plan: Recipe, labels: Tensor, is_forget: Tensor) -> Objective:
-    return Objective(labels, is_forget, plan.entropy_weight, plan.margin_weight, plan.margin_scale)
-
-
-def _optimizer(plan: Recipe, latent: LatentContext, objective: Objective, seed: int) -> Optimizer:
-    if plan.optimizer == "proximal":
-        return Proximal(latent.size, objective, seed, **dict(plan.options))
-    return BlockCMA(latent.blocks, seed, **dict(plan.options))

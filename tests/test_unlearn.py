@@ -12,7 +12,8 @@ from PIL import Image
 from hf_unlearn import ClipBlackBox, LabeledImages, unlearn
 from hf_unlearn.metrics import accuracies, harmonic_mean
 from hf_unlearn.objective import Objective
-from hf_unlearn.unlearn import METHODS, Recipe, StopReason, recipe
+from hf_unlearn.recipes import METHODS, Recipe, recipe
+from hf_unlearn.unlearn import StopReason
 
 SMALL = Recipe(n_ctx=2, shared=4, unique=2, optimizer="proximal", options=(("probes", 4),))
 CMA = Recipe(n_ctx=2, shared=4, unique=2)

@@ -1,0 +1,71 @@
+"""Everything about a method that is not data: latent sizes, objective, optimizer; and what is built from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from hf_unlearn.context import LatentContext
+from hf_unlearn.objective import Objective
+from hf_unlearn.optimizers import BlockCMA, Optimizer, Proximal
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything about a method that is not data: latent sizes, objective, optimizer.
+
+    Attributes:
+        n_ctx: context length `m`.
+        shared, unique, single_block: the latent's shape, see `LatentContext`.
+        entropy_weight, margin_weight, margin_scale: see `Objective`.
+        optimizer: `"cma"` or `"proximal"`.
+        options: further arguments of the optimizer.
+    """
+
+    n_ctx: int
+    shared: int
+    unique: int
+    single_block: bool = False
+    entropy_weight: float = 0.3
+    margin_weight: float = 1.0
+    margin_scale: float = 1.0
+    optimizer: str = "cma"
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+METHODS = ("proximal", "lcs-cma", "lcs-cma-paper", "bbt-cma", "ind-cma")
+
+
+def recipe(method: str, classes: int) -> Recipe:
+    """The recipe of a method for so many classes; the CMA variants have the paper's sizes (its section 4.1).
+
+    Raises:
+        ValueError: if there is no such method.
+    """
+    few = classes <= 10
+    n_ctx = 4 if few else 16
+    shared, unique, alone = (20, 5, 10) if few else (400, 100, 125)
+    match method:
+        case "proximal":
+            return Recipe(4, shared=160, unique=10, optimizer="proximal")
+        case "lcs-cma":
+            return Recipe(n_ctx, shared, unique)
+        case "lcs-cma-paper":
+            return Recipe(n_ctx, shared, unique, entropy_weight=1.0, margin_weight=0.0)
+        case "bbt-cma":
+            return Recipe(n_ctx, 0, alone * n_ctx, single_block=True)
+        case "ind-cma":
+            return Recipe(n_ctx, 0, alone)
+    raise ValueError(f"unknown method {method!r}; expected one of {', '.join(METHODS)}")
+
+
+def objective_of(plan: Recipe, labels: Tensor, is_forget: Tensor) -> Objective:
+    return Objective(labels, is_forget, plan.entropy_weight, plan.margin_weight, plan.margin_scale)
+
+
+def optimizer_of(plan: Recipe, latent: LatentContext, objective: Objective, seed: int) -> Optimizer:
+    if plan.optimizer == "proximal":
+        return Proximal(latent.size, objective, seed, **dict(plan.options))
+    return BlockCMA(latent.blocks, seed, **dict(plan.options))

@@ -1,0 +1,123 @@
+"""A run's private folder: its state, saved atomically every few seconds, and the way back after a crash.
+
+One safetensors file holds everything; it is replaced whole or not at all, so a run that is killed at any
+moment goes on from its last complete save and ends with the same adapter, bit for bit.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+STATE, LOCK = "state.safetensors", "lock"
+VERSION = 1
+
+
+class RunError(ValueError):
+    """A run folder can't be used; the message says why and what to do."""
+
+
+@dataclass
+class RunState:
+    """What a run is made of between two batches: numbers as JSON, the rest as tensors."""
+
+    facts: dict[str, Any]
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+
+class RunDir:
+    """One run's folder, used by one process at a time.
+
+    Args:
+        folder: made if it is not there.
+        identity: what the run is, as name -> digest or value; a folder of another run is refused.
+        every: seconds between saves.
+    """
+
+    def __init__(self, folder: str | Path, identity: dict[str, Any], every: float = 3.0) -> None:
+        self.folder, self.identity, self.every = Path(folder), identity, every
+        self._saved = -float("inf")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Raises: RunError: if the folder can't be written, or another process works in it."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.chmod(0o700)  # hashes of images are in it
+            handle = (self.folder / LOCK).open("w")
+        except OSError as error:
+            raise RunError(
+                f"{self.folder}: can't be used as a run folder ({error.strerror}); choose another"
+            ) from error
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise RunError(
+                    f"{self.folder}: another process is working in this run folder; wait for it or choose another"
+                ) from error
+            yield
+
+    def load(self) -> RunState | None:
+        """The last complete save; None at the start of a run.
+
+        Raises:
+            RunError: if it belongs to another run, or is no state of ours.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = self.folder / STATE
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, "pt") as file:
+                header = json.loads((file.metadata() or {})["run"])
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no dict)
+            version, identity, facts = header["version"], header["identity"], header["facts"]
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{path}: not a run's state ({error}); take the folder away to start anew") from error
+        if version != VERSION:
+            raise RunError(f"{path}: written by another version of hf_unlearn; take the folder away to start anew")
+        if other := [name for name in self.identity if identity.get(name) != self.identity[name]]:
+            raise RunError(
+                f"{self.folder}: holds a run with other {', '.join(other)}; repeat that run's command, or choose "
+                "another run folder"
+            )
+        return RunState(facts, tensors)
+
+    def due(self) -> bool:
+        return time.monotonic() - self._saved >= self.every
+
+    def save(self, state: RunState) -> None:
+        """Replaces the state whole.
+
+        Raises:
+            RunError: if the disk is full or the folder is gone; the last complete save stays as it was.
+        """
+        from safetensors.torch import save
+
+        header = json.dumps({"version": VERSION, "identity": self.identity, "facts": state.facts})
+        tensors = {name: value.detach().cpu().contiguous() for name, value in state.tensors.items()}
+        fresh = self.folder / f".{STATE}"
+        try:
+            with fresh.open("wb") as file:
+                file.write(save(tensors, metadata={"run": header}))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(fresh, self.folder / STATE)
+        except OSError as error:
+            fresh.unlink(missing_ok=True)
+            raise RunError(
+                f"{self.folder}: can't save the run ({error.strerror}); what was saved before is intact: make room "
+                "and repeat the command"
+            ) from error
+        self._saved = time.monotonic()

@@ -1,0 +1,178 @@
+"""Runs that survive: killed at any moment, taken up again, the same adapter bit for bit."""
+
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import coloured
+
+from hf_unlearn import unlearn
+from hf_unlearn.recipes import METHODS
+from hf_unlearn.run_dir import STATE, RunDir, RunError, RunState
+from hf_unlearn.unlearn import StopReason
+
+
+def run(model, folder, **changes):
+    arguments = {"forget": ["red"], "max_queries": 90, "shots": 2, "progress": False, **changes}
+    return unlearn(model, coloured(6), run_dir=folder, **arguments)
+
+
+@pytest.fixture
+def always(monkeypatch):
+    monkeypatch.setattr(RunDir, "due", lambda self: True)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_stopped_run_goes_on_as_if_nothing_had_been(clip, tmp_path, method, always):
+    whole = run(clip, None, method=method)
+    seen = []
+    stopped = run(clip, tmp_path, method=method, on_step=lambda step: seen.append(step) or step.queries >= 45)
+    assert stopped.reason is StopReason.CANCELLED
+    calls = []
+    resumed = run(clip, tmp_path, method=method, on_step=lambda step: calls.append(step) and False)
+    assert calls[0].queries > seen[-1].queries, "it started anew"
+    assert torch.equal(resumed.adapter.context, whole.adapter.context)
+    assert [(s.queries, s.loss, s.H) for s in resumed.history] == [(s.queries, s.loss, s.H) for s in whole.history]
+    ledgers = [result.adapter.config.ledger for result in (resumed, whole)]
+    assert all(ledgers[0][key] == ledgers[1][key] for key in ("queries", "text_tokens", "image_encodings"))
+
+
+def test_a_finished_run_returns_the_same_again_and_may_be_prolonged(clip, tmp_path, always):
+    first = run(clip, tmp_path)
+    assert torch.equal(run(clip, tmp_path).adapter.context, first.adapter.context)
+    longer = run(clip, tmp_path, max_queries=150)
+    assert torch.equal(longer.adapter.context, run(clip, None, max_queries=150).adapter.context)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"seed": 1}, "seed"),
+        ({"forget": ["blue"]}, "classes to forget"),
+        ({"method": "lcs-cma"}, "method"),
+        ({"shots": 3}, "training images"),
+    ],
+)
+def test_a_folder_of_another_run_is_refused_and_left_alone(clip, tmp_path, always, changes, named):
+    run(clip, tmp_path)
+    before = (tmp_path / STATE).read_bytes()
+    with pytest.raises(RunError, match=f"other .*{named}"):
+        run(clip, tmp_path, **changes)
+    assert (tmp_path / STATE).read_bytes() == before
+
+
+def test_one_process_at_a_time(clip, tmp_path):
+    with RunDir(tmp_path, {}).locked(), pytest.raises(RunError, match="another process is working"):
+        run(clip, tmp_path)
+
+
+def test_the_folder_is_private(clip, tmp_path, always):
+    run(clip, tmp_path / "run")
+    assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == 0o700
+
+
+def test_a_damaged_state_is_named_and_not_overwritten(clip, tmp_path, always):
+    run(clip, tmp_path)
+    damaged = (tmp_path / STATE).read_bytes()[:-100]
+    (tmp_path / STATE).write_bytes(damaged)
+    with pytest.raises(RunError, match="not a run's state"):
+        run(clip, tmp_path)
+    assert (tmp_path / STATE).read_bytes() == damaged
+
+
+def test_a_place_where_no_folder_can_be_is_named(clip, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="no run folder can be there"):
+        run(clip, tmp_path / "file")
+
+
+FULL = """
+import resource, signal, sys
+import torch
+from hf_unlearn.run_dir import RunDir, RunError, RunState
+run = RunDir(sys.argv[1], {})
+with run.locked():
+    run.save(RunState({"n": 1}, {"x": torch.zeros(10)}))
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    try:
+        run.save(RunState({"n": 2}, {"x": torch.zeros(10_000)}))
+    except RunError as error:
+        print(error)
+    print(run.load().facts["n"])
+"""
+
+
+def test_a_write_that_fails_half_way_loses_nothing(tmp_path):
+    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=True)
+    error, kept = done.stdout.strip().splitlines()
+    assert "can't save the run" in error
+    assert "repeat the command" in error
+    assert kept == "1"
+    assert not (tmp_path / f".{STATE}").exists()
+
+
+def test_a_state_comes_back_as_it_was(tmp_path):
+    state = RunState({"phase": "probe", "generator": {"state": 2**127 + 1}}, {"x": torch.randn(3, 2)})
+    folder = RunDir(tmp_path, {"seed": 0})
+    assert folder.load() is None
+    with folder.locked():
+        folder.save(state)
+    back = folder.load()
+    assert back is not None
+    assert back.facts == state.facts
+    assert torch.equal(back.tensors["x"], state.tensors["x"])
+
+
+def forget(clip_folder, image_folder, out, run_dir, *more) -> list[str]:
+    return [
+        sys.executable, "-m", "hf_unlearn", "forget", "--model", clip_folder, "--data", str(image_folder), "--forget",
+        "red", "--shots", "2", "--patience", "0", "--max-queries", "1500", "--out", str(out), "--run-dir",
+        str(run_dir), *more,
+    ]  # fmt: skip
+
+
+def test_killed_five_times_at_random_the_adapter_is_the_same(clip_folder, image_folder, tmp_path):
+    subprocess.run(forget(clip_folder, image_folder, tmp_path / "whole", tmp_path / "a"), check=True)
+    draw = random.Random(0)
+    command = forget(clip_folder, image_folder, tmp_path / "killed", tmp_path / "b")
+    kills = 0
+    for _ in range(5):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        state, start = tmp_path / "b" / STATE, time.monotonic()
+        before = state.stat().st_mtime_ns if state.exists() else 0
+        while process.poll() is None and time.monotonic() - start < 120:
+            if state.exists() and state.stat().st_mtime_ns != before:
+                break
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0, 1.0))
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+        process.wait()
+    subprocess.run(command, check=True)
+    assert kills >= 3, "the run ended before it could be killed"
+    same = [(tmp_path / name / "forget_context.safetensors").read_bytes() for name in ("whole", "killed")]
+    assert same[0] == same[1]
+
+
+def test_leaving_images_out_equals_never_having_seen_them(clip_folder, image_folder, tmp_path):
+    contributed = sorted((image_folder / "blue").iterdir())[:3]
+    listed = tmp_path / "contributor.txt"
+    listed.write_text("\n".join(map(str, contributed)) + "\n")
+    short = ["--max-queries", "60"]
+    subprocess.run(
+        [*forget(clip_folder, image_folder, tmp_path / "a", tmp_path / "ra", *short), "--exclude", str(listed)],
+        check=True,
+    )
+    for path in contributed:
+        path.unlink()
+    subprocess.run(forget(clip_folder, image_folder, tmp_path / "b", tmp_path / "rb", *short), check=True)
+    same = [(tmp_path / name / "forget_context.safetensors").read_bytes() for name in ("a", "b")]
+    assert same[0] == same[1]
