@@ -169,7 +169,7 @@ def clip_loss(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
 
 
 def build(args: argparse.Namespace, captions: list[str]) -> tuple[CLIPModel, CLIPProcessor]:
-    vocab, merges = byte_level_bpe(captions, args.merges)
+    vocab, merges = vocabulary(captions, args)
     tokenizer = CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=77)
     size = {"height": args.pixels, "width": args.pixels}
     image_processor = CLIPImageProcessorPil(
@@ -200,6 +200,19 @@ def build(args: argparse.Namespace, captions: list[str]) -> tuple[CLIPModel, CLI
     # On CPUs with bf16, eager attention trains twice as fast as SDPA, whose backward falls back to float32.
     model = CLIPModel._from_config(config, attn_implementation="eager")
     return model, CLIPProcessor(image_processor=image_processor, tokenizer=tokenizer)
+
+
+def vocabulary(captions: list[str], args: argparse.Namespace) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """The byte-level BPE; of a resumed run the one it began with, as the trainer breaks ties by chance."""
+    begun = args.resume.with_name("bpe.json") if args.resume else None
+    if begun and begun.exists():
+        vocab, merges = json.loads(begun.read_text())
+        merges = [tuple(pair) for pair in merges]
+    else:
+        vocab, merges = byte_level_bpe(captions, args.merges)
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "bpe.json").write_text(json.dumps([vocab, merges]))
+    return vocab, merges
 
 
 def main() -> None:
@@ -237,7 +250,6 @@ def main() -> None:
         args.batch,
     )
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters", flush=True)
-    args.out.mkdir(parents=True, exist_ok=True)
     if args.resume:
         weights, shapes = load_file(args.resume), {name: value.shape for name, value in model.state_dict().items()}
         if any(value.shape != shapes[name] for name, value in weights.items()):  # other names, another vocabulary
