@@ -88,7 +88,7 @@ def test_a_damaged_state_is_named_and_not_overwritten(clip, tmp_path, always):
 
 def test_a_place_where_no_folder_can_be_is_named(clip, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="no run folder can be there"):
+    with pytest.raises(RunError, match="can't be used as a run folder"):
         run(clip, tmp_path / "file")
 
 
