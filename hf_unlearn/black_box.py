@@ -24,6 +24,11 @@ CAUSAL = ("clip", "metaclip_2")
 EMBEDDED = "embedded"
 TEMPLATE = "This is a photo of {}."  # transformers' zero-shot pipeline uses it when told nothing
 ENCODED_AT_ONCE = 32  # images
+OPEN_CLIP = (
+    "holds an open_clip model (open_clip_config.json) and none of transformers. OpenAI's architectures (a ViT and the "
+    "built-in text tower) can be converted to a CLIPModel: github.com/mlfoundations/open_clip/issues/591 has the author's "
+    "script; save model and CLIPProcessor in one folder and give that"
+)
 NAME_ROOM = 16  # tokens that the longest possible context leaves for a class name
 PROBES = ("cat", "a red car", "two people", "beer mug", "7", "the sky at night", "a small dog on a sofa", "text")
 
@@ -143,7 +148,11 @@ class ClipBlackBox:
         source = _folder_of_embedded() if self.model_id == EMBEDDED else self.model_id
         try:
             config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            if _is_open_clip(source, revision):
+                raise ValueError(f"{model}: {OPEN_CLIP}") from error
+            if isinstance(error, ValueError):
+                raise
             raise OSError(f"{model}: no such CLIP, as a folder or on the Hub ({str(error).splitlines()[0]})") from error
         if config.model_type not in FAMILIES:
             raise ValueError(
@@ -300,6 +309,15 @@ def check_template(template: str) -> str:
     if template.count("{}") != 1 or set("{}") & set(template.replace("{}", "")):
         raise ValueError(f"a template has one {{}}, where the class name goes, and no other braces; got {template!r}")
     return template
+
+
+def _is_open_clip(source: str, revision: str | None) -> bool:
+    from transformers.utils import cached_file
+
+    try:
+        return cached_file(source, "open_clip_config.json", revision=revision) is not None
+    except OSError:
+        return False
 
 
 def _folder_of_embedded() -> str:
