@@ -26,8 +26,8 @@ TEMPLATE = "This is a photo of {}."  # transformers' zero-shot pipeline uses it 
 ENCODED_AT_ONCE = 32  # images
 OPEN_CLIP = (
     "holds an open_clip model (open_clip_config.json) and none of transformers. OpenAI's architectures (a ViT and the "
-    "built-in text tower) can be converted to a CLIPModel: github.com/mlfoundations/open_clip/issues/591 has the author's "
-    "script; save model and CLIPProcessor in one folder and give that"
+    "built-in text tower) can be converted to a CLIPModel: github.com/mlfoundations/open_clip/issues/591 has its "
+    "author's script; save model and CLIPProcessor in one folder and give that"
 )
 NAME_ROOM = 16  # tokens that the longest possible context leaves for a class name
 PROBES = ("cat", "a red car", "two people", "beer mug", "7", "the sky at night", "a small dog on a sofa", "text")
