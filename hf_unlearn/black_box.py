@@ -122,7 +122,8 @@ class ClipBlackBox:
         shared_prefix: compute what all prompts share once per candidate, where the tower is causal.
 
     Raises:
-        ValueError: if the template has not exactly one `{}`, or the checkpoint is of no family we know.
+        ValueError: if the template has not exactly one `{}`, the checkpoint is of no family we know, or its
+            tokenizer needs a package that is not installed.
     """
 
     calls = 4
@@ -164,7 +165,14 @@ class ClipBlackBox:
         pinned: dict[str, Any] = {"revision": self.revision or revision, "trust_remote_code": False}
         self.model = AutoModel.from_pretrained(source, dtype=dtype, use_safetensors=True, **pinned)
         self.model.eval().requires_grad_(False).to(self.device)
-        self.processor = AutoProcessor.from_pretrained(source, **pinned)
+        try:
+            self.processor = AutoProcessor.from_pretrained(source, **pinned)
+        except ImportError as error:
+            needed = " ".join(str(error).split())[:200]
+            raise ValueError(
+                f"{model}: its {self.family} tokenizer needs packages that are not installed ({needed}); "
+                "pip install 'hf_unlearn[siglip]'"
+            ) from error
         self.tokenizer = self.processor.tokenizer
         embedding = self.model.text_model.get_input_embeddings()
         self.dim = embedding.embedding_dim

@@ -19,6 +19,7 @@ from hf_unlearn.adapter_config import AdapterConfig
 from hf_unlearn.black_box import CAUSAL, TEMPLATE, ClipBlackBox
 from hf_unlearn.export_card import render_export_card
 from hf_unlearn.hardening import hardening
+from hf_unlearn.siglip_tokenizer import as_tokenizer_json
 
 SHARD = "5GB"
 COMPARED = 8  # forget and as many retain names that a finished export is checked on
@@ -55,6 +56,8 @@ def export(
         raise ValueError(f"{folder}: exists and is not an empty folder; choose another one to export to")
     model = model.with_template(config.template)
     processor = deepcopy(model.processor)
+    if model.family == "siglip" and hasattr(processor.tokenizer, "sp_model"):
+        processor.tokenizer = as_tokenizer_json(processor.tokenizer)
     tokens = _put_context_first(processor.tokenizer, len(context), model)
     clip = deepcopy(model.model).cpu().float()
     known = clip.text_model.get_input_embeddings().num_embeddings
@@ -77,7 +80,7 @@ def export(
     try:
         clip.save_pretrained(fresh, max_shard_size=SHARD)
         processor.save_pretrained(fresh)
-        _name_plain_tokenizer(fresh / "tokenizer_config.json")
+        _name_plain_tokenizer(fresh / "tokenizer_config.json", attend_to_padding=model.family.startswith("siglip"))
         (fresh / "README.md").write_text(render_export_card(config, model.family, hardened))
         names = [*config.forget[:COMPARED], *config.retain[:COMPARED]]
         expected = model.text_features(context[None], names).cpu()
@@ -116,10 +119,15 @@ def _put_context_first(tokenizer: Any, n_ctx: int, model: ClipBlackBox) -> list[
     return [ids[name] for name in names]
 
 
-def _name_plain_tokenizer(path: Path) -> None:
-    """Has transformers load `tokenizer.json` as it is: classes of one family rebuild, and lose, the post-processor."""
+def _name_plain_tokenizer(path: Path, attend_to_padding: bool) -> None:
+    """Has transformers load `tokenizer.json` as it is: classes of one family rebuild, and lose, the post-processor.
+
+    SigLIP was trained to attend to its padding: such a tokenizer makes no attention mask.
+    """
     content = json.loads(path.read_text())
     content = {key: value for key, value in content.items() if key not in ("add_bos_token", "add_eos_token")}
+    if attend_to_padding:
+        content["model_input_names"] = ["input_ids"]
     path.write_text(json.dumps({**content, "tokenizer_class": "TokenizersBackend"}, indent=2) + "\n")
 
 

@@ -75,7 +75,8 @@ def bases(family_folder, old_style_folder, tmp_path_factory) -> dict[str, tuple[
     left = write_family(tmp_path_factory.mktemp("left"), "siglip2", padding_side="left")
     gemma = Path(shutil.copytree(family_folder("siglip2"), tmp_path_factory.mktemp("gemma") / "base"))
     path = gemma / "tokenizer_config.json"  # as google/siglip2-* has it: transformers then writes the post-processor
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"add_bos_token": False, "add_eos_token": True}))
+    options = json.loads(path.read_text()) | {"add_bos_token": False, "add_eos_token": True}
+    path.write_text(json.dumps(options | {"model_input_names": ["input_ids", "attention_mask"]}))
     return {
         **{family: (family_folder(family), TEMPLATE) for family in FAMILIES},
         **{f"{family}, own template": (family_folder(family), OWN_TEMPLATE) for family in FAMILIES},
@@ -179,6 +180,51 @@ def test_the_base_in_memory_is_left_as_it_was(clip_folder, tmp_path):
     assert (len(model.tokenizer), model.fingerprint()) == (size, before)
 
 
+@pytest.fixture(scope="module")
+def sentencepiece_folder(family_folder, tmp_path_factory) -> str:
+    """A SigLIP with the tokenizer that google/siglip-* have: Python around a SentencePiece model."""
+    pytest.importorskip("google.protobuf")
+    spm = pytest.importorskip("sentencepiece")
+    from transformers import AutoModel, SiglipImageProcessorPil, SiglipProcessor, SiglipTokenizer
+
+    folder = tmp_path_factory.mktemp("spm")
+    lines = (Path(__file__).parents[1] / "README.md").read_text().lower().splitlines()
+    spm.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines), model_prefix=str(folder / "spiece"), vocab_size=250, eos_id=1, unk_id=2,
+        bos_id=-1, pad_id=0, hard_vocab_limit=False, minloglevel=2,
+    )  # fmt: skip
+    base = AutoModel.from_pretrained(family_folder("siglip"))
+    base.text_model.resize_token_embeddings(300)
+    base.save_pretrained(folder / "base")
+    pixels = SiglipImageProcessorPil(size={"height": 24, "width": 24})
+    tokenizer = SiglipTokenizer(vocab_file=str(folder / "spiece.model"), model_input_names=["input_ids"])
+    SiglipProcessor(image_processor=pixels, tokenizer=tokenizer).save_pretrained(folder / "base")
+    return str(folder / "base")
+
+
+def test_siglips_own_tokenizer_is_rebuilt_and_reads_alike(sentencepiece_folder):
+    from hf_unlearn.siglip_tokenizer import as_tokenizer_json
+
+    slow = ClipBlackBox(sentencepiece_folder, device="cpu").tokenizer
+    fast = as_tokenizer_json(slow)
+    texts = ["This is a photo of a Red dog.", "", "dog-eared book, torn", "  two   spaces ", "ビール", "naïve café", "!?",
+             "ﬁne ①", "A\tB", "it's 7 of 9", "a_b {} [c]"]  # fmt: skip
+    for text in texts:
+        assert fast(text)["input_ids"] == slow(text)["input_ids"], text
+
+
+def test_siglip_with_its_own_tokenizer_is_exported(sentencepiece_folder, tmp_path):
+    adapter = random_adapter(ClipBlackBox(sentencepiece_folder, device="cpu"))
+    adapter.export(tmp_path / "out", base=sentencepiece_folder)
+    image = coloured(1)[0]
+    path = str(tmp_path / "red.png")
+    image.save(path)
+    case = {"folder": str(tmp_path / "out"), "images": [path], "labels": LABELS, "template": None}
+    got = torch.tensor(stock_scores({"siglip": case})["siglip"]["scores"]).double().logit().softmax(-1)
+    expected = adapter.load_base(sentencepiece_folder, device="cpu").classify([image], LABELS).double()
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+
+
 # Refusals and faults
 
 
@@ -223,7 +269,9 @@ def test_a_failing_write_leaves_nothing_behind(clip_folder, tmp_path, monkeypatc
 
 def test_a_checkpoint_that_reads_texts_otherwise_is_not_kept(clip_folder, tmp_path, monkeypatch):
     adapter = random_adapter(ClipBlackBox(clip_folder))
-    monkeypatch.setattr("hf_unlearn.export._name_plain_tokenizer", lambda path: None)  # CLIPTokenizer drops it
+    monkeypatch.setattr(
+        "hf_unlearn.export._name_plain_tokenizer", lambda *args, **kwargs: None
+    )  # CLIPTokenizer drops it
     with pytest.raises(ExportError, match="reads texts otherwise than the adapter does"):
         adapter.export(tmp_path / "out", base=clip_folder)
     assert list(tmp_path.iterdir()) == []

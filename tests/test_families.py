@@ -63,6 +63,15 @@ def test_an_open_clip_repository_is_named_and_told_how_to_convert(tmp_path, conf
         ClipBlackBox(str(tmp_path))
 
 
+def test_a_tokenizer_whose_package_is_missing_is_named(clip_folder, monkeypatch):
+    def missing(*args, **kwargs):
+        raise ImportError("SiglipTokenizer requires the SentencePiece library")
+
+    monkeypatch.setattr("transformers.AutoProcessor.from_pretrained", missing)
+    with pytest.raises(ValueError, match=r"requires the SentencePiece library.* pip install 'hf_unlearn\[siglip\]'"):
+        ClipBlackBox(clip_folder)
+
+
 def test_a_folder_that_is_no_model_at_all_is_not_called_open_clip(tmp_path):
     with pytest.raises((OSError, ValueError), match=r"no such CLIP|Unrecognized model"):
         ClipBlackBox(str(tmp_path))
