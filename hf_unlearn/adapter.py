@@ -152,7 +152,7 @@ class ForgetAdapter:
         if base is None and source != EMBEDDED and revision is None and not Path(source).is_dir():
             raise ValueError(
                 f"the base {source!r} was a local folder when this adapter was made; say where it is now: "
-                "load_base(base=FOLDER), or --model FOLDER"
+                "load_base(base=FOLDER), export(..., base=FOLDER), or --model FOLDER (--base FOLDER for export)"
             )
         model = ClipBlackBox(source, template=self.config.template, revision=revision, device=device)
         return AdaptedClip(model, self)

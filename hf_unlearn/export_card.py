@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from hf_unlearn.adapter_config import AdapterConfig
 from hf_unlearn.black_box import TEMPLATE
 from hf_unlearn.card import DUAL_USE, SCOPE, _list, _text
@@ -24,7 +26,7 @@ def render_export_card(config: AdapterConfig, family: str, hardened: bool) -> st
     call = f", hypothesis_template={config.template!r}" if own_template else ""
     front = ["library_name: transformers", "pipeline_tag: zero-shot-image-classification"]
     if config.base_revision:  # only a model on the Hub has one; a local path is no base model there
-        front += [f"base_model: {config.base_model}"]
+        front += [f"base_model: {json.dumps(config.base_model)}"]
     lines = [
         "---",
         *front,
