@@ -21,6 +21,7 @@ from hf_unlearn.adapter_config import CONFIG, AdapterConfig, AdapterError, read_
 from hf_unlearn.black_box import EMBEDDED, BlackBox, ClipBlackBox
 from hf_unlearn.card import render_card
 from hf_unlearn.data import check_names
+from hf_unlearn.export import export
 
 CONTEXT, REPORT, CARD, PLOT = "forget_context.safetensors", "report.json", "README.md", "report.png"
 MAX_BYTES = 32 * 2**20
@@ -151,10 +152,25 @@ class ForgetAdapter:
         if base is None and source != EMBEDDED and revision is None and not Path(source).is_dir():
             raise ValueError(
                 f"the base {source!r} was a local folder when this adapter was made; say where it is now: "
-                "load_base(base=FOLDER), or --model FOLDER"
+                "load_base(base=FOLDER), export(..., base=FOLDER), or --model FOLDER (--base FOLDER for export)"
             )
         model = ClipBlackBox(source, template=self.config.template, revision=revision, device=device)
         return AdaptedClip(model, self)
+
+    def export(self, folder: str | Path, *, base: str | Path | None = None, hardened: bool = False) -> None:
+        """Writes a plain transformers checkpoint that forgets by itself; nothing of ours is needed to load it.
+
+        Args:
+            folder: a new or empty folder.
+            base: where the base is, if not where the config says.
+            hardened: also project the forgotten names out of the text projection, so that leaving the context out
+                does not bring them back.
+
+        Raises:
+            ValueError: if the folder holds something, or the base's family or tokenizer can't carry a context.
+            WrongBaseError: if the base is not the model that the adapter was made for.
+        """
+        export(self.context, self.config, self.load_base(base).model, folder, hardened)
 
     def check_base(self, model: BlackBox) -> None:
         """Raises: WrongBaseError: if `model` is not the base that this adapter was made for."""

@@ -24,6 +24,11 @@ CAUSAL = ("clip", "metaclip_2")
 EMBEDDED = "embedded"
 TEMPLATE = "This is a photo of {}."  # transformers' zero-shot pipeline uses it when told nothing
 ENCODED_AT_ONCE = 32  # images
+OPEN_CLIP = (
+    "holds an open_clip model (open_clip_config.json) and none of transformers. OpenAI's architectures (a ViT and the "
+    "built-in text tower) can be converted to a CLIPModel: github.com/mlfoundations/open_clip/issues/591 has its "
+    "author's script; save model and CLIPProcessor in one folder and give that"
+)
 NAME_ROOM = 16  # tokens that the longest possible context leaves for a class name
 PROBES = ("cat", "a red car", "two people", "beer mug", "7", "the sky at night", "a small dog on a sofa", "text")
 
@@ -120,7 +125,8 @@ class ClipBlackBox:
         shared_prefix: compute what all prompts share once per candidate, where the tower is causal.
 
     Raises:
-        ValueError: if the template has not exactly one `{}`, or the checkpoint is of no family we know.
+        ValueError: if the template has not exactly one `{}`, the checkpoint is of no family we know, or its
+            tokenizer needs a package that is not installed.
     """
 
     calls = 4
@@ -146,7 +152,11 @@ class ClipBlackBox:
         source = _folder_of_embedded() if self.model_id == EMBEDDED else self.model_id
         try:
             config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            if _is_open_clip(source, revision):
+                raise ValueError(f"{model}: {OPEN_CLIP}") from error
+            if isinstance(error, ValueError):
+                raise
             raise OSError(f"{model}: no such CLIP, as a folder or on the Hub ({str(error).splitlines()[0]})") from error
         if config.model_type not in FAMILIES:
             raise ValueError(
@@ -158,7 +168,14 @@ class ClipBlackBox:
         pinned: dict[str, Any] = {"revision": self.revision or revision, "trust_remote_code": False}
         self.model = AutoModel.from_pretrained(source, dtype=dtype, use_safetensors=True, **pinned)
         self.model.eval().requires_grad_(False).to(self.device)
-        self.processor = AutoProcessor.from_pretrained(source, **pinned)
+        try:
+            self.processor = AutoProcessor.from_pretrained(source, **pinned)
+        except ImportError as error:
+            needed = " ".join(str(error).split())[:200]
+            raise ValueError(
+                f"{model}: its {self.family} tokenizer needs packages that are not installed ({needed}); "
+                "pip install 'hf_unlearn[siglip]'"
+            ) from error
         self.tokenizer = self.processor.tokenizer
         embedding = self.model.text_model.get_input_embeddings()
         self.dim = embedding.embedding_dim
@@ -303,6 +320,15 @@ def check_template(template: str) -> str:
     if template.count("{}") != 1 or set("{}") & set(template.replace("{}", "")):
         raise ValueError(f"a template has one {{}}, where the class name goes, and no other braces; got {template!r}")
     return template
+
+
+def _is_open_clip(source: str, revision: str | None) -> bool:
+    from transformers.utils import cached_file
+
+    try:
+        return cached_file(source, "open_clip_config.json", revision=revision) is not None
+    except OSError:
+        return False
 
 
 def _folder_of_embedded() -> str:

@@ -1,4 +1,4 @@
-"""The command line: `hf-unlearn forget | evaluate | demo`."""
+"""The command line: `hf-unlearn forget | evaluate | export | demo`."""
 
 from __future__ import annotations
 
@@ -127,6 +127,22 @@ def evaluate_(
         print(report.to_json())
     else:
         out.print(report)
+
+
+@app.command()
+def export(
+    adapter: Annotated[Path, typer.Argument(help="Folder of the adapter.")],
+    folder: Annotated[Path, typer.Argument(help="Where to write the checkpoint: a new or empty folder.")],
+    base: Annotated[str | None, typer.Option(help="Where the base is, if not where the adapter says.")] = None,
+    hardened: Annotated[
+        bool, typer.Option("--hardened", help="Also project the forgotten names out of the text projection.")
+    ] = False,
+) -> None:
+    """Write a plain transformers checkpoint that forgets by itself; this library is not needed to load it."""
+    from hf_unlearn.adapter import ForgetAdapter
+
+    ForgetAdapter.from_pretrained(adapter).export(folder, base=base, hardened=hardened)
+    out.print(f"checkpoint saved in {folder}: pipeline('zero-shot-image-classification', model='{folder}')")
 
 
 @app.command()

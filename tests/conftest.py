@@ -1,12 +1,15 @@
 """A tiny random CLIP with a real tokenizer, and small images, built once per session."""
 
+import json
 import os
+import shutil
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
 import pytest
 import torch
+from families import write_family
 from PIL import Image
 
 from hf_unlearn import ClipBlackBox, LabeledImages
@@ -52,6 +55,29 @@ def clip_folder(tmp_path_factory) -> str:
 @pytest.fixture(scope="session")
 def other_clip_folder(tmp_path_factory) -> str:
     return write_clip(tmp_path_factory.mktemp("other-clip"), seed=1)
+
+
+@pytest.fixture(scope="session")
+def family_folder(tmp_path_factory, clip_folder):
+    made = {"clip": clip_folder}
+
+    def folder(family: str) -> str:
+        if family not in made:
+            made[family] = write_family(tmp_path_factory.mktemp(family), family)
+        return made[family]
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def old_style_folder(tmp_path_factory, clip_folder) -> str:
+    """A CLIP whose config says `eos_token_id: 2`, as OpenAI's did: transformers pools at the largest id."""
+    folder = tmp_path_factory.mktemp("old") / "clip"
+    shutil.copytree(clip_folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["eos_token_id"] = 2
+    (folder / "config.json").write_text(json.dumps(config))
+    return str(folder)
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,8 @@ def test_the_commands_of_the_readme_run(things):
     for line in lines.strip().splitlines():
         words = shlex.split(line)
         assert words[0] == "hf-unlearn"
-        assert "label-mask" in run([sys.executable, "-m", "hf_unlearn", *words[1:]], things)
+        expected = "checkpoint saved" if words[1] == "export" else "label-mask"
+        assert expected in run([sys.executable, "-m", "hf_unlearn", *words[1:]], things)
 
 
 def test_the_launch_of_several_processes_runs(things):

@@ -1,0 +1,153 @@
+"""A plain transformers checkpoint with an adapter in effect; nothing of ours is needed to load it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from copy import deepcopy
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hf_unlearn.adapter_config import AdapterConfig
+from hf_unlearn.black_box import CAUSAL, TEMPLATE, ClipBlackBox
+from hf_unlearn.export_card import render_export_card
+from hf_unlearn.hardening import hardening
+from hf_unlearn.siglip_tokenizer import as_tokenizer_json
+
+SHARD = "5GB"
+COMPARED = 8  # forget and as many retain names that a finished export is checked on
+SAME = 1e-3  # largest difference in a text feature of length 1 between the adapter and its export
+
+
+class ExportError(ValueError):
+    """A checkpoint can't carry a context by itself."""
+
+
+@torch.no_grad()
+def export(
+    context: Tensor, config: AdapterConfig, model: ClipBlackBox, folder: str | Path, hardened: bool = False
+) -> None:
+    """Writes `model` with the context inside: extra tokens, their embeddings, and a tokenizer that puts them first.
+
+    `pipeline("zero-shot-image-classification", model=folder)` then gives the adapted scores, in float32. The folder
+    appears whole or not at all, and only after what was written has been loaded and compared.
+
+    Args:
+        context: `(m, dim)`.
+        config: the adapter's config; its template is the one the checkpoint is for.
+        model: the adapter's base.
+        folder: a new or empty folder.
+        hardened: also project the forgotten names out of the text projection (`hf_unlearn.hardening`).
+
+    Raises:
+        ValueError: if the folder holds something.
+        ExportError: if the model's family or tokenizer can't carry a context; nothing is written.
+        OSError: if the folder can't be written.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder}: exists and is not an empty folder; choose another one to export to")
+    model = model.with_template(config.template)
+    processor = deepcopy(model.processor)
+    if model.family == "siglip" and hasattr(processor.tokenizer, "sp_model"):
+        processor.tokenizer = as_tokenizer_json(processor.tokenizer)
+    tokens = _put_context_first(processor.tokenizer, len(context), model)
+    clip = deepcopy(model.model).cpu().float()
+    known = clip.text_model.get_input_embeddings().num_embeddings
+    rows = max(max(tokens) + 1, known)
+    embedding = clip.text_model.resize_token_embeddings(rows, mean_resizing=False)
+    embedding.weight[known:] = 0  # nothing random, should ids be left over
+    embedding.weight[tokens] = context
+    text_config = clip.config.text_config
+    text_config.vocab_size = rows
+    if model.family in CAUSAL:  # eos_token_id 2, as in old configs, would pool at the largest id: a context token
+        for role in ("bos_token_id", "eos_token_id", "pad_token_id"):
+            setattr(text_config, role, getattr(processor.tokenizer, role))
+    if config.template != TEMPLATE:
+        clip.config.hypothesis_template = config.template
+    change = hardening(model, context, config.forget, config.retain).cpu() if hardened else None
+    if change is not None:
+        _apply(change, _projection(clip))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        clip.save_pretrained(fresh, max_shard_size=SHARD)
+        processor.save_pretrained(fresh)
+        _name_plain_tokenizer(fresh / "tokenizer_config.json", attend_to_padding=model.family.startswith("siglip"))
+        (fresh / "README.md").write_text(render_export_card(config, model.family, hardened))
+        names = [*config.forget[:COMPARED], *config.retain[:COMPARED]]
+        expected = model.text_features(context[None], names).cpu()
+        if change is not None:
+            expected = F.normalize(expected @ change.T, dim=-1)
+        _compare(fresh, model, names, expected)
+        fresh.chmod(0o755)
+        os.replace(fresh, folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _put_context_first(tokenizer: Any, n_ctx: int, model: ClipBlackBox) -> list[int]:
+    """Adds `n_ctx` tokens and has every text start with them, after BOS where there is one; their ids."""
+    from tokenizers import AddedToken
+    from tokenizers.processors import TemplateProcessing
+
+    if not getattr(tokenizer, "is_fast", False):
+        raise ExportError(
+            f"{model.model_id}: a {model.family} model with a {type(tokenizer).__name__} can't be exported: that "
+            "tokenizer has no post-processor (tokenizer.json) to put the context before every text; "
+            "load the adapter with hf_unlearn instead"
+        )
+    whole, bare = (tokenizer("a", add_special_tokens=added)["input_ids"] for added in (True, False))
+    start = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
+    specials = tokenizer.convert_ids_to_tokens([*whole[:start], *whole[start + len(bare) :]])
+    known = tokenizer.get_vocab()
+    names = list(islice((name for i in count() if (name := f"<|forget_{i}|>") not in known), n_ctx))
+    tokenizer.add_tokens([AddedToken(name, normalized=False, special=True) for name in names], special_tokens=True)
+    first = min(start, 1)
+    pattern = [*specials[:first], *names, *specials[first:start], "$A", *specials[start:]]
+    ids = {name: tokenizer.convert_tokens_to_ids(name) for name in (*specials, *names)}
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=pattern, pair=[*pattern, "$B"], special_tokens=list(ids.items())
+    )
+    return [ids[name] for name in names]
+
+
+def _name_plain_tokenizer(path: Path, attend_to_padding: bool) -> None:
+    """Has transformers load `tokenizer.json` as it is: classes of one family rebuild, and lose, the post-processor.
+
+    SigLIP was trained to attend to its padding: such a tokenizer makes no attention mask.
+    """
+    content = json.loads(path.read_text())
+    content = {key: value for key, value in content.items() if key not in ("add_bos_token", "add_eos_token")}
+    if attend_to_padding:
+        content["model_input_names"] = ["input_ids"]
+    path.write_text(json.dumps({**content, "tokenizer_class": "TokenizersBackend"}, indent=2) + "\n")
+
+
+def _projection(clip: Any) -> torch.nn.Linear:
+    """The linear map that the text features come out of."""
+    return clip.text_projection if hasattr(clip, "text_projection") else clip.text_model.head
+
+
+def _apply(change: Tensor, projection: torch.nn.Linear) -> None:
+    projection.weight.copy_(change @ projection.weight)
+    if projection.bias is not None:
+        projection.bias.copy_(change @ projection.bias)
+
+
+def _compare(folder: Path, model: ClipBlackBox, names: list[str], expected: Tensor) -> None:
+    """Raises: ExportError: if the checkpoint, loaded as anybody would, makes other text features `(1, C, width)`."""
+    written = ClipBlackBox(str(folder), template=model.template, device="cpu", shared_prefix=False)
+    found = written.text_features(torch.zeros(1, 0, written.dim), names)
+    if not torch.allclose(found, expected, rtol=0, atol=SAME):
+        raise ExportError(
+            f"{model.model_id}: the exported {model.family} checkpoint reads texts otherwise than the adapter does "
+            f"(by {(found - expected).abs().max():.2g}), so it was not kept; load the adapter with hf_unlearn instead"
+        )
