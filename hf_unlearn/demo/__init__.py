@@ -19,6 +19,7 @@ from hf_unlearn.data import LabeledImages
 
 FOLDER = Path(__file__).parent
 MODEL_FOLDER, ARCHIVE, TASKS = FOLDER / "clip", FOLDER / "emoji.zip", FOLDER / "tasks.json"
+ATTACKS, PROFESSIONS = FOLDER / "attacks.json", FOLDER / "professions.json"
 ARTISTS = {  # drawings never cross roles; the embedded CLIP has not seen the test artists
     "train": ("noto", "noto-v1", "fluent", "fluent-flat", "fxemoji", "streamline"),
     "validation": ("emojione", "emojione-v1"),
@@ -71,18 +72,34 @@ def task(name: str, draw: int = 0, seed: int = 0) -> Task:
     if not 0 <= draw < len(draws):
         raise ValueError(f"{name} has draws 0 to {len(draws) - 1}, got {draw}")
     names, forget = tuple(draws[draw]["names"]), tuple(draws[draw]["forget"])
+    return task_of(names, forget, SHOTS[name], seed)
+
+
+def task_of(names: Sequence[str], forget: Sequence[str], shots: int = 16, seed: int = 0) -> Task:
+    """The task of forgetting some of any concepts.
+
+    Raises:
+        ValueError: if a name is no concept of the archive.
+    """
+    if unknown := [name for name in names if name not in concepts()]:
+        raise ValueError(f"no drawings of {unknown[0]!r}; hf_unlearn.demo.concepts() has the names")
     others = tuple(name for name in sorted(concepts()) if name not in names and _everyday(name))
     return Task(
-        names,
-        forget,
-        augmented(names, "train", SHOTS[name], seed),
+        tuple(names),
+        tuple(forget),
+        augmented(names, "train", shots, seed),
         augmented(names, "validation", JUDGED, 0),
         augmented(names, "test", JUDGED, 0),
         plain(others, "test"),
         plain(others, "validation"),
         {name: other for name in forget if (other := concepts()[name]["names"][1:])},
-        SHOTS[name],
+        shots,
     )
+
+
+def attack_words() -> dict[str, dict[str, list[str]]]:
+    """Kind (hypernyms, descriptions, languages) -> forget class of `moderation` -> words, for audits."""
+    return json.loads(ATTACKS.read_text(encoding="utf-8"))
 
 
 @lru_cache(maxsize=1)
@@ -119,6 +136,23 @@ def plain(names: Sequence[str], role: str) -> LabeledImages:
             items.append(drawing)
             labels.append(label)
     return LabeledImages(tuple(items), tuple(labels), tuple(names))
+
+
+def by_artist(names: Sequence[str], role: str) -> dict[str, LabeledImages]:
+    """The drawings of a role as they are, apart by artist."""
+    found: dict[str, list[tuple[int, Image.Image]]] = {}
+    for label, name in enumerate(names):
+        for artist, drawing in drawings(name, role):
+            found.setdefault(artist, []).append((label, drawing))
+    return {
+        artist: LabeledImages(tuple(item for _, item in own), tuple(label for label, _ in own), tuple(names))
+        for artist, own in found.items()
+    }
+
+
+def drawing_numbers(names: Sequence[str], role: str, copies: int) -> list[int]:
+    """For every image of `augmented`, which of its class's drawings it is a copy of."""
+    return [number % len(drawings(name, role)) for name in names for number in range(copies)]
 
 
 def augmented(names: Sequence[str], role: str, copies: int, seed: int) -> LabeledImages:
