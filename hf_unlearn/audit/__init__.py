@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -89,7 +90,7 @@ def audit(
     strangers = unlisted.names if unlisted is not None else ()
 
     attacks: list[Job] = [
-        (kind, 8, lambda tell, kind=kind: names.other_names(case, kind, words[kind]))
+        (kind, 8, partial(_other_names, case, kind, words[kind]))
         for kind in words
         if any(name in case.forget_names for name in words[kind])
     ]
@@ -171,6 +172,10 @@ def audit(
             },
         }
     )
+
+
+def _other_names(case: Case, kind: str, words: Mapping[str, Sequence[str]], _: Callable[[int], Any]) -> Attack:
+    return names.other_names(case, kind, words)
 
 
 def _feature_probe(case: Case, own: LabeledImages) -> Attack:

@@ -68,13 +68,11 @@ def other_adapter(case: Case, own: LabeledImages, queries: int, seed: int = 0) -
     images = own.draw(2, seed)
     objective = Objective(torch.tensor(images.labels), instead, entropy_weight=0.3, margin_weight=1.0)
     handle = case.model.add_images(images)
-    context = case.context
-    for _, context, _ in learn(
+    moves = learn(
         case.model, lambda contexts: case.model.log_scores(contexts, handle, case.names), objective,
         torch.arange(len(images)), n_ctx=len(case.context), queries=queries, seed=seed,
-    ):  # fmt: skip
-        pass
-    return context
+    )  # fmt: skip
+    return list(moves)[-1][1]
 
 
 def relearned(

@@ -59,7 +59,7 @@ def _table(
 ) -> dict[str, Any] | None:
     """Per group: classes, accuracy before and after with intervals; None if no member has an image."""
     of_before, of_after = per_class(before, labels), per_class(after, labels)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for group in sorted(set(groups.values())):
         own = [i for i in of_before if names[i] in members and groups[names[i]] == group]
         if own:

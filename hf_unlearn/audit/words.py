@@ -56,9 +56,8 @@ def visible(text: str) -> str:
 def harmless(text: str) -> str:
     """For Markdown: no links, no HTML, no table cells, whatever the text holds."""
     plain = " ".join(visible(text).split())
-    return "".join(
-        f"&#{ord(char)};" if not (char.isalnum() or char in " ,.-–→()%") else char for char in plain
-    ).replace("www.", "www&#46;")
+    coded = (char if char.isalnum() or char in " ,.-–→()%" else f"&#{ord(char)};" for char in plain)
+    return "".join(coded).replace("www.", "www&#46;")
 
 
 def markdown(content: dict[str, Any], tables: Iterable[tuple[str, list[str], list[list[str]]]]) -> str:
