@@ -103,28 +103,30 @@ def attack_words() -> dict[str, dict[str, list[str]]]:
 
 
 @lru_cache(maxsize=1)
+def _archive() -> zipfile.ZipFile:
+    """The archive in memory: its directory is long to read, and a forked process can share it."""
+    return zipfile.ZipFile(io.BytesIO(ARCHIVE.read_bytes()))
+
+
+@lru_cache(maxsize=1)
 def concepts() -> dict[str, dict[str, Any]]:
     """Class name -> slug, all its names, category."""
-    with zipfile.ZipFile(ARCHIVE) as archive:
-        index = json.loads(archive.read("index.json"))
+    index = json.loads(_archive().read("index.json"))
     return {entry["name"]: {"slug": slug, **entry} for slug, entry in index["concepts"].items()}
 
 
 def licences() -> dict[str, dict[str, str]]:
     """Artist -> author, source, licence of the drawings."""
-    with zipfile.ZipFile(ARCHIVE) as archive:
-        return json.loads(archive.read("index.json"))["artists"]
+    return json.loads(_archive().read("index.json"))["artists"]
 
 
 def drawings(name: str, role: str) -> list[tuple[str, Image.Image]]:
     """Artist and drawing (64 pixels, RGBA) of a concept by the artists of a role."""
     found = []
-    with zipfile.ZipFile(ARCHIVE) as archive:
-        there = set(archive.NameToInfo)
-        for artist in ARTISTS[role]:
-            path = f"{artist}/{concepts()[name]['slug']}.webp"
-            if path in there:
-                found.append((artist, Image.open(io.BytesIO(archive.read(path))).convert("RGBA")))
+    for artist in ARTISTS[role]:
+        path = f"{artist}/{concepts()[name]['slug']}.webp"
+        if path in _archive().NameToInfo:
+            found.append((artist, Image.open(io.BytesIO(_archive().read(path))).convert("RGBA")))
     return found
 
 
@@ -152,7 +154,8 @@ def by_artist(names: Sequence[str], role: str) -> dict[str, LabeledImages]:
 
 def drawing_numbers(names: Sequence[str], role: str, copies: int) -> list[int]:
     """For every image of `augmented`, which of its class's drawings it is a copy of."""
-    return [number % len(drawings(name, role)) for name in names for number in range(copies)]
+    counts = [len(drawings(name, role)) for name in names]
+    return [number % count for count in counts for number in range(copies)]
 
 
 def augmented(names: Sequence[str], role: str, copies: int, seed: int) -> LabeledImages:
