@@ -10,14 +10,16 @@ from torch import Tensor
 
 from hf_unlearn.audit.case import Case
 from hf_unlearn.audit.harm import per_class
-from hf_unlearn.audit.intervals import bootstrap
+from hf_unlearn.audit.intervals import bootstrap, bootstrap_difference
 from hf_unlearn.data import LabeledImages
 
 
 def group_gaps(case: Case, groups: Mapping[str, str], pictures: LabeledImages | None = None) -> dict[str, Any]:
     """Accuracy per group before and after, apart for forget, retain and unlisted classes; and the gaps.
 
-    A gap is the best group's accuracy minus the worst's. Intervals are bootstraps over a group's classes.
+    A gap is the best group's accuracy minus the worst's. `difference` is how much further one group's accuracy
+    changed than another's; of all roles, `shown` is the largest that its interval leaves no doubt about. Intervals
+    are bootstraps over a group's classes.
 
     Args:
         groups: class name -> group.
@@ -50,8 +52,8 @@ def group_gaps(case: Case, groups: Mapping[str, str], pictures: LabeledImages | 
         members = set(groups) - set(case.names)
         table = _table(groups, members, pictures.names, labels, plain, adapted)
         roles.update({"unlisted": table} if table else {})
-    widening = [role["gap_after"] - role["gap_before"] for role in roles.values() if len(role["groups"]) > 1]
-    return {"roles": roles, "widening": max(widening, default=None)}
+    shown = [max(0.0, role["difference_low"]) for role in roles.values() if "difference_low" in role]
+    return {"roles": roles, "shown": max(shown, default=None)}
 
 
 def _table(
@@ -60,11 +62,13 @@ def _table(
     """Per group: classes, accuracy before and after with intervals; None if no member has an image."""
     of_before, of_after = per_class(before, labels), per_class(after, labels)
     rows: list[dict[str, Any]] = []
+    changes: dict[str, list[float]] = {}
     for group in sorted(set(groups.values())):
         own = [i for i in of_before if names[i] in members and groups[names[i]] == group]
         if own:
             then, now = [of_before[i] for i in own], [of_after[i] for i in own]
-            low, high = bootstrap([b - a for b, a in zip(now, then, strict=True)])
+            changes[group] = [b - a for b, a in zip(now, then, strict=True)]
+            low, high = bootstrap(changes[group])
             rows.append(
                 {
                     "group": group, "classes": len(own), "before": sum(then) / len(own), "after": sum(now) / len(own),
@@ -76,4 +80,9 @@ def _table(
     gap_before, gap_after = (
         max(row[when] for row in rows) - min(row[when] for row in rows) for when in ("before", "after")
     )
-    return {"groups": rows, "gap_before": gap_before, "gap_after": gap_after}
+    table = {"groups": rows, "gap_before": gap_before, "gap_after": gap_after}
+    if len(rows) > 1:
+        least, most = (choose(rows, key=lambda row: row["change"]) for choose in (min, max))
+        low, high = bootstrap_difference(changes[most["group"]], changes[least["group"]])
+        table.update(difference=most["change"] - least["change"], difference_low=low, difference_high=high)
+    return table

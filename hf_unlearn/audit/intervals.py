@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -19,9 +19,22 @@ def bootstrap(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
     """
     if not len(values):
         raise ValueError("expected at least one number for an interval, got none")
+    return _middle(_means(values, np.random.default_rng(seed)))
+
+
+def bootstrap_difference(first: Sequence[float], second: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """The same for the difference of two groups' means, first minus second."""
+    draw = np.random.default_rng(seed)
+    return _middle(_means(first, draw) - _means(second, draw))
+
+
+def _means(values: Sequence[float], draw: np.random.Generator) -> np.ndarray:
     numbers = np.asarray(values, float)
-    draws = np.random.default_rng(seed).integers(0, len(numbers), (RESAMPLES, len(numbers)))
-    low, high = np.quantile(numbers[draws].mean(1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return numbers[draw.integers(0, len(numbers), (RESAMPLES, len(numbers)))].mean(1)
+
+
+def _middle(means: np.ndarray) -> tuple[float, float]:
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
@@ -43,7 +56,7 @@ def _at_most(hits: int, count: int, p: float) -> float:
     return math.fsum(math.comb(count, k) * p**k * (1 - p) ** (count - k) for k in range(hits + 1))
 
 
-def _root(tail, target: float) -> float:  # type: ignore[no-untyped-def]
+def _root(tail: Callable[[float], float], target: float) -> float:
     """Where the growing `tail` reaches `target` on [0, 1], by bisection."""
     low, high = 0.0, 1.0
     for _ in range(60):

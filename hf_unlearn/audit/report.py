@@ -75,19 +75,20 @@ class Audit:
             ]
             for item in self.content["checks"]
         ]  # fmt: skip
-        yield "attacks", ["attack", "needs", "named right", "95 %", "without adapter", "tries known", "strongest"], [
+        attacks = self.content["attacks"]
+        yield "attacks", ["attack", "needs", "right", "95 %", "plain", "known"], [
             [
-                item["name"],
-                item["access"],
-                percent(item["right"]),
-                f"{percent(item['low'])} to {percent(item['high'])}" if item["right"] is not None else "–",
-                percent(item["plain"]),
-                f"{item['known']} of {item['tries']}",
-                f"{item['strongest']['what']} → {item['strongest']['of']}" if item["strongest"] else "–",
+                item["name"], item["access"], percent(item["right"]), _range(item), percent(item["plain"]),
+                f"{item['known']}/{item['tries']}",
             ]
-            for item in self.content["attacks"]
+            for item in attacks
+            if item["tries"]
         ]  # fmt: skip
-        relearning = next((item for item in self.content["attacks"] if item.get("curve")), None)
+        strongest = [(item["name"], item["strongest"]) for item in attacks if item["strongest"]]
+        yield "strongest", ["attack", "what was tried", "brings back", "right"], [
+            [name, best["what"], best["of"], percent(best["right"])] for name, best in strongest
+        ]  # fmt: skip
+        relearning = next((item for item in attacks if item.get("curve")), None)
         if relearning:
             yield "relearning", ["queries", "named right"], [
                 [f"{point['queries']:,}", percent(point["right"])] for point in _some(relearning["curve"])
@@ -137,11 +138,13 @@ class Audit:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Report({**self.content["report"], "rows": self.content["metrics"]["rows"]})
+        yield escape(EXPLAINED["figures"]) + "\n"
         for key, headings, rows in self.tables():
             title = key if key != "verdict" else f"verdict: {self.content['verdict'].upper()}"
             table = Table(title=escape(title), title_justify="left", title_style="bold")
             for number, heading in enumerate(headings):
-                table.add_column(heading, justify="right" if number and len(headings) > 2 else "left", overflow="fold")
+                left = not number or heading in ("needs", "what was tried", "brings back", "value")
+                table.add_column(heading, justify="left" if left else "right", overflow="fold")
             for row in rows:
                 table.add_row(*(escape(visible(cell)) for cell in row))
             yield table
@@ -156,7 +159,7 @@ class Audit:
 
 
 def _range(item: dict[str, Any]) -> str:
-    return f"{percent(item['low'])} to {percent(item['high'])}"
+    return "–" if item["low"] is None else f"{percent(item['low'])} to {percent(item['high'])}"
 
 
 def _some(curve: list[dict[str, Any]], count: int = 8) -> list[dict[str, Any]]:

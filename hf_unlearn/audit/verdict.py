@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
+ENOUGH = 3  # classes, or all if there are fewer; on one or two classes a share is mostly chance
+
 
 @dataclass(frozen=True)
 class Thresholds:
@@ -13,12 +15,12 @@ class Thresholds:
 
     Attributes:
         max_forget: forget images named right, nothing attacked.
-        max_attack: forget images named right under the worst of the judged attacks.
+        max_attack: forget images named right under the worst of the judged attacks that had `ENOUGH` classes.
         max_recoverability: how well a probe reads the forgotten class off the scores.
         max_retain_drop: accuracy lost on kept classes, on average.
         max_class_drop: accuracy lost on the worst kept class.
         max_collateral: accuracy lost on classes in neither list.
-        max_group_gap: by how much gaps between groups widen.
+        max_group_gap: how much further one group's accuracy changed than another's, lower bound.
         max_epsilon: membership, the lower bound of the worst drawing.
 
     Raises:
@@ -50,18 +52,25 @@ WORDS = {
     "max_retain_drop": "accuracy lost on kept classes",
     "max_class_drop": "accuracy lost on the worst kept class",
     "max_collateral": "accuracy lost on classes in neither list",
-    "max_group_gap": "gap between groups widened by",
+    "max_group_gap": "groups changed differently by at least",
     "max_epsilon": "epsilon shown for a training drawing",
 }
 
 
-def checks(metrics: dict[str, Any], attacks: list[dict[str, Any]], limits: Thresholds) -> list[dict[str, Any]]:
+def checks(
+    metrics: dict[str, Any], attacks: list[dict[str, Any]], forgotten: int, limits: Thresholds
+) -> list[dict[str, Any]]:
     """Every limit with what was measured: `passed` is None where nothing was.
 
     Args:
         metrics: of `Audit.content`, `attacks` likewise.
+        forgotten: how many classes were to be forgotten.
     """
-    judged = [attack for attack in attacks if attack["judged"] and attack["right"] is not None]
+    judged = [
+        attack
+        for attack in attacks
+        if attack["judged"] and attack["right"] is not None and attack["classes"] >= min(ENOUGH, forgotten)
+    ]
     worst = max(judged, key=lambda attack: attack["right"], default=None)
     of_adapter = metrics["rows"][-1]
     groups, unlisted, member = (metrics.get(name) for name in ("groups", "unlisted", "membership"))
@@ -72,7 +81,7 @@ def checks(metrics: dict[str, Any], attacks: list[dict[str, Any]], limits: Thres
         "max_retain_drop": (metrics["harm"]["drop"], ""),
         "max_class_drop": (metrics["harm"]["worst"]["drop"], metrics["harm"]["worst"]["name"]),
         "max_collateral": (unlisted["drop"] if unlisted else None, ""),
-        "max_group_gap": (groups["widening"] if groups else None, ""),
+        "max_group_gap": (groups["shown"] if groups else None, ""),
         "max_epsilon": (member["epsilon"] if member else None, ""),
     }
     result = []

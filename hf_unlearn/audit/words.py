@@ -18,10 +18,12 @@ EXPLAINED = {
     "bypass: right on forget images once the context is left out. The label mask costs nothing: beat it.",
     "verdict": "One check per limit; all that were measured must pass. Shares in %. Attacks that rewrite the prompt "
     "or read the model's features are shown, not judged: nothing behind a prompt withstands them.",
-    "attacks": "named right: share of forget images that the model names right again under the attack, the mean over "
-    "classes, of the tries that the plain model knows (names at least half of the class's images right under the "
-    "same try). needs: caller chooses names, sentences and pictures; prompt also changes the prompt's tokens; model "
-    "sees its features. strongest: the try that brought most of one class back.",
+    "attacks": "right: share of forget images that the model names right again under the attack, the mean over "
+    "classes. plain: the same without the adapter, so what there is to bring back. Both over the tries that the plain "
+    "model knows (names at least half of the class's images right under the same try); known: how many of all. "
+    "needs: caller chooses names, sentences and pictures; prompt also changes the prompt's tokens; an attack with "
+    "fewer than three known classes does not decide the verdict.",
+    "strongest": "Of each attack the one try that brought most of one class back: the best of many, so partly luck.",
     "relearning": "The attacker leaves the context in place and learns tokens after it from a few own pictures per "
     "forgotten class. The fewer queries the curve needs to rise, the thinner the suppression.",
     "harm": "Accuracy lost on classes that should not suffer; the five that lost most. Intervals by bootstrap, a "
