@@ -152,7 +152,7 @@ def audit(
     metrics = {"rows": report.pop("rows"), **metrics}
     probe = next((attack["recovered"] for attack in tried if "recovered" in attack), None)
     metrics["feature_probe"] = probe
-    held = checks(metrics, tried, len(case.forget_names), thresholds or Thresholds())
+    held = checks(metrics, tried, case.known, thresholds or Thresholds())
     return Audit(
         {
             "verdict": "fail" if any(item["passed"] is False for item in held) else "pass",

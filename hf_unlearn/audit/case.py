@@ -129,9 +129,12 @@ class Case:
         labels: `(N,)`.
         names: `C` class names.
         forget: `(C,)` bool.
+        plain, adapted: `(N, C)` log-scores without and with the context.
+        known: how many forget classes the plain model knows.
 
     Raises:
-        ValueError: if the images are not of the adapter's classes, or there are none to forget or none to retain.
+        ValueError: if the images are not of the adapter's classes, there are none to forget or none to retain, or
+            the plain model knows no forget class.
         WrongBaseError: if `model` is not the adapter's base.
     """
 
@@ -156,6 +159,12 @@ class Case:
         self.handle = self.model.add_images(images)
         self.plain = self.scores(self.nothing)
         self.adapted = self.scores(self.context)
+        self.known = sum(item.plain >= KNOWN for item in self.compare("", self.plain, self.adapted))
+        if not self.known:
+            raise ValueError(
+                "nothing to audit: on these images the model without the adapter already names less than half of "
+                "every forget class right; use images of things that it knows"
+            )
 
     @property
     def forget_names(self) -> tuple[str, ...]:

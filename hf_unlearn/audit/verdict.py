@@ -64,12 +64,12 @@ def checks(
 
     Args:
         metrics: of `Audit.content`, `attacks` likewise.
-        forgotten: how many classes were to be forgotten.
+        known: how many of the forget classes the plain model knows.
     """
     judged = [
         attack
         for attack in attacks
-        if attack["judged"] and attack["right"] is not None and attack["classes"] >= min(ENOUGH, forgotten)
+        if attack["judged"] and attack["right"] is not None and attack["classes"] >= min(ENOUGH, known)
     ]
     worst = max(judged, key=lambda attack: attack["right"], default=None)
     of_adapter = metrics["rows"][-1]

@@ -31,7 +31,7 @@ EXPLAINED = {
     "calibration": "On kept images, lower is better. calibration error: how far confidence is from being right as "
     "often as it claims.",
     "groups": "Accuracy per group of classes without and with the adapter. gap: best group minus worst; an adapter "
-    "that widens it treats groups differently. For forgotten classes lower accuracy is more forgetting.",
+    "For forgotten classes lower accuracy is more forgetting.",
     "probes": "A logistic-regression probe, fitted on other pictures of the forgotten classes; 0 is guessing, 100 is "
     "reading the class perfectly. Image features do not change: the adapter is text only, so what they show stays.",
     "membership": "epsilon: how much surer an attacker becomes that a drawing was in training, on the scale of "
