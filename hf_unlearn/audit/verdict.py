@@ -21,7 +21,7 @@ class Thresholds:
         max_class_drop: accuracy lost on the worst kept class.
         max_collateral: accuracy lost on classes in neither list.
         max_group_gap: how much further one group's accuracy changed than another's, lower bound.
-        max_epsilon: membership, the lower bound of the worst drawing.
+        max_epsilon: membership, the lower bound of the worst drawing; not judged where so few adapters can't show more.
 
     Raises:
         ValueError: if a limit is negative or no number, or a share above 1.
@@ -58,9 +58,9 @@ WORDS = {
 
 
 def checks(
-    metrics: dict[str, Any], attacks: list[dict[str, Any]], forgotten: int, limits: Thresholds
+    metrics: dict[str, Any], attacks: list[dict[str, Any]], known: int, limits: Thresholds
 ) -> list[dict[str, Any]]:
-    """Every limit with what was measured: `passed` is None where nothing was.
+    """Every limit with what was measured: `passed` is None where nothing could be.
 
     Args:
         metrics: of `Audit.content`, `attacks` likewise.
@@ -74,6 +74,7 @@ def checks(
     worst = max(judged, key=lambda attack: attack["right"], default=None)
     of_adapter = metrics["rows"][-1]
     groups, unlisted, member = (metrics.get(name) for name in ("groups", "unlisted", "membership"))
+    shows = not member or member["ceiling"] > limits.max_epsilon
     found: dict[str, tuple[float | None, str]] = {
         "max_forget": (1 - of_adapter["err_for"], ""),
         "max_attack": (worst["right"], worst["name"]) if worst else (None, ""),
@@ -82,12 +83,12 @@ def checks(
         "max_class_drop": (metrics["harm"]["worst"]["drop"], metrics["harm"]["worst"]["name"]),
         "max_collateral": (unlisted["drop"] if unlisted else None, ""),
         "max_group_gap": (groups["shown"] if groups else None, ""),
-        "max_epsilon": (member["epsilon"] if member else None, ""),
+        "max_epsilon": (member["epsilon"] if member else None, "" if shows else "too few adapters to show more"),
     }
     result = []
     for key, (value, which) in found.items():
         limit = getattr(limits, key)
-        passed = None if value is None else value <= limit
+        passed = None if value is None or (key == "max_epsilon" and not shows) else value <= limit
         result.append(
             {"check": key, "what": WORDS[key], "which": which, "value": value, "limit": limit, "passed": passed}
         )
