@@ -83,18 +83,18 @@ def audit_command(
         )  # fmt: skip
         if out_folder is not None:
             result.save(out_folder)
+        if as_json:
+            print(result.to_json())
+        else:
+            out.print(result)
+            if out_folder is not None:
+                out.print(f"saved in {out_folder}: audit.json, audit.md and pictures", markup=False)
     except KeyboardInterrupt:
         raise ValueError("interrupted; the audit says nothing") from None
     except (ValueError, OSError):
         raise
     except Exception as error:  # Python's own exit code 1 would read as "the adapter failed"
         raise ValueError(f"the audit could not run: {type(error).__name__}: {error}") from error
-    if as_json:
-        print(result.to_json())
-    else:
-        out.print(result)
-        if out_folder is not None:
-            out.print(f"saved in {out_folder}: audit.json, audit.md and pictures", markup=False)
     raise typer.Exit(0 if result.passed else 1)
 
 

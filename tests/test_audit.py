@@ -517,10 +517,17 @@ def test_the_json_has_verdict_metrics_and_attacks(of_mask):
     assert content["ledger"]["queries"] > 50
 
 
-def test_a_probe_on_image_features_says_when_a_box_has_none(of_mask, clip):
+def test_a_probe_on_image_features_says_when_a_box_has_none(of_mask):
     probe = of_mask.attack("probe on image features")
     assert probe["recovered"] is None
     assert "does not give" in probe["used"]
+
+
+def test_a_probe_on_image_features_reads_a_local_models(clip):
+    probe = sys.modules["hf_unlearn.audit"]._feature_probe
+    forget = torch.tensor([True, False, True, False])
+    case = SimpleNamespace(model=clip, handle=clip.add_images(TEST), labels=torch.tensor(TEST.labels), forget=forget)
+    assert probe(case, OWN).details == {"recovered": 1.0, "used": "features"}
 
 
 def test_saving_writes_whole_files_and_pictures_that_open(of_mask, tmp_path):
@@ -565,10 +572,11 @@ def test_names_are_no_markup_in_markdown(name):
 
 
 def test_a_class_name_with_markup_is_printed_as_it_is(of_mask):
-    content = json.loads(of_mask.to_json().replace('"crimson"', '"[red]cr|<b>[/x]"'))
-    result = type(of_mask)(content)
-    assert "[red]cr|<b>[/x]" in str(result)
-    assert "cr|<b>" not in result.to_markdown()
+    text = of_mask.to_json().replace('"crimson"', '"[red]cr|<b>[/x]"').replace('"proximal"', '"[/odd|method]"')
+    result = type(of_mask)(json.loads(text))
+    for odd in ("[red]cr|<b>[/x]", "[/odd|method]"):
+        assert odd in str(result)
+        assert odd not in result.to_markdown()
 
 
 def test_images_are_encoded_once_for_all_attacks():

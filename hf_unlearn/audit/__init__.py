@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from hf_unlearn.adapter import ForgetAdapter
 from hf_unlearn.audit import contexts, names
 from hf_unlearn.audit import images as pictures_of
-from hf_unlearn.audit.case import MODEL, Attack, Case
+from hf_unlearn.audit.case import MODEL, NOBODY, Attack, Case
 from hf_unlearn.audit.groups import group_gaps
 from hf_unlearn.audit.harm import retain_harm, unlisted_harm
 from hf_unlearn.audit.membership import measure_membership
@@ -89,7 +89,8 @@ def audit(
     words["misspellings"] = {name: names.misspellings(name) for name in case.forget_names}
     strangers = unlisted.names if unlisted is not None else ()
 
-    attacks: list[Job] = [
+    attacks: list[Job] = [("as it is", 1, lambda tell: _as_it_is(case))]
+    attacks += [
         (kind, 8, partial(_other_names, case, kind, words[kind]))
         for kind in words
         if any(name in case.forget_names for name in words[kind])
@@ -172,6 +173,11 @@ def audit(
             },
         }
     )
+
+
+def _as_it_is(case: Case) -> Attack:
+    tries = case.compare("nothing", case.plain, case.adapted)
+    return Attack("no attack", NOBODY, "With nothing attacked, what is still named right?", tuple(tries))
 
 
 def _other_names(case: Case, kind: str, words: Mapping[str, Sequence[str]], _: Callable[[int], Any]) -> Attack:

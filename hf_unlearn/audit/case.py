@@ -15,7 +15,7 @@ from hf_unlearn.black_box import BlackBox
 from hf_unlearn.data import LabeledImages
 
 KNOWN = 0.5  # a try counts for a class if the plain model names at least this share of its images under it
-CALLER, PROMPT, MODEL = "caller", "prompt", "model"
+NOBODY, CALLER, PROMPT, MODEL = "nothing", "caller", "prompt", "model"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Attack:
 
     Attributes:
         name: of the attack.
-        access: what the attacker needs: `caller` chooses names, sentences and pictures; `prompt` also changes the
+        access: what the attacker needs: `nothing` is no attack; `caller` chooses names, sentences and pictures; `prompt` also changes the
             tokens of the prompt; `model` sees the model's features.
         question: what it finds out, in plain words.
         tries: one per thing tried and forget class.

@@ -21,7 +21,7 @@ EXPLAINED = {
     "attacks": "right: share of forget images that the model names right again under the attack, the mean over "
     "classes. plain: the same without the adapter, so what there is to bring back. Both over the tries that the plain "
     "model knows (names at least half of the class's images right under the same try); known: how many of all. "
-    "needs: caller chooses names, sentences and pictures; prompt also changes the prompt's tokens; an attack with "
+    "needs: caller chooses names, sentences and pictures; prompt also changes the prompt's tokens. An attack with "
     "fewer than three known classes does not decide the verdict.",
     "strongest": "Of each attack the one try that brought most of one class back: the best of many, so partly luck.",
     "relearning": "The attacker leaves the context in place and learns tokens after it from a few own pictures per "
@@ -30,8 +30,9 @@ EXPLAINED = {
     "class's over its drawings, a mean's over classes.",
     "calibration": "On kept images, lower is better. calibration error: how far confidence is from being right as "
     "often as it claims.",
-    "groups": "Accuracy per group of classes without and with the adapter. gap: best group minus worst; an adapter "
-    "For forgotten classes lower accuracy is more forgetting.",
+    "groups": "Accuracy per group of classes without and with the adapter; gap: best group minus worst. An adapter "
+    "that changes one group more than another treats them differently: the verdict holds the lower end of the "
+    "interval of that difference. For forgotten classes lower accuracy is more forgetting.",
     "probes": "A logistic-regression probe, fitted on other pictures of the forgotten classes; 0 is guessing, 100 is "
     "reading the class perfectly. Image features do not change: the adapter is text only, so what they show stays.",
     "membership": "epsilon: how much surer an attacker becomes that a drawing was in training, on the scale of "
