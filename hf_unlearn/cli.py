@@ -1,4 +1,4 @@
-"""The command line: `hf-unlearn forget | evaluate | export | demo`."""
+"""The command line: `hf-unlearn forget | evaluate | export | audit | demo`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from hf_unlearn.cli_audit import audit_command
+
 app = typer.Typer(
     help="Make any CLIP checkpoint forget the categories you choose: no gradients, weights untouched. "
     "What you get is suppression behind a prompt, not erasure.",
@@ -20,6 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command(name="audit")(audit_command)
 out, err = Console(), Console(stderr=True)
 
 
