@@ -62,6 +62,7 @@ def forget(
     exclude: Annotated[
         Path | None, typer.Option(help="File of images to leave out, one path or SHA-256 of a file per line.")
     ] = None,
+    init: Annotated[Path | None, typer.Option(help="Folder of a finished adapter whose context is the start.")] = None,
     seed: Annotated[int, typer.Option(help="Fixes the few-shot draw, the projection and the optimizer.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -72,6 +73,7 @@ def forget(
 
     On several GPUs: accelerate launch --num_processes 4 -m hf_unlearn forget ...
     """
+    from hf_unlearn.adapter import ForgetAdapter
     from hf_unlearn.black_box import ClipBlackBox
     from hf_unlearn.data import LabeledImages, split_names
     from hf_unlearn.evaluate import evaluate
@@ -89,6 +91,7 @@ def forget(
     result = unlearn(
         clip, images, forget=forget, max_queries=max_queries, method=method.value, shots=shots, n_ctx=n_ctx,
         patience=patience or None, seed=seed, run_dir=run_dir,
+        init=ForgetAdapter.from_pretrained(init) if init else None,
     )  # fmt: skip
     crew = Crew()
     crew.leave()
