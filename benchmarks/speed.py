@@ -102,6 +102,7 @@ def measure(folder: Path, shape: str, protocol: str, dtype: str, device: str, pe
     from torch.nn import functional as F
 
     from hf_unlearn.black_box import ClipBlackBox, ImageSet
+    from hf_unlearn.processes import micro_batch
 
     _, classes, n_ctx, images = PROTOCOLS[protocol]
     box = ClipBlackBox(str(folder), template="{}", dtype=getattr(torch, dtype), device=device)
@@ -113,7 +114,7 @@ def measure(folder: Path, shape: str, protocol: str, dtype: str, device: str, pe
     pixels = torch.randn(16, 3, 224, 224, generator=generator).to(box.device, box.model.dtype)
 
     def ours() -> float:
-        parts = contexts.split(-(-POPULATION // box.calls))
+        parts = contexts.split(micro_batch(POPULATION, classes, box.calls))
         return timed(lambda: [box.log_scores(part, handle, names) for part in parts], device) / POPULATION
 
     def peer_b() -> float:

@@ -24,6 +24,7 @@ from hf_unlearn.metrics import accuracies
 from hf_unlearn.objective import Objective
 
 SCORES_AT_ONCE = 2**24  # numbers; 64 MiB of log-scores
+PROMPTS_AT_ONCE = 100  # at least, or matrix products are too small to be fast
 
 
 class ProcessLostError(ConnectionError):
@@ -88,7 +89,7 @@ class Crew:
         """
         classes, trained, rows = len(names), len(objective.labels), []
         most = max(1, SCORES_AT_ONCE // (len(images) * classes))
-        parts = _slices(len(contexts), min(most, -(-len(contexts) // model.calls)))
+        parts = _slices(len(contexts), min(most, micro_batch(len(contexts), classes, model.calls)))
         own = [parts[rank :: self.count] for rank in range(self.count)]
         for part in own[self.rank]:
             scores = model.log_scores(contexts[part], images, names)
@@ -172,6 +173,11 @@ def _lost() -> Iterator[None]:
             "another process of this job has ended, so this one stops too; look for its error above, then start "
             "the job again"
         ) from error
+
+
+def micro_batch(population: int, classes: int, calls: int) -> int:
+    """Candidates per call of a black box: the same however many processes there are, so numbers are too."""
+    return max(-(-population // calls), -(-PROMPTS_AT_ONCE // classes))
 
 
 def _slices(count: int, size: int) -> list[slice]:

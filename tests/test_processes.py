@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from hf_unlearn.processes import micro_batch
+
 ARGUMENTS = ("--forget", "red", "--shots", "2", "--patience", "0")
 
 
@@ -54,12 +56,27 @@ def command(clip_folder, image_folder, out, queries: int, method: str = "proxima
     return ["forget", *where, *ARGUMENTS, "--max-queries", str(queries), "--method", method]
 
 
+@pytest.fixture
+def many_classes(tmp_path, images) -> Path:
+    """Thirty classes: enough names for a population to be shared out."""
+    for label, name in enumerate(["red", *(f"class {number}" for number in range(29))]):
+        folder = tmp_path / "thirty" / name
+        folder.mkdir(parents=True)
+        for shot in range(4):
+            images[(label + 8 * shot) % len(images)].rotate(3 * label).save(folder / f"{shot}.png")
+    return tmp_path / "thirty"
+
+
+def test_a_population_is_split_by_its_names_alone():
+    assert [micro_batch(20, classes, 4) for classes in (4, 10, 30, 1000)] == [25, 10, 5, 5]
+
+
 @pytest.mark.parametrize("method", ["proximal", "lcs-cma"])
-def test_one_two_and_three_processes_make_the_same_adapter_bit_for_bit(clip_folder, image_folder, tmp_path, method):
+def test_one_two_and_three_processes_make_the_same_adapter_bit_for_bit(clip_folder, many_classes, tmp_path, method):
     contexts, ledgers = [], []
     for count in (1, 2, 3):
         out = tmp_path / str(count)
-        said = finished(count, command(clip_folder, image_folder, out, 90, method))
+        said = finished(count, command(clip_folder, many_classes, out, 90, method))
         assert "adapter saved" in said[0][0]
         assert not any(other for other, _ in said[1:]), "only the main process speaks"
         contexts.append((out / "forget_context.safetensors").read_bytes())
