@@ -208,6 +208,7 @@ def unlearn(
         ledger=ledger,
         metrics=_validation(step),
         context_sha256=digest(step.context),
+        few_shot_digest=both.salted_digest(),
     )  # fmt: skip
     return Result(ForgetAdapter(step.context, config), reason, tuple(standing.history))
 
