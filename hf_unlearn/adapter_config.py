@@ -128,6 +128,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Raises: AdapterError: if the file holds no JSON object."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair can be read, and never be written
     except (ValueError, RecursionError) as error:
         raise AdapterError(f"{path}: not valid JSON ({error})") from error
     if not isinstance(content, dict):

@@ -1,4 +1,4 @@
-"""The command line: `hf-unlearn forget | evaluate | export | demo`."""
+"""The command line: `hf-unlearn forget | evaluate | export | push | pull | list | info | demo`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
+
+from hf_unlearn.cli_hub import hub
 
 app = typer.Typer(
     help="Make any CLIP checkpoint forget the categories you choose: no gradients, weights untouched. "
@@ -107,7 +109,7 @@ def forget(
 
 @app.command(name="evaluate")
 def evaluate_(
-    adapter: Annotated[Path, typer.Option(help="Folder of the adapter.")],
+    adapter: Annotated[str, typer.Option(help="The adapter: a folder, or a repository on the Hub.")],
     data: Data,
     model: Annotated[str | None, typer.Option(help="Where the base is, if not where the adapter says.")] = None,
     names: Names = None,
@@ -131,7 +133,7 @@ def evaluate_(
 
 @app.command()
 def export(
-    adapter: Annotated[Path, typer.Argument(help="Folder of the adapter.")],
+    adapter: Annotated[str, typer.Argument(help="The adapter: a folder, or a repository on the Hub.")],
     folder: Annotated[Path, typer.Argument(help="Where to write the checkpoint: a new or empty folder.")],
     base: Annotated[str | None, typer.Option(help="Where the base is, if not where the adapter says.")] = None,
     hardened: Annotated[
@@ -143,6 +145,9 @@ def export(
 
     ForgetAdapter.from_pretrained(adapter).export(folder, base=base, hardened=hardened)
     out.print(f"checkpoint saved in {folder}: pipeline('zero-shot-image-classification', model='{folder}')")
+
+
+app.add_typer(hub)
 
 
 @app.command()

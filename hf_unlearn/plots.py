@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 BARS = {
     "err_for": "forget error",
@@ -16,8 +16,8 @@ BARS = {
 INK, FORGET, RETAIN = "#333333", "#c44e52", "#4c72b0"
 
 
-def plot_report(report: dict[str, Any], path: str | Path) -> None:
-    """Draws `report.png`: metrics of every row, accuracy of every class before (light) and after (dark)."""
+def plot_report(report: dict[str, Any], path: str | Path | BinaryIO) -> None:
+    """Draws metrics of every row, and accuracy of every class before (light) and after (dark), as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
