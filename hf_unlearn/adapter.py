@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from PIL import Image
@@ -18,9 +18,6 @@ from hf_unlearn.adapter_files import CONTEXT, FILES, MAX_BYTES, REPORT, digest, 
 from hf_unlearn.black_box import EMBEDDED, BlackBox, ClipBlackBox
 from hf_unlearn.data import check_names
 from hf_unlearn.export import export
-
-if TYPE_CHECKING:
-    from huggingface_hub import CommitInfo
 
 MAX_VALUE = 1_000.0  # token embeddings are about 0.01 to 1
 SAME_BASE = 0.99  # least cosine between the fingerprints of one base at two precisions
@@ -90,7 +87,7 @@ class ForgetAdapter:
         commit_message: str | None = None,
         create_pr: bool = False,
         token: str | bool | None = None,
-    ) -> CommitInfo:
+    ) -> hub.CommitInfo:
         """Puts the adapter in a repository on the Hub: all files in one commit, or none.
 
         Args:

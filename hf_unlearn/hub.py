@@ -18,6 +18,36 @@ from hf_unlearn.hub_errors import HubError, explained, named
 TAG = "hf_unlearn"
 
 
+def commit_of(
+    repo_id: str,
+    revision: str | None = None,
+    *,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+) -> str:
+    """The commit behind a branch or tag; the one seen last where the Hub is out of reach or too busy.
+
+    Raises:
+        HubError: if the repository or revision can't be found, here or there.
+    """
+    api = HfApi(token=token)
+    with explained(repo_id, revision):
+        validate_repo_id(repo_id)
+        try:
+            found = api.resolve_revision(
+                repo_id, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
+            )
+        except errors.HfHubHTTPError as error:
+            if error.response.status_code != 429:
+                raise
+            try:
+                found = api.resolve_revision(repo_id, revision=revision, cache_dir=cache_dir, local_files_only=True)
+            except errors.RevisionResolutionError:
+                raise error from None
+        return found.resolved
+
+
 def fetch(
     repo_id: str,
     required: Sequence[str],
@@ -41,9 +71,9 @@ def fetch(
     """
     paths = [f"{subfolder.strip('/')}/{name}" if subfolder else name for name in (*optional, *required)]
     needed = paths[len(optional) :]
+    sha = commit_of(repo_id, revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only)
     with explained(repo_id, revision):
         api = HfApi(token=token)
-        sha = _resolve(api, repo_id, revision, cache_dir, local_files_only)
         cached = [cached_at(repo_id, path, cache_dir, sha) for path in needed]
         if not all(isinstance(path, str) for path in cached):
             if local_files_only:
@@ -60,7 +90,7 @@ def fetch(
                     f"{repo_id}: {large[0].path} is larger than {max_bytes >> 20} MiB; no forget adapter is, "
                     "so nothing was fetched"
                 )
-            cached = [_download(api, repo_id, file, sha, cache_dir) for file in files]  # the required ones last
+            cached = [*_download(api, repo_id, files, sha, cache_dir)]  # the required ones last
         return Path(str(cached[-1])).parent
 
 
@@ -72,6 +102,8 @@ def full_id(repo_id: str, token: str | bool | None = None) -> str:
     """
     with explained(repo_id):
         validate_repo_id(repo_id)
+        if "/" not in repo_id and token is False:
+            raise HubError(f"{repo_id}: without a token nobody knows whose it is; give user/name, or a token")
         return repo_id if "/" in repo_id else f"{HfApi(token=token).whoami()['name']}/{repo_id}"
 
 
@@ -140,31 +172,26 @@ def find(base_model: str | None = None, *, limit: int = 30) -> list[ModelInfo]:
         return list(HfApi(token=False).list_models(filter=wanted, sort="downloads", limit=limit))
 
 
-def _resolve(
-    api: HfApi, repo_id: str, revision: str | None, cache_dir: str | Path | None, local_files_only: bool
-) -> str:
-    """The commit behind a revision; the one seen last where the Hub is out of reach or too busy."""
-    try:
-        found = api.resolve_revision(repo_id, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
-    except errors.HfHubHTTPError as error:
-        if error.response.status_code != 429:
-            raise
-        try:
-            found = api.resolve_revision(repo_id, revision=revision, cache_dir=cache_dir, local_files_only=True)
-        except errors.RevisionResolutionError:
-            raise error from None
-    return found.resolved
+def _download(api: HfApi, repo_id: str, files: Sequence[RepoFile], sha: str, cache_dir: str | Path | None) -> list[str]:
+    """Where the files are; those that differ from the listing are fetched again, and never left wrong in the cache."""
 
+    def get(file: RepoFile, again: bool) -> str:
+        return download(repo_id, file.path, revision=sha, cache_dir=cache_dir, token=api.token, force_download=again)
 
-def _download(api: HfApi, repo_id: str, file: RepoFile, sha: str, cache_dir: str | Path | None) -> str:
-    """One file, compared with the listing's digest; fetched again if it differs, and never left wrong in the cache."""
-    for again in (False, True):
-        path = download(repo_id, file.path, revision=sha, cache_dir=cache_dir, token=api.token, force_download=again)
-        if _intact(Path(path).read_bytes(), file):
-            return path
-    for wrong in (Path(path).resolve(), Path(path)):
-        wrong.unlink(missing_ok=True)
-    raise HubError(f"{repo_id}: {file.path} arrived damaged twice and was thrown away; try again later")
+    def wrong() -> list[int]:
+        return [i for i, file in enumerate(files) if not _intact(Path(paths[i]).read_bytes(), file)]
+
+    paths = [get(file, again=False) for file in files]
+    for i in wrong():
+        paths[i] = get(files[i], again=True)
+    if damaged := wrong():
+        for path in paths:
+            Path(path).resolve().unlink(missing_ok=True)
+            Path(path).unlink(missing_ok=True)
+        raise HubError(
+            f"{repo_id}: {files[damaged[0]].path} arrived damaged twice and was thrown away; try again later"
+        )
+    return paths
 
 
 def _intact(content: bytes, file: RepoFile) -> bool:
