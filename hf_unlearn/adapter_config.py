@@ -74,6 +74,8 @@ class AdapterConfig:
             self._expect(name, isinstance(value, str) and 0 < len(value) <= 500, "text")
         self._expect("template", self.template.count("{}") == 1, "text with one {}")
         self._expect("base_revision", self.base_revision is None or _hex(self.base_revision, 40), "a commit or null")
+        right = self.base_revision is None or _identifier(self.base_model)
+        self._expect("base_model", right, "a Hub id, as base_revision is one's commit")
         self._expect("seed", self.seed is None or type(self.seed) is int, "a whole number or null")
         for name in ("forget", "retain"):
             value = getattr(self, name)

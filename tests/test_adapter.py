@@ -204,6 +204,12 @@ def test_a_missing_file_is_named(folder, name):
         ForgetAdapter.from_pretrained(folder)
 
 
+def test_a_base_with_a_commit_must_be_a_hub_id(folder):
+    rewrite(folder, base_model="../../etc", base_revision="0" * 40)
+    with pytest.raises(AdapterError, match="base_model must be a Hub id, as base_revision is one's commit"):
+        ForgetAdapter.from_pretrained(folder)
+
+
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(AdapterError, match="nowhere: no such folder"):
         ForgetAdapter.from_pretrained(tmp_path / "nowhere")
