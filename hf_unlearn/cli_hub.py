@@ -115,8 +115,8 @@ def _tell(config: dict[str, Any], short: bool = False) -> None:
     from hf_unlearn.card import plain
 
     facts = {
-        f"forgets {len(config['forget'])}": ", ".join(config["forget"]),
-        f"keeps {len(config['retain'])}": ", ".join(config["retain"]),
+        f"forgets {len(config['forget'])}": _names(config["forget"]),
+        f"keeps {len(config['retain'])}": _names(config["retain"]),
         "base": config["base_model"],
         "base revision": config["base_revision"] or "not from the Hub",
         "prompt": f"[context of {config['n_ctx']}] {config['template']}",
@@ -129,6 +129,12 @@ def _tell(config: dict[str, Any], short: bool = False) -> None:
     for name, value in list(facts.items())[: 4 if short else None]:
         table.add_row(name, escape(plain(value)))
     out.print(table)
+
+
+def _names(names: list[str]) -> str:
+    """All of them, unless a stranger means to flood the terminal."""
+    line = ", ".join(names)
+    return line if len(line) <= 20_000 else f"{line[:20_000]} … ({len(names):,} names; --json has all)"
 
 
 def _figures(values: dict[str, float | None]) -> str:

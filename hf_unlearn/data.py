@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,7 +192,7 @@ def check_names(names: Sequence[str]) -> None:
     if any(not isinstance(name, str) or not name.strip() for name in names):
         raise ValueError("class names must be text of at least one visible character")
     if len(set(names)) != len(names):
-        twice = next(name for name in names if list(names).count(name) > 1)
+        twice = next(name for name, count in Counter(names).items() if count > 1)
         raise ValueError(f"class names must differ, {twice!r} stands there twice")
 
 

@@ -136,7 +136,7 @@ def push(
     """
     with explained(repo_id, revision):
         api = HfApi(token=token)
-        info = _standing(api, repo_id, revision, private, make=not create_pr)
+        info, branch_is_new = _standing(api, repo_id, revision, private, make=not create_pr)
         there = {file.rfilename for file in info.siblings or ()}
         if there & set(files) - {"README.md"} and marker not in there:
             raise ValueError(
@@ -153,6 +153,8 @@ def push(
             *(CommitOperationAdd(path, content) for path, content in files.items()),
             *(CommitOperationDelete(path) for path in sorted((set(owned) - set(files)) & there)),
         ]
+        if revision and branch_is_new:
+            api.create_branch(repo_id, branch=revision, revision=info.sha, exist_ok=True)
         return api.create_commit(
             repo_id, operations, commit_message=message, revision=revision, parent_commit=info.sha,
             create_pr=create_pr,
@@ -201,10 +203,12 @@ def _intact(content: bytes, file: RepoFile) -> bool:
     return blob.hexdigest() == file.blob_id
 
 
-def _standing(api: HfApi, repo_id: str, revision: str | None, private: bool | None, make: bool) -> ModelInfo:
-    """The repository as it is, made first where there is none."""
+def _standing(
+    api: HfApi, repo_id: str, revision: str | None, private: bool | None, make: bool
+) -> tuple[ModelInfo, bool]:
+    """The repository as it is, made where there is none, and whether the branch is still to be made."""
     try:
-        return api.model_info(repo_id, revision=revision)
+        return api.model_info(repo_id, revision=revision), False
     except errors.GatedRepoError:
         raise
     except errors.RepositoryNotFoundError:
@@ -214,6 +218,4 @@ def _standing(api: HfApi, repo_id: str, revision: str | None, private: bool | No
     except errors.RevisionNotFoundError:
         if not make:
             raise
-    if revision is not None:
-        api.create_branch(repo_id, branch=revision, exist_ok=True)
-    return api.model_info(repo_id, revision=revision)
+    return api.model_info(repo_id), revision not in (None, "main")

@@ -66,8 +66,8 @@ def _sentence(error: BaseException, repo_id: str, revision: str | None) -> str:
         errors.LocalEntryNotFoundError | errors.RevisionResolutionError | errors.OfflineModeIsEnabled,
     ):
         return (
-            f"{repo} is not in the cache, and this run is offline (local_files_only or HF_HUB_OFFLINE): "
-            "fetch it once online, with the same revision"
+            f"{repo}: this run is offline (local_files_only or HF_HUB_OFFLINE) and it is not in the cache: "
+            "go online for it once, with the same revision"
         )
     if status == 412:
         return (

@@ -72,6 +72,12 @@ def pull_on_a_full_disk(repo_id: str, room: int, **options: Any) -> dict[str, An
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 
 
+def commit_of_base(model_id: str, revision: str | None) -> str | None:
+    from hf_unlearn import ClipBlackBox
+
+    return ClipBlackBox(model_id, revision=revision, device="cpu").revision
+
+
 def find(base: str | None) -> list[str]:
     from hf_unlearn.hub import find
 

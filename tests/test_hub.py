@@ -145,6 +145,13 @@ def test_a_repository_that_holds_a_model_gets_nothing(hub, client, adapters):
     assert len(repo.commits) == 1
 
 
+def test_a_push_that_is_refused_makes_no_branch(hub, client, adapters):
+    repo = hub.add("user/clip", {"config.json": b"{}"})
+    with pytest.raises(ValueError, match="holds something else"):
+        client(hub_client.push, str(adapters[0]), "user/clip", token=OWNER, revision="second")
+    assert set(repo.refs) == {"main"}
+
+
 def test_a_pull_request_leaves_main_alone(hub, client, adapters, repo):
     before = dict(repo.tree())
     done = client(hub_client.push, str(adapters[1]), "user/four-less", token=OTHER, create_pr=True)
@@ -311,7 +318,11 @@ def test_a_file_too_large_is_never_fetched(hub, client, adapters, tmp_path):
         ("user/four-less", {"revision": "0" * 40}, f"user/four-less has no revision '{'0' * 40}'"),
         ("user/four-less", {"subfolder": "no"}, "user/four-less has no no/config.json: it is no forget adapter"),
         ("user/empty", {}, "user/empty has no config.json: it is no forget adapter"),
-        ("user/four-less", {"local_files_only": True}, "user/four-less is not in the cache, and this run is offline"),
+        (
+            "user/four-less",
+            {"local_files_only": True},
+            "user/four-less: this run is offline .* and it is not in the cache",
+        ),
         ("user/four-less", {"token": "hf_wrong"}, r"user/four-less: the Hub refused \(401\): log in"),
         ("user/four-less", {"token": True}, "user/four-less: a token was asked for and none is saved here"),
         ("/no/such/folder", {}, "'/no/such/folder' is no folder here and no Hub id; expected a folder that exists"),
@@ -378,7 +389,7 @@ def test_a_pull_that_breaks_leaves_nothing_half_done_and_can_be_made_again(hub, 
         client(hub_client.pull, "user/four-less", cache_dir=tmp_path)
     assert not [name for name in blobs(tmp_path) if name.endswith("config.json")]  # without it nothing loads
     assert not list(tmp_path.rglob("*.incomplete"))
-    with pytest.raises(HubError, match="not in the cache"):
+    with pytest.raises(HubError, match="it is not in the cache"):
         client(hub_client.pull, "user/four-less", cache_dir=tmp_path, local_files_only=True)
     assert client(hub_client.pull, "user/four-less", cache_dir=tmp_path)["seed"] == 0
 
@@ -464,6 +475,19 @@ def test_push_info_and_pull_on_the_command_line(hub, client, adapters, tmp_path)
     assert (tmp_path / "here" / "report.json").read_bytes() == (adapters[0] / "report.json").read_bytes()
 
 
+def test_info_of_a_strangers_adapter_moves_no_cursor_and_floods_no_terminal(hub, client, adapters):
+    content = files(adapters[0])
+    config = json.loads(content["config.json"])
+    config |= {"forget": ["\x1b[2J[red]x[/red]\u202e"], "retain": [f"name {n}" for n in range(30_000)]}
+    hub.add("user/odd", {**content, "config.json": json.dumps(config).encode()})
+    code, out, err = client(hub_client.command, "info", "user/odd")
+    assert (code, err) == (0, "")
+    assert not [char for char in out if not char.isprintable() and char != "\n"]
+    assert "[2J[red]x[/red]" in out
+    assert "30,000 names" in " ".join(out.split())
+    assert len(out) < 40_000
+
+
 def test_a_command_that_fails_says_one_line_and_exits_2(client, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     for arguments, message in [
@@ -519,7 +543,12 @@ def test_another_process_pulls_it_loads_its_base_at_the_pinned_commit_and_scores
     front = front_matter(hub.repos["user/less-red"].tree()["README.md"].decode())
     assert (front["base_model"], front["base_model_relation"]) == ("user/tiny-clip", "adapter")
     assert client(hub_client.find, "user/tiny-clip") == ["user/less-red"]
+    base.refs["v1"] = pinned
     base.commit(files(Path(other_clip_folder)))  # the base moves on: another model under the same name
+    assert client(hub_client.commit_of_base, "user/tiny-clip", "v1") == pinned
+    assert client(hub_client.commit_of_base, "user/tiny-clip", None) == base.refs["main"]
+    with pytest.raises(HubError, match="user/tiny-clip has no revision 'v9'"):
+        client(hub_client.commit_of_base, "user/tiny-clip", "v9")
     fresh_home = environment(hub.endpoint, tmp_path / "home")
     command = [sys.executable, "-c", SCORES, "user/less-red", str(Path(__file__).parent)]
     for offline in ("0", "1"):
