@@ -16,9 +16,9 @@ DUAL_USE = (
 )
 FIGURES = ("H", "err_for", "acc_mem", "entropy", "top5_leak", "recoverability", "forget_detect", "synonym_err")
 HEADINGS = "| | queries | H | Err_for | Acc_mem | entropy | top-k leak | recoverability | detect | synonym err |"
-LEAKS = {  # metric -> what it says in words; {} is its share of 100
-    "recoverability": "A probe that reads the scores tells which forgotten class is in the image {} of the way from "
-    "guessing (0) to perfectly (100).",
+LEAKS = {  # metric -> what it says in words; {} is its value times 100
+    "recoverability": "A probe that reads the scores can name the forgotten class: {} on a scale from 0 (it guesses) "
+    "to 100 (it always can).",
     "top5_leak": "How often the forgotten name is still among the top few differs by {} points from chance: the "
     "farther from 0, the more a ranking gives away.",
     "forget_detect": "A probe tells forgotten images from images of classes in neither list with an area under the "
