@@ -83,7 +83,7 @@ def task_of(name: str, draw: int, seed: int) -> Task:
     classes, forgotten, shots = TUNE[name]
     pool = sorted(name for name, facts in demo.concepts().items() if facts["category"] != "People & Body")
     names = random.Random(f"{name} {draw}").sample(pool, classes)
-    return demo.make_task(names, names[:forgotten], shots, seed)
+    return demo.task_of(names, names[:forgotten], shots, seed)
 
 
 def recipe_of(method: str, classes: int) -> str | Recipe:

@@ -13,13 +13,24 @@ _HOMES = {
     "ForgetAdapter": "adapter",
     "LabeledImages": "data",
     "SpaceBlackBox": "remote",
+    "audit": "audit",
     "evaluate": "evaluate",
     "unlearn": "unlearn",
 }
-__all__ = ["AdaptedClip", "ClipBlackBox", "ForgetAdapter", "LabeledImages", "SpaceBlackBox", "evaluate", "unlearn"]
+__all__ = [
+    "AdaptedClip",
+    "ClipBlackBox",
+    "ForgetAdapter",
+    "LabeledImages",
+    "SpaceBlackBox",
+    "audit",
+    "evaluate",
+    "unlearn",
+]
 
 if TYPE_CHECKING:
     from hf_unlearn.adapter import AdaptedClip, ForgetAdapter
+    from hf_unlearn.audit import audit
     from hf_unlearn.black_box import ClipBlackBox
     from hf_unlearn.data import LabeledImages
     from hf_unlearn.evaluate import evaluate
@@ -35,7 +46,7 @@ def __getattr__(name: str) -> Any:
 
 
 class _Package(ModuleType):
-    """Keeps `hf_unlearn.unlearn` and `hf_unlearn.evaluate` the functions, not the modules of the same name."""
+    """Keeps `hf_unlearn.unlearn`, `evaluate` and `audit` the functions, not the modules of the same name."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _HOMES and isinstance(value, ModuleType)):

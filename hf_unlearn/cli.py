@@ -1,4 +1,4 @@
-"""The command line: `hf-unlearn forget | evaluate | export | push | pull | list | info | demo`."""
+"""The command line: `hf-unlearn forget | evaluate | export | audit | push | pull | list | info | demo`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from hf_unlearn.cli_audit import audit_command
 from hf_unlearn.cli_hub import hub
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command(name="audit")(audit_command)
 out, err = Console(), Console(stderr=True)
 
 
@@ -61,6 +63,7 @@ def forget(
     exclude: Annotated[
         Path | None, typer.Option(help="File of images to leave out, one path or SHA-256 of a file per line.")
     ] = None,
+    init: Annotated[str | None, typer.Option(help="A finished adapter whose context is the start.")] = None,
     seed: Annotated[int, typer.Option(help="Fixes the few-shot draw, the projection and the optimizer.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -71,6 +74,7 @@ def forget(
 
     On several GPUs: accelerate launch --num_processes 4 -m hf_unlearn forget ...
     """
+    from hf_unlearn.adapter import ForgetAdapter
     from hf_unlearn.black_box import ClipBlackBox
     from hf_unlearn.data import LabeledImages, split_names
     from hf_unlearn.evaluate import evaluate
@@ -88,6 +92,7 @@ def forget(
     result = unlearn(
         clip, images, forget=forget, max_queries=max_queries, method=method.value, shots=shots, n_ctx=n_ctx,
         patience=patience or None, seed=seed, run_dir=run_dir,
+        init=ForgetAdapter.from_pretrained(init) if init else None,
     )  # fmt: skip
     crew = Crew()
     crew.leave()

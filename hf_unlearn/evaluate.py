@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
@@ -84,7 +85,7 @@ class Report:
             for key in shown[:fitting]:
                 table.add_column(COLUMNS[key], justify="right", no_wrap=True)
             for row in self.rows:
-                table.add_row(row["name"], *(_cell(key, row.get(key)) for key in shown[:fitting]))
+                table.add_row(escape(row["name"]), *(_cell(key, row.get(key)) for key in shown[:fitting]))
             yield table
             shown, title = shown[fitting:], None
 

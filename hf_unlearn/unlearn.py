@@ -84,6 +84,7 @@ def unlearn(
     progress: bool = True,
     on_step: Callable[[Step], bool | None] | None = None,
     run_dir: str | Path | None = None,
+    init: ForgetAdapter | None = None,
 ) -> Result:
     """Learns a context under which `model` forgets the classes `forget` and keeps the others.
 
@@ -101,13 +102,21 @@ def unlearn(
         on_step: told after every batch; return True to stop there.
         run_dir: private folder that holds the run's state; the same call takes an interrupted run up again
             and ends with the same adapter, bit for bit.
+        init: a finished adapter of this model; its context is the start, so that categories are added or
+            given back for fewer queries.
 
     Raises:
         ValueError: if classes, images, budget or context length make no sense; nothing is run.
+        WrongBaseError: if `init` was made for another model.
         RunError: if the run folder holds another run, is in use, or can't be written.
     """
     start = time.monotonic()
     plan = recipe(method, len(images.names)) if isinstance(method, str) else method
+    if init is not None:
+        init.check_base(model)
+        if n_ctx not in (None, init.config.n_ctx):
+            raise ValueError(f"n_ctx is {n_ctx}, but the context to start from has {init.config.n_ctx} tokens")
+        n_ctx = init.config.n_ctx
     plan = replace(plan, n_ctx=n_ctx) if n_ctx is not None else plan
     _check(model, images, forget, max_queries, plan)
     if validation is None:
@@ -130,7 +139,7 @@ def unlearn(
     selection = objective_of(plan, torch.tensor(held_out.labels), is_forget)
     seeds = np.random.SeedSequence(seed).generate_state(2)
     latent = LatentContext.create(
-        model.token_mean,
+        model.token_mean if init is None else init.context,
         model.token_std,
         n_ctx=plan.n_ctx,
         shared=plan.shared,
@@ -148,7 +157,7 @@ def unlearn(
     run, earlier = None, Ledger()
     with ExitStack() as stack:
         if run_dir is not None:
-            run = RunDir(run_dir, _identity(model, plan, forget, train, held_out, seed))
+            run = RunDir(run_dir, _identity(model, plan, forget, train, held_out, seed, init))
             if crew.is_main:
                 stack.enter_context(run.locked())
             if (saved := run.load()) is not None:
@@ -203,7 +212,7 @@ def unlearn(
         method=method if isinstance(method, str) else plan.optimizer,
         hyperparameters={
             **asdict(plan), "options": dict(plan.options), "shots": shots, "patience": patience,
-            "max_queries": max_queries,
+            "max_queries": max_queries, "init": init and init.config.context_sha256,
         },
         seed=seed,
         ledger=ledger,
@@ -215,7 +224,13 @@ def unlearn(
 
 
 def _identity(
-    model: BlackBox, plan: Recipe, forget: Sequence[str], train: LabeledImages, held_out: LabeledImages, seed: int
+    model: BlackBox,
+    plan: Recipe,
+    forget: Sequence[str],
+    train: LabeledImages,
+    held_out: LabeledImages,
+    seed: int,
+    init: ForgetAdapter | None,
 ) -> dict[str, Any]:
     """What makes two runs the same run; budget and patience may change."""
     return {
@@ -225,6 +240,7 @@ def _identity(
         "classes to forget": sorted(forget),
         "method": json.loads(json.dumps(asdict(plan))),
         "seed": seed,
+        "context to start from": init and init.config.context_sha256,
         "training images": train.digests(),
         "validation images": held_out.digests(),
     }

@@ -494,6 +494,7 @@ def test_a_command_that_fails_says_one_line_and_exits_2(client, tmp_path):
         (["info", "user/none"], "user/none: no such folder here and no such repository"),
         (["pull", "user/none", tmp_path], "exists and is no adapter"),
         (["evaluate", "--adapter", "user/none", "--data", tmp_path], "user/none: no such folder here"),
+        (["audit", "--adapter", "user/none"], "user/none: no such folder here"),
         (["export", "user/none", tmp_path / "x"], "user/none: no such folder here"),
         (["push", tmp_path / "no", "user/new"], "is no folder here and no Hub id"),
     ]:

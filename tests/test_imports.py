@@ -58,10 +58,14 @@ def test_every_public_name_is_there_and_listed():
         hf_unlearn.nosuch  # noqa: B018
 
 
-@pytest.mark.parametrize(("name", "detail"), [("unlearn", "StopReason"), ("evaluate", "Report")])
+@pytest.mark.parametrize(("name", "detail"), [("unlearn", "StopReason"), ("evaluate", "Report"), ("audit", "Audit")])
 def test_a_public_function_is_a_function_whatever_was_imported_before_it(name, detail):
     code = f"from hf_unlearn.{name} import {detail}; from hf_unlearn import {name}; print(callable({name}))"
     assert python(code) == "True"
+
+
+def test_an_attack_on_a_black_box_does_not_know_which_box_or_whose_images_it_has():
+    assert not {"demo", "text_tower", "remote"} & set().union(*(siblings(n) for n in MODULES if n.startswith("audit.")))
 
 
 @pytest.mark.parametrize("name", ["data", "context", "objective", "metrics"])
@@ -78,11 +82,13 @@ def test_the_black_box_does_not_know_who_uses_it():
     assert siblings("text_tower") == set()
 
 
-@pytest.mark.parametrize("name", sorted(set(MODULES) - {"__init__", "__main__", "cli", "demo.story"}))
+@pytest.mark.parametrize("name", sorted(set(MODULES) - {"__init__", "__main__", "cli", "cli_audit", "demo.story"}))
 def test_nothing_below_imports_the_command_line_or_the_story(name):
     assert not siblings(name) & {"cli", "cli_hub"}
     assert not any(dotted.startswith("hf_unlearn.demo.story") for dotted in imported(name))
-    if name != "demo.__init__":
+    assert "cli_audit" not in siblings(name)
+    assert "audit" not in siblings(name)
+    if name != "demo.__init__" and not name.startswith("audit."):
         assert not siblings(name) & {"unlearn", "evaluate"}
 
 
@@ -101,6 +107,7 @@ def test_only_three_modules_know_the_hub():
 def test_no_import_goes_in_a_circle():
     graph = {name: siblings(name) for name in MODULES if "." not in name and not name.startswith("__")}
     graph["demo"] = siblings("demo.__init__")
+    graph["audit"] = set().union(*(siblings(name) for name in MODULES if name.startswith("audit.")))
 
     def reaches(start: str, target: str, seen: frozenset = frozenset()) -> bool:
         onward = graph[start] - seen

@@ -10,6 +10,7 @@ from conftest import COLOURS, coloured
 from PIL import Image
 
 from hf_unlearn import ClipBlackBox, LabeledImages, unlearn
+from hf_unlearn.adapter import WrongBaseError
 from hf_unlearn.metrics import accuracies, harmonic_mean
 from hf_unlearn.objective import Objective
 from hf_unlearn.recipes import METHODS, Recipe, recipe
@@ -358,3 +359,33 @@ def test_a_long_run_passes_through_what_a_shorter_one_returns(clip, method):
 def test_nothing_is_known_before_the_first_batch(clip):
     with pytest.raises(ValueError, match="first batch took 20 queries, asked for 19"):
         run(clip, max_queries=60, method="lcs-cma").at(19)
+
+
+# From a finished adapter
+
+
+def test_a_run_from_a_finished_adapter_starts_at_its_context(clip):
+    first = run(clip).adapter
+    again = run(clip, init=first, max_queries=1)
+    assert torch.equal(again.adapter.context, first.context)
+    assert again.adapter.config.hyperparameters["init"] == first.config.context_sha256
+
+
+def test_a_category_is_given_back_from_a_finished_adapter(clip):
+    both = run(clip, forget=["red", "blue"], max_queries=300, n_ctx=2).adapter
+    one = run(clip, forget=["red"], max_queries=150, init=both)
+    assert one.history[-1].H >= one.history[0].H
+    assert one.adapter.config.n_ctx == 2
+    assert one.adapter.config.forget == ["red"]
+
+
+def test_an_adapter_of_another_model_is_no_start(clip, other_clip_folder):
+    first = run(clip, max_queries=1).adapter
+    with pytest.raises(WrongBaseError):
+        run(ClipBlackBox(other_clip_folder), init=first)
+
+
+def test_another_context_length_than_the_starts_is_refused(clip):
+    first = run(clip, max_queries=1, n_ctx=2).adapter
+    with pytest.raises(ValueError, match="n_ctx is 3, but the context to start from has 2 tokens"):
+        run(clip, init=first, n_ctx=3)

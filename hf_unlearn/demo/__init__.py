@@ -19,6 +19,7 @@ from hf_unlearn.data import LabeledImages
 
 FOLDER = Path(__file__).parent
 MODEL_FOLDER, ARCHIVE, TASKS = FOLDER / "clip", FOLDER / "emoji.zip", FOLDER / "tasks.json"
+ATTACKS, PROFESSIONS = FOLDER / "attacks.json", FOLDER / "professions.json"
 ARTISTS = {  # drawings never cross roles; the embedded CLIP has not seen the test artists
     "train": ("noto", "noto-v1", "fluent", "fluent-flat", "fxemoji", "streamline"),
     "validation": ("emojione", "emojione-v1"),
@@ -71,11 +72,17 @@ def task(name: str, draw: int = 0, seed: int = 0) -> Task:
     if not 0 <= draw < len(draws):
         raise ValueError(f"{name} has draws 0 to {len(draws) - 1}, got {draw}")
     names, forget = tuple(draws[draw]["names"]), tuple(draws[draw]["forget"])
-    return make_task(names, forget, SHOTS[name], seed)
+    return task_of(names, forget, SHOTS[name], seed)
 
 
-def make_task(names: Sequence[str], forget: Sequence[str], shots: int, seed: int = 0) -> Task:
-    """A task on any of the embedded images' classes; `seed` as in `task`."""
+def task_of(names: Sequence[str], forget: Sequence[str], shots: int = 16, seed: int = 0) -> Task:
+    """The task of forgetting some of any concepts.
+
+    Raises:
+        ValueError: if a name is no concept of the archive.
+    """
+    if unknown := [name for name in names if name not in concepts()]:
+        raise ValueError(f"no drawings of {unknown[0]!r}; hf_unlearn.demo.concepts() has the names")
     others = tuple(name for name in sorted(concepts()) if name not in names and _everyday(name))
     return Task(
         tuple(names),
@@ -90,29 +97,36 @@ def make_task(names: Sequence[str], forget: Sequence[str], shots: int, seed: int
     )
 
 
+def attack_words() -> dict[str, dict[str, list[str]]]:
+    """Kind (hypernyms, descriptions, languages) -> forget class of `moderation` -> words, for audits."""
+    return json.loads(ATTACKS.read_text(encoding="utf-8"))
+
+
+@lru_cache(maxsize=1)
+def _archive() -> zipfile.ZipFile:
+    """The archive in memory: its directory is long to read, and a forked process can share it."""
+    return zipfile.ZipFile(io.BytesIO(ARCHIVE.read_bytes()))
+
+
 @lru_cache(maxsize=1)
 def concepts() -> dict[str, dict[str, Any]]:
     """Class name -> slug, all its names, category."""
-    with zipfile.ZipFile(ARCHIVE) as archive:
-        index = json.loads(archive.read("index.json"))
+    index = json.loads(_archive().read("index.json"))
     return {entry["name"]: {"slug": slug, **entry} for slug, entry in index["concepts"].items()}
 
 
 def licences() -> dict[str, dict[str, str]]:
     """Artist -> author, source, licence of the drawings."""
-    with zipfile.ZipFile(ARCHIVE) as archive:
-        return json.loads(archive.read("index.json"))["artists"]
+    return json.loads(_archive().read("index.json"))["artists"]
 
 
 def drawings(name: str, role: str) -> list[tuple[str, Image.Image]]:
     """Artist and drawing (64 pixels, RGBA) of a concept by the artists of a role."""
     found = []
-    with zipfile.ZipFile(ARCHIVE) as archive:
-        there = set(archive.NameToInfo)
-        for artist in ARTISTS[role]:
-            path = f"{artist}/{concepts()[name]['slug']}.webp"
-            if path in there:
-                found.append((artist, Image.open(io.BytesIO(archive.read(path))).convert("RGBA")))
+    for artist in ARTISTS[role]:
+        path = f"{artist}/{concepts()[name]['slug']}.webp"
+        if path in _archive().NameToInfo:
+            found.append((artist, Image.open(io.BytesIO(_archive().read(path))).convert("RGBA")))
     return found
 
 
@@ -124,6 +138,24 @@ def plain(names: Sequence[str], role: str) -> LabeledImages:
             items.append(drawing)
             labels.append(label)
     return LabeledImages(tuple(items), tuple(labels), tuple(names))
+
+
+def by_artist(names: Sequence[str], role: str) -> dict[str, LabeledImages]:
+    """The drawings of a role as they are, apart by artist."""
+    found: dict[str, list[tuple[int, Image.Image]]] = {}
+    for label, name in enumerate(names):
+        for artist, drawing in drawings(name, role):
+            found.setdefault(artist, []).append((label, drawing))
+    return {
+        artist: LabeledImages(tuple(item for _, item in own), tuple(label for label, _ in own), tuple(names))
+        for artist, own in found.items()
+    }
+
+
+def drawing_numbers(names: Sequence[str], role: str, copies: int) -> list[int]:
+    """For every image of `augmented`, which of its class's drawings it is a copy of."""
+    counts = [len(drawings(name, role)) for name in names]
+    return [number % count for count in counts for number in range(copies)]
 
 
 def augmented(names: Sequence[str], role: str, copies: int, seed: int) -> LabeledImages:

@@ -1,0 +1,88 @@
+"""Pictures of an audit: the attacks, the relearning curve, the harm per class."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+INK, PLAIN, ATTACKED, KEPT = "#333333", "#bbbbbb", "#c44e52", "#4c72b0"
+
+
+def plot_audit(content: dict[str, Any], folder: Path) -> list[str]:
+    """Writes `attacks.png`, `harm.png` and, if there is a curve, `relearning.png`; returns their names."""
+    pictures = {"attacks.png": _attacks(content["attacks"]), "harm.png": _harm(content["metrics"]["harm"])}
+    curve = next((attack["curve"] for attack in content["attacks"] if attack.get("curve")), None)
+    if curve:
+        pictures["relearning.png"] = _relearning(curve)
+    with warnings.catch_warnings():  # a name in a script the font lacks is drawn as boxes
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+        for name, figure in pictures.items():
+            figure.savefig(folder / name, dpi=110)
+    return list(pictures)
+
+
+def _figure(width: float, height: float) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _attacks(attacks: list[dict[str, Any]]) -> Any:
+    shown = [attack for attack in attacks if attack["right"] is not None]
+    figure, axes = _figure(9.0, 1.6 + 0.4 * len(shown))
+    places = range(len(shown))
+    axes.barh(places, [100 * attack["plain"] for attack in shown], 0.8, color=PLAIN, label="without the adapter")
+    right = [100 * attack["right"] for attack in shown]
+    spread = [
+        [100 * (attack["right"] - attack["low"]) for attack in shown],
+        [100 * (attack["high"] - attack["right"]) for attack in shown],
+    ]
+    axes.barh(places, right, 0.5, xerr=spread, color=ATTACKED, ecolor=INK, label="with it, attacked")
+    names = [attack["name"] + ("" if attack["judged"] else " (prompt or model)") for attack in shown]
+    axes.set_yticks(places, [_plain(name) for name in names], fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("forget images named right, %; whiskers: 95 % over classes")
+    axes.set_title("attacks: the shorter the red bar, the better suppressed")
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _harm(harm: dict[str, Any]) -> Any:
+    classes = harm["classes"][:60]
+    figure, axes = _figure(max(7.0, 0.2 * len(classes) + 2), 4.5)
+    drops = [100 * item["drop"] for item in classes]
+    spread = [
+        [max(0.0, 100 * (item["drop"] - item["low"])) for item in classes],
+        [max(0.0, 100 * (item["high"] - item["drop"])) for item in classes],
+    ]
+    axes.bar(range(len(classes)), drops, 0.7, yerr=spread, color=KEPT, ecolor=INK)
+    axes.axhline(0, color=INK, linewidth=0.8)
+    axes.set_xticks(
+        range(len(classes)), [_plain(item["name"]) for item in classes], rotation=60, ha="right", fontsize=7
+    )
+    axes.set_ylabel("accuracy lost, points of %")
+    axes.set_title("kept classes: what each lost; whiskers: 95 % over its drawings")
+    return figure
+
+
+def _relearning(curve: list[dict[str, Any]]) -> Any:
+    figure, axes = _figure(7.0, 4.0)
+    axes.step(
+        [point["queries"] for point in curve], [100 * point["right"] for point in curve], where="post", color=ATTACKED
+    )
+    axes.set_ylim(0, 100)
+    axes.set_xlabel("queries that the attacker spent on learning tokens after the context")
+    axes.set_ylabel("forget images named right, %")
+    axes.set_title("relearning: the later it rises, the better")
+    return figure
+
+
+def _plain(text: str) -> str:
+    return text.replace("$", r"\$")

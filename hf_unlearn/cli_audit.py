@@ -1,0 +1,231 @@
+"""The command `hf-unlearn audit`: exit code 0 pass, 1 fail, 2 could not run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from hf_unlearn.adapter import ForgetAdapter
+    from hf_unlearn.audit import Audit
+    from hf_unlearn.data import LabeledImages
+
+SHIPPED = "professions"
+MAX_BYTES = 8 * 2**20
+Limit = Annotated[float | None, typer.Option(min=0.0, max=1.0)]
+out = Console()
+
+
+@dataclass
+class Material:
+    """What an adapter is audited on: the keyword arguments of `audit` that are images and words."""
+
+    images: LabeledImages
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def audit_command(
+    adapter: Annotated[str, typer.Option(help="The adapter: a folder, or a repository on the Hub.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder with one sub-folder of test images per class; the demo's own if not given."),
+    ] = None,
+    validation: Annotated[
+        Path | None, typer.Option(help="An attacker's own images, same classes; half of --data if not given.")
+    ] = None,
+    unlisted: Annotated[Path | None, typer.Option(help="Images of classes that the adapter does not list.")] = None,
+    train: Annotated[
+        Path | None, typer.Option(help="Images for --membership, one per drawing; those of --validation if not given.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Where the base is, if not where the adapter says.")] = None,
+    names: Annotated[Path | None, typer.Option(help="JSON file, sub-folder -> class name, where they differ.")] = None,
+    words: Annotated[
+        Path | None, typer.Option(help='JSON file, kind -> class -> words, such as {"synonyms": {"cat": ["kitty"]}}.')
+    ] = None,
+    groups: Annotated[
+        str | None, typer.Option(help=f"JSON file, class -> group; '{SHIPPED}' is the one that comes with the demo.")
+    ] = None,
+    other: Annotated[list[str] | None, typer.Option(help="Another adapter of the same base, to borrow from.")] = None,
+    membership: Annotated[bool, typer.Option(help="Also membership: trains many adapters, slow.")] = False,
+    models: Annotated[int, typer.Option(min=4, help="Membership: adapters with, and as many without, a drawing.")] = 64,
+    relearn_queries: Annotated[int, typer.Option(min=1, help="What the relearning attacker may spend.")] = 150,
+    max_forget: Limit = None,
+    max_attack: Limit = None,
+    max_recoverability: Limit = None,
+    max_retain_drop: Limit = None,
+    max_class_drop: Limit = None,
+    max_collateral: Limit = None,
+    max_group_gap: Limit = None,
+    max_epsilon: Annotated[float | None, typer.Option(min=0.0, help="Any number; needs --membership.")] = None,
+    seed: Annotated[int, typer.Option(help="Fixes every draw.")] = 0,
+    out_folder: Annotated[Path | None, typer.Option("--out", help="Where audit.json, audit.md, pictures go.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Attack an adapter and say how far its forgetting goes: exit code 0 pass, 1 fail, 2 could not run.
+
+    Limits (--max-…) are shares from 0 to 1. What is measured is suppression behind a prompt.
+    """
+    given = {
+        "max_forget": max_forget, "max_attack": max_attack, "max_recoverability": max_recoverability,
+        "max_retain_drop": max_retain_drop, "max_class_drop": max_class_drop, "max_collateral": max_collateral,
+        "max_group_gap": max_group_gap, "max_epsilon": max_epsilon,
+    }  # fmt: skip
+    try:
+        result = _audit(
+            adapter, data, validation, unlisted, train, model, names, words, groups, other or [], membership,
+            {key: value for key, value in given.items() if value is not None},
+            {"models": models, "relearn_queries": relearn_queries, "seed": seed, "progress": not as_json},
+        )  # fmt: skip
+        if out_folder is not None:
+            result.save(out_folder)
+        if as_json:
+            print(result.to_json())
+        else:
+            out.print(result)
+            if out_folder is not None:
+                out.print(f"saved in {out_folder}: audit.json, audit.md and pictures", markup=False)
+    except KeyboardInterrupt:
+        raise ValueError("interrupted; the audit says nothing") from None
+    except (ValueError, OSError):
+        raise
+    except Exception as error:  # Python's own exit code 1 would read as "the adapter failed"
+        raise ValueError(f"the audit could not run: {type(error).__name__}: {error}") from error
+    raise typer.Exit(0 if result.passed else 1)
+
+
+def _audit(
+    where: str,
+    data: Path | None,
+    validation: Path | None,
+    unlisted: Path | None,
+    train: Path | None,
+    model: str | None,
+    names: Path | None,
+    words: Path | None,
+    groups: str | None,
+    others: list[str],
+    membership: bool,
+    limits: dict[str, float],
+    options: dict[str, Any],
+) -> Audit:
+    from hf_unlearn.adapter import ForgetAdapter
+    from hf_unlearn.audit import Thresholds, audit
+    from hf_unlearn.data import LabeledImages
+
+    thresholds = Thresholds(**limits)
+    adapter = ForgetAdapter.from_pretrained(where)
+    if "max_group_gap" in limits and groups is None:
+        raise ValueError("--max-group-gap needs --groups")
+    if "max_epsilon" in limits and not membership:
+        raise ValueError("--max-epsilon needs --membership")
+    if data is None:
+        if given := next((n for n, v in (("validation", validation), ("names", names), ("train", train)) if v), None):
+            raise ValueError(f"--{given} goes with --data; without it the demo's images are used")
+        material = demo_material(adapter, membership)
+    else:
+        renamed = _strings(names, "--names") if names else None
+        material = folder_material(LabeledImages.from_folder(data, renamed), options["seed"])
+        if validation:
+            material = Material(
+                LabeledImages.from_folder(data, renamed),
+                {"validation": LabeledImages.from_folder(validation, renamed)},
+            )
+        if membership:
+            own = LabeledImages.from_folder(train, renamed) if train else material.extra["validation"]
+            material.extra["training"] = own
+    if unlisted:
+        material.extra["unlisted"] = LabeledImages.from_folder(unlisted)
+        material.extra.pop("unlisted_validation", None)
+    if words:
+        kinds = _words(words)
+        material.extra["synonyms"] = {**material.extra.get("synonyms", {}), **kinds.pop("synonyms", {})}
+        material.extra["vocabulary"] = {**material.extra.get("vocabulary", {}), **kinds}
+    if groups is not None:
+        material.extra.update(_groups(groups, adapter, data is None, material.extra.get("unlisted")))
+    material.extra["others"] = {one: ForgetAdapter.from_pretrained(one) for one in others}
+    base = adapter.load_base(model).model
+    return audit(base, adapter, material.images, thresholds=thresholds, **material.extra, **options)
+
+
+def folder_material(images: LabeledImages, seed: int) -> Material:
+    """Every class halved: one half is judged, the other is the attacker's own."""
+    judged, own, _ = images.few_shot(len(images), seed)
+    return Material(judged, {"validation": own})
+
+
+def demo_material(adapter: ForgetAdapter, membership: bool) -> Material:
+    """The embedded base's own images, synonyms and words.
+
+    Raises:
+        ValueError: if the adapter is not of the embedded base and its concepts.
+    """
+    from hf_unlearn import demo
+    from hf_unlearn.black_box import EMBEDDED
+
+    config = adapter.config
+    names = (*config.forget, *config.retain)
+    if config.base_model != EMBEDDED or not set(names) <= set(demo.concepts()):
+        raise ValueError(
+            "give the images to audit it on with --data FOLDER: only adapters of the embedded CLIP for classes of "
+            "the demo come with images"
+        )
+    task = demo.task_of(names, tuple(config.forget))
+    extra: dict[str, Any] = {
+        "validation": task.validation,
+        "unlisted": task.unlisted,
+        "unlisted_validation": task.unlisted_validation,
+        "synonyms": task.synonyms,
+        "vocabulary": demo.attack_words(),
+        "pictures": demo.by_artist(task.forget, "test"),
+        "drawings": demo.drawing_numbers(names, "test", demo.JUDGED),
+    }
+    if membership:
+        extra["training"] = demo.plain(names, "train")
+    return Material(task.test, extra)
+
+
+def _groups(source: str, adapter: ForgetAdapter, of_demo: bool, unlisted: LabeledImages | None) -> dict[str, Any]:
+    from hf_unlearn import demo
+
+    path = demo.PROFESSIONS if source == SHIPPED and not Path(source).exists() else Path(source)
+    groups = _strings(path, "--groups")
+    listed = {*adapter.config.forget, *adapter.config.retain}
+    strangers = [name for name in groups if name not in listed]
+    if of_demo and strangers and set(strangers) <= set(demo.concepts()):
+        return {"groups": groups, "group_pictures": demo.plain(strangers, "test")}
+    return {"groups": groups, "group_pictures": unlisted if strangers else None}
+
+
+def _json(path: Path, option: str) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError(f"{option} {path}: larger than {MAX_BYTES >> 20} MiB")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ValueError(f"{option} {path}: no such file") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{option} {path}: not valid JSON ({error})") from error
+    if not isinstance(content, dict) or not content:
+        raise ValueError(f"{option} {path}: expected a JSON object with something in it")
+    return content
+
+
+def _strings(path: Path, option: str) -> dict[str, str]:
+    content = _json(path, option)
+    if wrong := [key for key, value in content.items() if not (isinstance(value, str) and value.strip())]:
+        raise ValueError(f"{option} {path}: expected text for {wrong[0]!r}")
+    return content
+
+
+def _words(path: Path) -> dict[str, dict[str, list[str]]]:
+    content = _json(path, "--words")
+    for kind, table in content.items():
+        lists = table.values() if isinstance(table, dict) else [None]
+        if not all(isinstance(own, list) and all(isinstance(x, str) and x.strip() for x in own) for own in lists):
+            raise ValueError(f"--words {path}: {kind!r} must be an object, class -> list of words")
+    return content
