@@ -66,8 +66,8 @@ def _sentence(error: BaseException, repo_id: str, revision: str | None) -> str:
         errors.LocalEntryNotFoundError | errors.RevisionResolutionError | errors.OfflineModeIsEnabled,
     ):
         return (
-            f"{repo}: no such folder here, and as this run is offline (local_files_only or HF_HUB_OFFLINE) it must be in "
-            "the Hub's cache and is not: go online for it once, with the same revision"
+            f"{repo}: no such folder here, and as this run is offline (local_files_only or HF_HUB_OFFLINE) it must be "
+            "in the Hub's cache and is not: go online for it once, with the same revision"
         )
     if status == 412:
         return (

@@ -321,7 +321,7 @@ def test_a_file_too_large_is_never_fetched(hub, client, adapters, tmp_path):
         (
             "user/four-less",
             {"local_files_only": True},
-            "user/four-less: no such folder here, and as this run is offline .* in the Hub's cache and is not: go online",
+            "user/four-less: no such folder here, and as this run is offline .* cache and is not: go online",
         ),
         ("user/four-less", {"token": "hf_wrong"}, r"user/four-less: the Hub refused \(401\): log in"),
         ("user/four-less", {"token": True}, "user/four-less: a token was asked for and none is saved here"),
