@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +12,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hf_unlearn.adapter_config import CONFIG, AdapterConfig, AdapterError, read_config, read_json
+from hf_unlearn import hub
+from hf_unlearn.adapter_config import CONFIG, AdapterConfig, AdapterError
+from hf_unlearn.adapter_files import CONTEXT, FILES, MAX_BYTES, REPORT, digest, files_of, read_folder, write_folder
 from hf_unlearn.black_box import EMBEDDED, BlackBox, ClipBlackBox
-from hf_unlearn.card import render_card
 from hf_unlearn.data import check_names
 from hf_unlearn.export import export
 
-CONTEXT, REPORT, CARD, PLOT = "forget_context.safetensors", "report.json", "README.md", "report.png"
-MAX_BYTES = 32 * 2**20
 MAX_VALUE = 1_000.0  # token embeddings are about 0.01 to 1
 SAME_BASE = 0.99  # least cosine between the fingerprints of one base at two precisions
 
@@ -82,32 +76,47 @@ class ForgetAdapter:
         Raises:
             OSError: if the folder can't be written; what was there stays as it was.
         """
-        from safetensors.torch import save
+        write_folder(Path(folder), files_of(self.context, self.config, self.report))
 
-        folder = Path(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            (fresh / CONTEXT).write_bytes(save({"context": self.context.contiguous()}))
-            (fresh / CONFIG).write_text(json.dumps(asdict(self.config), indent=2, ensure_ascii=False) + "\n")
-            (fresh / CARD).write_text(render_card(asdict(self.config), self.report))
-            if self.report:
-                from hf_unlearn.plots import plot_report
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        revision: str | None = None,
+        commit_message: str | None = None,
+        create_pr: bool = False,
+        token: str | bool | None = None,
+    ) -> hub.CommitInfo:
+        """Puts the adapter in a repository on the Hub: all files in one commit, or none.
 
-                (fresh / REPORT).write_text(json.dumps(self.report, indent=2, ensure_ascii=False) + "\n")
-                plot_report(self.report, fresh / PLOT)
-            fresh.chmod(0o755)
-            if folder.is_dir():
-                (folder / CONFIG).unlink(missing_ok=True)  # without it the folder is no adapter
-                for name in (CONTEXT, CARD, REPORT, PLOT, CONFIG):
-                    if (fresh / name).exists():
-                        os.replace(fresh / name, folder / name)
-                    else:
-                        (folder / name).unlink(missing_ok=True)
-            else:
-                os.replace(fresh, folder)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+        Args:
+            repo_id: `user/name`, or `name` for one's own; made if it does not exist.
+            private: whether the repository is to be private; an existing one must be as asked.
+            revision: the branch, made if it does not exist; `main` if not given.
+            commit_message: the first line of the commit.
+            create_pr: open a pull request instead of committing.
+            token: instead of the one that `hf auth login` saved; it is stored nowhere.
+
+        Returns:
+            The commit; where nothing changed none is made, and `oid` is the one that stands.
+
+        Raises:
+            HubError: if the Hub refuses or can't be reached, or someone else committed meanwhile.
+            ValueError: if the repository holds something else, or is not as private as asked.
+        """
+        repo_id = hub.full_id(repo_id, token)
+        return hub.push(
+            repo_id,
+            files_of(self.context, self.config, self.report, repo_id),
+            FILES,
+            marker=CONTEXT,
+            message=commit_message or f"Forget-adapter for {self.config.base_model[:60]}",
+            private=private,
+            revision=revision,
+            create_pr=create_pr,
+            token=token,
+        )
 
     @classmethod
     def from_pretrained(
@@ -120,23 +129,29 @@ class ForgetAdapter:
         local_files_only: bool = False,
         subfolder: str | None = None,
     ) -> ForgetAdapter:
-        """Loads an adapter from a folder.
+        """Loads an adapter from a folder or from the Hub; of a repository only our files, and all of one commit.
+
+        Args:
+            repo_or_folder: a folder that `save_pretrained` wrote, or `user/name` on the Hub.
+            revision: on the Hub: commit, tag or branch; `main` if not given.
+            token: on the Hub: instead of the one that `hf auth login` saved; False for none.
+            cache_dir: instead of the Hub client's own cache.
+            local_files_only: use only what is in the cache.
+            subfolder: where in the folder or repository the adapter is.
 
         Raises:
             AdapterError: if files are missing, damaged, tampered with, too large or too new.
+            HubError: if a repository's files can't be had; it says why and what to do.
         """
         folder = Path(repo_or_folder, subfolder or "")
-        if not folder.is_dir():
-            raise AdapterError(
-                f"{folder}: no such folder (this version loads adapters from folders, not yet from the Hub)"
-            )
-        for name in (CONFIG, CONTEXT):
-            if not (folder / name).is_file():
-                raise AdapterError(f"{folder}: no {name}; expected a folder that save_pretrained wrote")
-            if (folder / name).stat().st_size > MAX_BYTES:
-                raise AdapterError(f"{folder / name}: larger than {MAX_BYTES >> 20} MiB; no forget adapter is")
-        report = read_json(folder / REPORT) if (folder / REPORT).is_file() else None
-        return cls(_read_context(folder / CONTEXT), read_config(folder / CONFIG), report)
+        if not Path(repo_or_folder).is_dir():
+            if isinstance(repo_or_folder, Path):
+                raise AdapterError(f"{folder}: no such folder; give a Hub id as text, a folder that exists as a path")
+            folder = hub.fetch(
+                repo_or_folder, (CONTEXT, CONFIG), (REPORT,), max_bytes=MAX_BYTES, revision=revision, token=token,
+                cache_dir=cache_dir, local_files_only=local_files_only, subfolder=subfolder,
+            )  # fmt: skip
+        return cls(*read_folder(folder))
 
     def load_base(self, base: str | Path | None = None, *, device: str | None = None) -> AdaptedClip:
         """The base model with this adapter in effect.
@@ -216,23 +231,6 @@ class AdaptedClip:
             self.enabled = before
 
 
-def digest(context: Tensor) -> str:
-    return hashlib.sha256(context.contiguous().numpy().tobytes()).hexdigest()
-
-
 def base_name(model_id: str) -> str:
     """How a base is named in public: a Hub id as it is, of a local folder only its name."""
     return Path(model_id).name if model_id != EMBEDDED and Path(model_id).is_dir() else model_id
-
-
-def _read_context(path: Path) -> Tensor:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, ValueError) as error:
-        raise AdapterError(f"{path}: not a readable safetensors file ({error})") from error
-    if set(tensors) != {"context"}:
-        raise AdapterError(f"{path}: expected one tensor named 'context', got {sorted(tensors)[:5]}")
-    return tensors["context"]

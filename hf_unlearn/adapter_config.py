@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import warnings
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -36,6 +37,9 @@ class AdapterConfig:
         ledger: queries, text tokens, image encodings, seconds, peak memory.
         metrics: the adapter's figures on the images it was judged on, if any.
         context_sha256: of the context's float32 bytes, so that files of two adapters can't mix.
+        few_shot_digest: `salt` and `sha256` of the few-shot set (`LabeledImages.salted_digest`): whoever has the
+            images can recognize the set, nobody can recognize one image.
+        license, datasets: what the maker says about the adapter: a licence's identifier, data sets on the Hub.
 
     Raises:
         AdapterError: if a field has another type or is out of bounds; the field is named.
@@ -55,6 +59,9 @@ class AdapterConfig:
     seed: int | None = None
     ledger: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, float | None] = field(default_factory=dict)
+    few_shot_digest: dict[str, str] = field(default_factory=dict)
+    license: str | None = None
+    datasets: list[str] = field(default_factory=list)
     library_version: str = __version__
     format_version: int = FORMAT_VERSION
 
@@ -66,7 +73,9 @@ class AdapterConfig:
             value = getattr(self, name)
             self._expect(name, isinstance(value, str) and 0 < len(value) <= 500, "text")
         self._expect("template", self.template.count("{}") == 1, "text with one {}")
-        self._expect("base_revision", isinstance(self.base_revision, str | None), "text or null")
+        self._expect("base_revision", self.base_revision is None or _hex(self.base_revision, 40), "a commit or null")
+        right = self.base_revision is None or _identifier(self.base_model)
+        self._expect("base_model", right, "a Hub id, as base_revision is one's commit")
         self._expect("seed", self.seed is None or type(self.seed) is int, "a whole number or null")
         for name in ("forget", "retain"):
             value = getattr(self, name)
@@ -78,8 +87,16 @@ class AdapterConfig:
         self._expect("hyperparameters", isinstance(self.hyperparameters, dict), "an object")
         for name, gaps in (("ledger", False), ("metrics", True)):
             value = getattr(self, name)
-            right = isinstance(value, dict) and all(_number(x) or (gaps and x is None) for x in value.values())
+            right = isinstance(value, dict) and all(number(x) or (gaps and x is None) for x in value.values())
             self._expect(name, right, "an object of numbers")
+        digest = self.few_shot_digest
+        right = isinstance(digest, dict) and (
+            not digest or (set(digest) == {"salt", "sha256"} and all(_hex(value, 32, 64) for value in digest.values()))
+        )
+        self._expect("few_shot_digest", right, "an object of salt and sha256")
+        self._expect("license", self.license is None or _identifier(self.license), "a licence's identifier or null")
+        right = isinstance(self.datasets, list) and len(self.datasets) <= 100 and all(map(_identifier, self.datasets))
+        self._expect("datasets", right, "a list of data set ids")
         self._expect("base_fingerprint", _matrix(self.base_fingerprint), "rows of numbers between -1 and 1")
 
     def _expect(self, name: str, right: bool, what: str) -> None:
@@ -113,6 +130,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Raises: AdapterError: if the file holds no JSON object."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair can be read, and never be written
     except (ValueError, RecursionError) as error:
         raise AdapterError(f"{path}: not valid JSON ({error})") from error
     if not isinstance(content, dict):
@@ -124,7 +142,17 @@ def _integer(value: object, top: int) -> bool:
     return type(value) is int and 1 <= value <= top
 
 
-def _number(value: object) -> bool:
+def _hex(value: object, *lengths: int) -> bool:
+    return isinstance(value, str) and len(value) in lengths and re.fullmatch("[0-9a-f]+", value) is not None
+
+
+def _identifier(value: object) -> bool:
+    """`apache-2.0`, `user/pets`: what a Hub id and a licence are made of."""
+    return isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,96})?", value, re.A) is not None
+
+
+def number(value: object) -> bool:
+    """Whether a value from JSON is a finite number that a float holds."""
     return (type(value) is int and abs(value) < 2**53) or (isinstance(value, float) and math.isfinite(value))
 
 
@@ -133,5 +161,5 @@ def _matrix(rows: object) -> bool:
         isinstance(rows, list)
         and len(rows) > 0
         and all(isinstance(row, list) and len(row) == len(rows[0]) for row in rows)
-        and all(_number(value) and abs(value) <= 1 for row in rows for value in row)
+        and all(number(value) and abs(value) <= 1 for row in rows for value in row)
     )

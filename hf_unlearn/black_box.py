@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence, Sized
 from copy import copy
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hf_unlearn.data import to_rgb
+from hf_unlearn.hub import commit_of
 from hf_unlearn.text_tower import PrefixTower
 
 FAMILIES = ("clip", "metaclip_2", "siglip", "siglip2", "chinese_clip")
@@ -127,6 +129,7 @@ class ClipBlackBox:
     Raises:
         ValueError: if the template has not exactly one `{}`, the checkpoint is of no family we know, or its
             tokenizer needs a package that is not installed.
+        HubError: if it can't be had from the Hub.
     """
 
     calls = 4
@@ -150,10 +153,13 @@ class ClipBlackBox:
         self.template = check_template(template)
         self.model_id = str(model)
         source = _folder_of_embedded() if self.model_id == EMBEDDED else self.model_id
+        on_hub = not Path(source).is_dir()
+        self.revision: str | None = commit_of(source, revision) if on_hub else None
+        pinned: dict[str, Any] = {"revision": self.revision, "trust_remote_code": False}
         try:
-            config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
+            config = AutoConfig.from_pretrained(source, **pinned)
         except (OSError, ValueError) as error:
-            if _is_open_clip(source, revision):
+            if _is_open_clip(source, self.revision):
                 raise ValueError(f"{model}: {OPEN_CLIP}") from error
             if isinstance(error, ValueError):
                 raise
@@ -163,9 +169,7 @@ class ClipBlackBox:
                 f"{model}: {config.model_type!r} is no zero-shot CLIP we know; expected {', '.join(FAMILIES)}"
             )
         self.family: str = config.model_type
-        self.revision: str | None = getattr(config, "_commit_hash", None)
         self.device = torch.device(device) if device else Accelerator().device
-        pinned: dict[str, Any] = {"revision": self.revision or revision, "trust_remote_code": False}
         self.model = AutoModel.from_pretrained(source, dtype=dtype, use_safetensors=True, **pinned)
         self.model.eval().requires_grad_(False).to(self.device)
         try:

@@ -1,7 +1,9 @@
-"""The model card of an adapter, made from its facts."""
+"""The model card of an adapter, made from its facts. Every string in it may come from a stranger."""
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 SCOPE = (
@@ -12,16 +14,34 @@ DUAL_USE = (
     "Dual use: an adapter can blind a weapon detector as easily as it can calm a shop's search. "
     "Look at the list of what it forgets before you load one."
 )
+FIGURES = ("H", "err_for", "acc_mem", "entropy", "top5_leak", "recoverability", "forget_detect", "synonym_err")
+HEADINGS = "| | queries | H | Err_for | Acc_mem | entropy | top-k leak | recoverability | detect | synonym err |"
+LEAKS = {  # metric -> what it says in words; {} is its value times 100
+    "recoverability": "A probe that reads the scores can name the forgotten class: {} on a scale from 0 (it guesses) "
+    "to 100 (it always can).",
+    "top5_leak": "How often the forgotten name is still among the top few differs by {} points from chance: the "
+    "farther from 0, the more a ranking gives away.",
+    "forget_detect": "A probe tells forgotten images from images of classes in neither list with an area under the "
+    "curve of {}: 50 is not at all.",
+    "synonym_err": "Asked by another name of the same thing, it fails on {} % of the images: the rest come back.",
+    "look_alike": "Up to {} % of one forgotten class land on one and the same other name.",
+    "bypass_acc": "With the context left out, {} % of the forgotten images are told right again.",
+    "collateral": "On classes in neither list its accuracy changes by {} points.",
+}
+COMPARED = ("recoverability", "top5_leak", "forget_detect", "synonym_err", "look_alike")
 
 
-def render_card(config: dict[str, Any], report: dict[str, Any] | None) -> str:
-    """`README.md` of an adapter: what it forgets, figures beside zero-shot and label mask, how to use it."""
-    queries = config["ledger"].get("queries", 0)
+def render_card(config: dict[str, Any], report: dict[str, Any] | None, repo_id: str | None = None) -> str:
+    """`README.md` of an adapter: what it forgets, figures beside zero-shot and label mask, leaks, how to use it.
+
+    Args:
+        config: the adapter's config as a dictionary.
+        report: its evaluation, if it was evaluated.
+        repo_id: where it is pushed to, for the code; a folder if not given.
+    """
     lines = [
         "---",
-        "library_name: hf_unlearn",
-        "pipeline_tag: zero-shot-image-classification",
-        "tags: [hf_unlearn, unlearning, clip]",
+        _front_matter(config, report, repo_id),
         "---",
         "",
         f"# Forget-adapter for {_text(config['base_model'])}",
@@ -31,36 +51,124 @@ def render_card(config: dict[str, Any], report: dict[str, Any] | None) -> str:
         "",
         f"- **Forgets:** {_list(config['forget'])}",
         f"- **Keeps:** {_list(config['retain'])}",
-        f"- **Prompt:** `[context] {_text(config['template'])}`",
-        f"- **Method:** {_text(config['method'])}, seed {config['seed']}, {queries:,} queries",
+        f"- **Base:** {_text(config['base_model'])}, revision {_text(config['base_revision'] or 'not from the Hub')}",
+        f"- **Prompt:** {_code('[context] ' + config['template'])}",
         "",
         f"{SCOPE} {DUAL_USE}",
         "",
+        *_use(repo_id),
+        *(_figures(config, report) if report else ["It was not evaluated: measure it before you rely on it.", ""]),
+        *_training(config),
     ]
-    if report:
+    return "\n".join(lines)
+
+
+def _front_matter(config: dict[str, Any], report: dict[str, Any] | None, repo_id: str | None) -> str:
+    """YAML of `ModelCardData`; every metric of the adapter's own row becomes an entry of `model-index`."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    name = repo_id.split("/")[-1] if repo_id else "forget-adapter"
+    results = None
+    if report and (row := _own(config, report)):
         judged = report["images"]
-        lines += [
-            f"## Figures ({judged['kind']} images: {judged['forget']} forget, {judged['retain']} retain)",
-            "",
-            "| | queries | H | Err_for | Acc_mem | entropy | recoverability |",
-            "|---|---|---|---|---|---|---|",
-            *(_row(row) for row in report["rows"]),
-            "",
-            "![before and after](report.png)",
-            "",
+        results = [
+            EvalResult(
+                task_type="zero-shot-image-classification",
+                task_name="Zero-shot image classification with forgotten classes",
+                dataset_type="imagefolder",
+                dataset_name=f"{plain(judged['kind'])} images, {judged['forget']} forget and {judged['retain']} retain",
+                metric_type=key,
+                metric_value=round(value, 6),
+            )
+            for key, value in row.items()
+            if isinstance(value, int | float) and key not in ("queries", "synonyms")
         ]
-    lines += [
+    from_hub = config["base_revision"] is not None  # only a model on the Hub has one; a path breaks a push
+    data = ModelCardData(
+        base_model=config["base_model"] if from_hub else None,
+        base_model_relation="adapter" if from_hub else None,
+        datasets=config["datasets"] or None,
+        library_name="hf_unlearn",
+        license=config["license"],
+        pipeline_tag="zero-shot-image-classification",
+        tags=["hf_unlearn", "unlearning", "clip"],
+        model_name=name if results else None,
+        eval_results=results,
+    )
+    return data.to_yaml()
+
+
+def _use(repo_id: str | None) -> list[str]:
+    return [
         "## Use",
         "",
         "```python",
         "from hf_unlearn import ForgetAdapter",
         "",
-        'model = ForgetAdapter.from_pretrained("path/to/this/folder").load_base()',
+        f"adapter = ForgetAdapter.from_pretrained({json.dumps(repo_id or 'path/to/this/folder')})",
+        "model = adapter.load_base()  # the base at the revision above, the context in effect",
         'probs = model.classify(images, labels=["…", "…"])',
         "```",
         "",
     ]
-    return "\n".join(lines)
+
+
+def _figures(config: dict[str, Any], report: dict[str, Any]) -> list[str]:
+    judged = report["images"]
+    lines = [
+        f"## Figures ({_text(judged['kind'])} images: {judged['forget']} forget, {judged['retain']} retain)",
+        "",
+        HEADINGS,
+        "|---" * (len(FIGURES) + 2) + "|",
+        *(_row(row) for row in report["rows"]),
+        "",
+        "zero-shot is the base as it is; label-mask only strikes the forgotten names from the label set.",
+        "",
+        "![before and after](report.png)",
+        "",
+    ]
+    if row := _own(config, report):
+        mask: dict[str, Any] = next((other for other in report["rows"] if other["name"] == "label-mask"), {})
+        lines += ["## How it resists, where it leaks", "", *_leaks(row, mask), ""]
+    return lines
+
+
+def _leaks(row: dict[str, Any], mask: dict[str, Any]) -> list[str]:
+    lines = []
+    for key, words in LEAKS.items():
+        if row.get(key) is not None:
+            beside = f" A label mask: {100 * mask[key]:.1f}." if key in COMPARED and mask.get(key) is not None else ""
+            lines.append(f"- {words.format(f'{100 * row[key]:.1f}')}{beside}")
+    missing = [key for key in ("recoverability", "forget_detect", "synonym_err") if row.get(key) is None]
+    if missing:
+        lines.append(f"- Not measured: {_list(missing)}. What was not measured may leak.")
+    return lines
+
+
+def _training(config: dict[str, Any]) -> list[str]:
+    given = {**config["hyperparameters"], "seed": config["seed"]}
+    lines = [
+        "## How it was trained",
+        "",
+        f"Method {_text(config['method'])}, forward calls only, hf_unlearn {_text(config['library_version'])}.",
+        "",
+        *(f"- {_text(key)}: {_text(json.dumps(value, ensure_ascii=False)[:300])}" for key, value in given.items()),
+        "",
+        "What it took: " + ", ".join(f"{_text(key)} {value:,}" for key, value in config["ledger"].items()) + ".",
+        "",
+    ]
+    if digest := config["few_shot_digest"]:
+        lines += [
+            f"Few-shot images (training and validation): SHA-256 {_code(digest['sha256'])} under the salt "
+            f"{_code(digest['salt'])}. Whoever has the set can recognize it.",
+            "",
+        ]
+    return lines
+
+
+def _own(config: dict[str, Any], report: dict[str, Any]) -> dict[str, Any] | None:
+    own = (row for row in report["rows"] if row.get("context_sha256") == config["context_sha256"])
+    return next(own, None)
 
 
 def _row(row: dict[str, Any]) -> str:
@@ -68,14 +176,23 @@ def _row(row: dict[str, Any]) -> str:
     return f"| {_text(row['name'])} | {row['queries']:,} | {' | '.join(cells)} |"
 
 
-FIGURES = ("H", "err_for", "acc_mem", "entropy", "recoverability")
-
-
 def _list(names: list[str]) -> str:
     return ", ".join(_text(name) for name in names)
 
 
-def _text(value: str) -> str:
+def plain(value: object) -> str:
+    """One line of visible characters: no control codes, no change of writing direction."""
+    line = " ".join(str(value).split())
+    return "".join(char if char.isprintable() or char in "\u200c\u200d" else "\ufffd" for char in line)
+
+
+def _text(value: object) -> str:
     """Strings may come from strangers: nothing in them is markup here."""
-    plain = " ".join(str(value).split())
-    return "".join(f"\\{char}" if char in "\\`*_[]<>|#!" else char for char in plain)
+    return "".join(f"\\{char}" if char in "\\`*_[]<>|#!$~&" else char for char in plain(value))
+
+
+def _code(value: str) -> str:
+    """A code span that no backtick in it can end."""
+    line = plain(value)
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    return f"{fence} {line} {fence}" if "`" in line else f"`{line}`"

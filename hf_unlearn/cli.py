@@ -1,4 +1,4 @@
-"""The command line: `hf-unlearn forget | evaluate | export | audit | demo`."""
+"""The command line: `hf-unlearn forget | evaluate | export | audit | push | pull | list | info | demo`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from hf_unlearn.cli_audit import audit_command
+from hf_unlearn.cli_hub import hub
 
 app = typer.Typer(
     help="Make any CLIP checkpoint forget the categories you choose: no gradients, weights untouched. "
@@ -62,7 +63,7 @@ def forget(
     exclude: Annotated[
         Path | None, typer.Option(help="File of images to leave out, one path or SHA-256 of a file per line.")
     ] = None,
-    init: Annotated[Path | None, typer.Option(help="Folder of a finished adapter whose context is the start.")] = None,
+    init: Annotated[str | None, typer.Option(help="A finished adapter whose context is the start.")] = None,
     seed: Annotated[int, typer.Option(help="Fixes the few-shot draw, the projection and the optimizer.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -113,7 +114,7 @@ def forget(
 
 @app.command(name="evaluate")
 def evaluate_(
-    adapter: Annotated[Path, typer.Option(help="Folder of the adapter.")],
+    adapter: Annotated[str, typer.Option(help="The adapter: a folder, or a repository on the Hub.")],
     data: Data,
     model: Annotated[str | None, typer.Option(help="Where the base is, if not where the adapter says.")] = None,
     names: Names = None,
@@ -137,7 +138,7 @@ def evaluate_(
 
 @app.command()
 def export(
-    adapter: Annotated[Path, typer.Argument(help="Folder of the adapter.")],
+    adapter: Annotated[str, typer.Argument(help="The adapter: a folder, or a repository on the Hub.")],
     folder: Annotated[Path, typer.Argument(help="Where to write the checkpoint: a new or empty folder.")],
     base: Annotated[str | None, typer.Option(help="Where the base is, if not where the adapter says.")] = None,
     hardened: Annotated[
@@ -149,6 +150,9 @@ def export(
 
     ForgetAdapter.from_pretrained(adapter).export(folder, base=base, hardened=hardened)
     out.print(f"checkpoint saved in {folder}: pipeline('zero-shot-image-classification', model='{folder}')")
+
+
+app.add_typer(hub)
 
 
 @app.command()

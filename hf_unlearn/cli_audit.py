@@ -30,7 +30,7 @@ class Material:
 
 
 def audit_command(
-    adapter: Annotated[Path, typer.Option(help="Folder of the adapter.")],
+    adapter: Annotated[str, typer.Option(help="The adapter: a folder, or a repository on the Hub.")],
     data: Annotated[
         Path | None,
         typer.Option(help="Folder with one sub-folder of test images per class; the demo's own if not given."),
@@ -50,7 +50,7 @@ def audit_command(
     groups: Annotated[
         str | None, typer.Option(help=f"JSON file, class -> group; '{SHIPPED}' is the one that comes with the demo.")
     ] = None,
-    other: Annotated[list[Path] | None, typer.Option(help="Another adapter of the same base, to borrow from.")] = None,
+    other: Annotated[list[str] | None, typer.Option(help="Another adapter of the same base, to borrow from.")] = None,
     membership: Annotated[bool, typer.Option(help="Also membership: trains many adapters, slow.")] = False,
     models: Annotated[int, typer.Option(min=4, help="Membership: adapters with, and as many without, a drawing.")] = 64,
     relearn_queries: Annotated[int, typer.Option(min=1, help="What the relearning attacker may spend.")] = 150,
@@ -99,7 +99,7 @@ def audit_command(
 
 
 def _audit(
-    folder: Path,
+    where: str,
     data: Path | None,
     validation: Path | None,
     unlisted: Path | None,
@@ -108,7 +108,7 @@ def _audit(
     names: Path | None,
     words: Path | None,
     groups: str | None,
-    others: list[Path],
+    others: list[str],
     membership: bool,
     limits: dict[str, float],
     options: dict[str, Any],
@@ -118,7 +118,7 @@ def _audit(
     from hf_unlearn.data import LabeledImages
 
     thresholds = Thresholds(**limits)
-    adapter = ForgetAdapter.from_pretrained(folder)
+    adapter = ForgetAdapter.from_pretrained(where)
     if "max_group_gap" in limits and groups is None:
         raise ValueError("--max-group-gap needs --groups")
     if "max_epsilon" in limits and not membership:
@@ -147,7 +147,7 @@ def _audit(
         material.extra["vocabulary"] = {**material.extra.get("vocabulary", {}), **kinds}
     if groups is not None:
         material.extra.update(_groups(groups, adapter, data is None, material.extra.get("unlisted")))
-    material.extra["others"] = {str(path): ForgetAdapter.from_pretrained(path) for path in others}
+    material.extra["others"] = {one: ForgetAdapter.from_pretrained(one) for one in others}
     base = adapter.load_base(model).model
     return audit(base, adapter, material.images, thresholds=thresholds, **material.extra, **options)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,6 +148,12 @@ class LabeledImages:
         """One SHA-256 per image: of a file's bytes, or of a PIL image's mode, size and pixels. Private."""
         return [hashlib.sha256(self._content(i)).hexdigest() for i in range(len(self))]
 
+    def salted_digest(self) -> dict[str, str]:
+        """One SHA-256 of the whole set, in no order, and the fresh random salt before it; good to publish."""
+        salt = secrets.token_bytes(16)
+        whole = hashlib.sha256(salt + "".join(sorted(self.digests())).encode())
+        return {"salt": salt.hex(), "sha256": whole.hexdigest()}
+
     def without(self, digests: Collection[str]) -> LabeledImages:
         """The images whose digest is not among `digests`.
 
@@ -184,7 +192,7 @@ def check_names(names: Sequence[str]) -> None:
     if any(not isinstance(name, str) or not name.strip() for name in names):
         raise ValueError("class names must be text of at least one visible character")
     if len(set(names)) != len(names):
-        twice = next(name for name in names if list(names).count(name) > 1)
+        twice = next(name for name, count in Counter(names).items() if count > 1)
         raise ValueError(f"class names must differ, {twice!r} stands there twice")
 
 

@@ -17,7 +17,8 @@ from rich.table import Table
 from torch import Tensor
 
 from hf_unlearn import metrics
-from hf_unlearn.adapter import REPORT, ForgetAdapter
+from hf_unlearn.adapter import ForgetAdapter
+from hf_unlearn.adapter_files import REPORT
 from hf_unlearn.black_box import BlackBox
 from hf_unlearn.data import LabeledImages
 

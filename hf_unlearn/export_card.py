@@ -6,7 +6,7 @@ import json
 
 from hf_unlearn.adapter_config import AdapterConfig
 from hf_unlearn.black_box import TEMPLATE
-from hf_unlearn.card import DUAL_USE, SCOPE, _list, _text
+from hf_unlearn.card import DUAL_USE, SCOPE, _code, _list, _text
 
 PLAIN = (
     "The context sits in the tokenizer's post-processor and in the last rows of the token embedding; every other "
@@ -41,7 +41,7 @@ def render_export_card(config: AdapterConfig, family: str, hardened: bool) -> st
         "",
         f"- **Forgets:** {_list(config.forget)}",
         f"- **Keeps:** {_list(config.retain)}",
-        f"- **Prompt:** `{_text(config.template)}`"
+        f"- **Prompt:** {_code(config.template)}"
         + (", which is not the pipeline's default: pass it as below" if own_template else ", the pipeline's default"),
         "",
         f"{SCOPE} {DUAL_USE}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 BARS = {
     "err_for": "forget error",
@@ -16,8 +16,8 @@ BARS = {
 INK, FORGET, RETAIN = "#333333", "#c44e52", "#4c72b0"
 
 
-def plot_report(report: dict[str, Any], path: str | Path) -> None:
-    """Draws `report.png`: metrics of every row, accuracy of every class before (light) and after (dark)."""
+def plot_report(report: dict[str, Any], path: str | Path | BinaryIO) -> None:
+    """Draws metrics of every row, and accuracy of every class before (light) and after (dark), as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -32,25 +32,29 @@ def plot_report(report: dict[str, Any], path: str | Path) -> None:
     for number, row in enumerate(rows):
         heights = [100 * (row.get(key) or 0.0) for key in shown]
         places = [place + (number - (len(rows) - 1) / 2) * width for place in range(len(shown))]
-        bars = top.bar(places, heights, width, label=row["name"], color=colours[number % len(colours)])
+        bars = top.bar(places, heights, width, label=_plain(row["name"]), color=colours[number % len(colours)])
         top.bar_label(bars, fmt="%.0f", fontsize=7, color=INK)
     top.set_xticks(range(len(shown)), [BARS[key] for key in shown])
     top.set_ylim(0, 112)
     top.set_ylabel("%")
-    top.set_title(f"{report['images']['kind']} images: all but recoverability should be high")
+    top.set_title(f"{_plain(report['images']['kind'])} images: all but recoverability should be high")
     top.legend(ncols=len(rows), frameon=False, fontsize=8, loc="upper right")
     colour = [FORGET if item["role"] == "forget" else RETAIN for item in classes]
     places = list(range(len(classes)))
     bottom.bar(places, [100 * item["accuracy_before"] for item in classes], 0.8, color=colour, alpha=0.3)
     bottom.bar(places, [100 * item["accuracy_after"] for item in classes], 0.5, color=colour)
-    bottom.set_xticks(
-        places, [item["name"].replace("$", r"\$") for item in classes], rotation=60, ha="right", fontsize=7
-    )
+    bottom.set_xticks(places, [_plain(item["name"]) for item in classes], rotation=60, ha="right", fontsize=7)
     bottom.set_xlim(-0.7, len(classes) - 0.3)
     bottom.set_ylabel("accuracy, %")
-    bottom.set_title(f"each class before (light) and after {report['method']} (dark); red is to be forgotten")
+    bottom.set_title(f"each class before (light) and after {_plain(report['method'])} (dark); red is to be forgotten")
     for axes in (top, bottom):
         axes.spines[["top", "right"]].set_visible(False)
     with warnings.catch_warnings():  # a name in a script the font lacks is drawn as boxes
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
         figure.savefig(path, dpi=110)
+
+
+def _plain(text: str) -> str:
+    """Names come from strangers: no formulas, and one line of bearable length."""
+    line = " ".join(text.split()).replace("$", r"\$")
+    return line if len(line) <= 60 else line[:59] + "…"

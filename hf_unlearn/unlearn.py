@@ -18,8 +18,9 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hf_unlearn.adapter import ForgetAdapter, base_name, digest
+from hf_unlearn.adapter import ForgetAdapter, base_name
 from hf_unlearn.adapter_config import AdapterConfig
+from hf_unlearn.adapter_files import digest
 from hf_unlearn.black_box import BlackBox, BudgetSpentError, Ledger
 from hf_unlearn.context import LatentContext
 from hf_unlearn.data import LabeledImages, split_names
@@ -217,6 +218,7 @@ def unlearn(
         ledger=ledger,
         metrics=_validation(step),
         context_sha256=digest(step.context),
+        few_shot_digest=both.salted_digest(),
     )  # fmt: skip
     return Result(ForgetAdapter(step.context, config), reason, tuple(standing.history))
 

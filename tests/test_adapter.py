@@ -1,5 +1,6 @@
 """The adapter on disk (round trips, damage, tampering, failing saves) and in use."""
 
+import hashlib
 import json
 import os
 import pickle
@@ -120,6 +121,8 @@ print(json.dumps(adapted.classify([Image.open(image)], json.loads(labels)).tolis
         ("base_model", ["clip"]),
         ("base_model", ""),
         ("base_revision", 7),
+        ("base_revision", "main"),
+        ("base_revision", "../" + "0" * 37),
         ("base_fingerprint", "0.1"),
         ("base_fingerprint", []),
         ("base_fingerprint", [[0.1, 0.2], [0.3]]),
@@ -154,6 +157,13 @@ print(json.dumps(adapted.classify([Image.open(image)], json.loads(labels)).tolis
         ("metrics", "good"),
         ("metrics", {"H": "good"}),
         ("metrics", {"H": float("nan")}),
+        ("few_shot_digest", "abc"),
+        ("few_shot_digest", {"sha256": "0" * 64}),
+        ("few_shot_digest", {"salt": "0" * 32, "sha256": "<b>"}),
+        ("license", 5),
+        ("license", "mit\ntags: [x]"),
+        ("datasets", "user/pets"),
+        ("datasets", ["user/pets", "../../etc"]),
         ("context_sha256", 12),
         ("context_sha256", "0" * 64),
     ],
@@ -191,6 +201,12 @@ def test_a_config_that_is_no_object_is_refused(folder, content):
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()
     with pytest.raises(AdapterError, match=f"no {name}"):
+        ForgetAdapter.from_pretrained(folder)
+
+
+def test_a_base_with_a_commit_must_be_a_hub_id(folder):
+    rewrite(folder, base_model="../../etc", base_revision="0" * 40)
+    with pytest.raises(AdapterError, match="base_model must be a Hub id, as base_revision is one's commit"):
         ForgetAdapter.from_pretrained(folder)
 
 
@@ -293,6 +309,69 @@ def test_a_config_object_is_checked_when_made_by_hand_too(adapter):
     with pytest.raises(AdapterError, match="don't belong together"):
         replace(adapter, context=adapter.context + 1)
     assert isinstance(replace(adapter.config, seed=5), AdapterConfig)
+
+
+def damaged_report(folder: Path, change) -> None:
+    path = folder / "report.json"
+    report = json.loads(path.read_text())
+    change(report)
+    path.write_text(json.dumps(report))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda report: report.pop("rows"), "rows must be 1 to 50 objects"),
+        (lambda report: report.update(rows=[]), "rows must be 1 to 50 objects"),
+        (lambda report: report.update(rows=report["rows"] * 40), "rows must be 1 to 50 objects"),
+        (lambda report: report["rows"][0].update(name=["x"]), "the name of a row must be text"),
+        (lambda report: report["rows"][0].update(queries="many"), "the queries of a row"),
+        (lambda report: report["rows"][1].update(H="high"), "every metric of a row"),
+        (lambda report: report["rows"][1].update(H=float("nan")), "every metric of a row"),
+        (lambda report: report["rows"][1].update(H=1e300), "every metric of a row"),
+        (lambda report: report.update(per_class=[1]), "per_class must be"),
+        (lambda report: report["per_class"][0].update(role="both"), "a class must be named, with its role"),
+        (lambda report: report["per_class"][0].update(accuracy_after=2), "an accuracy must be 0 to 1"),
+        (lambda report: report.update(images=7), "images must be counts and their kind"),
+        (lambda report: report["images"].update(kind=None), "images must be counts and their kind"),
+        (lambda report: report["images"].update(forget=True), "images must be counts and their kind"),
+        (lambda report: report.update(method={}), "method must be text"),
+        (lambda report: report.update(note="\ud800"), "not valid JSON"),
+    ],
+)
+def test_a_report_with_a_wrong_value_is_refused_and_the_place_named(judged, tmp_path, change, named):
+    judged.save_pretrained(tmp_path / "adapter")
+    damaged_report(tmp_path / "adapter", change)
+    with pytest.raises(AdapterError, match=f"report.json: {named}"):
+        ForgetAdapter.from_pretrained(tmp_path / "adapter")
+
+
+def test_a_report_of_odd_but_harmless_names_loads_and_is_drawn_again(judged, tmp_path):
+    judged.save_pretrained(tmp_path / "adapter")
+
+    def odd(report):
+        for row in report["rows"]:
+            row["name"] = r"$\frac{1}{0}$ $x " + "long " * 80
+        report["per_class"][0]["name"] = report["method"] = "$a_$b"
+
+    damaged_report(tmp_path / "adapter", odd)
+    ForgetAdapter.from_pretrained(tmp_path / "adapter").save_pretrained(tmp_path / "again")
+    with Image.open(tmp_path / "again" / "report.png") as picture:
+        assert picture.size[0] < 2_000
+
+
+def test_the_few_shot_digest_is_of_the_set_in_any_order_and_salted(adapter, clip):
+    few = coloured(4)
+    again = unlearn(clip, few, forget=["red"], max_queries=20, shots=2, progress=False).adapter
+    here, there = adapter.config.few_shot_digest, again.config.few_shot_digest
+    assert here["salt"] != there["salt"]
+    assert here["sha256"] != there["sha256"]
+    train, validation, _ = few.few_shot(2, 0)
+    digests = sorted([*validation.digests(), *train.digests()])
+    for digest_of_set in (here, there):
+        whole = hashlib.sha256(bytes.fromhex(digest_of_set["salt"]) + "".join(digests).encode())
+        assert whole.hexdigest() == digest_of_set["sha256"]
+    assert not [one for one in digests if one in json.dumps(asdict(adapter.config))]
 
 
 # The base

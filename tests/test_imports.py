@@ -45,7 +45,7 @@ def python(code: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("statement", ["import hf_unlearn", "import hf_unlearn.cli"])
+@pytest.mark.parametrize("statement", ["import hf_unlearn", "import hf_unlearn.cli", "import hf_unlearn.hub"])
 def test_importing_the_package_and_its_command_line_loads_no_torch(statement):
     code = f"{statement}; import sys; print([m for m in ('torch', 'transformers', 'sklearn') if m in sys.modules])"
     assert python(code) == "[]"
@@ -78,18 +78,30 @@ def test_optimizers_know_the_objective_and_no_other_sibling():
 
 
 def test_the_black_box_does_not_know_who_uses_it():
-    assert siblings("black_box") <= {"data", "text_tower", "demo"}
+    assert siblings("black_box") <= {"data", "text_tower", "demo", "hub"}
     assert siblings("text_tower") == set()
 
 
 @pytest.mark.parametrize("name", sorted(set(MODULES) - {"__init__", "__main__", "cli", "cli_audit", "demo.story"}))
 def test_nothing_below_imports_the_command_line_or_the_story(name):
-    assert "cli" not in siblings(name)
+    assert not siblings(name) & {"cli", "cli_hub"}
     assert not any(dotted.startswith("hf_unlearn.demo.story") for dotted in imported(name))
     assert "cli_audit" not in siblings(name)
     assert "audit" not in siblings(name)
     if name != "demo.__init__" and not name.startswith("audit."):
         assert not siblings(name) & {"unlearn", "evaluate"}
+
+
+def test_the_hub_and_the_card_know_adapters_as_files_and_facts_only():
+    assert siblings("hub_errors") == set()
+    assert siblings("hub") == {"adapter_config", "hub_errors"}
+    assert siblings("card") == set()
+    assert siblings("adapter_report") == {"adapter_config"}
+    assert siblings("adapter_files") == {"adapter_config", "adapter_report", "card", "plots"}
+
+
+def test_only_three_modules_know_the_hub():
+    assert {name for name in MODULES if "huggingface_hub" in tops(name)} == {"hub", "hub_errors", "card"}
 
 
 def test_no_import_goes_in_a_circle():

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hub_client import environment
+from hub_server import Hub
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -16,9 +18,9 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
 
 
-def run(command: list[str], folder: Path) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(README.parent)}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+def run(command: list[str], folder: Path, settings: dict[str, str] | None = None) -> str:
+    environs = {**os.environ, **(settings or {}), "PYTHONPATH": str(README.parent)}
+    done = subprocess.run(command, cwd=folder, env=environs, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -34,7 +36,7 @@ def things(tmp_path_factory) -> Path:
 
 
 def test_the_python_of_the_readme_runs_and_forgets(things):
-    code, _ = blocks("python")  # the second one needs a Space: test_remote.py
+    code, _, _ = blocks("python")  # the second one needs a Hub: below; the third one a Space: test_remote.py
     printed = run([sys.executable, "-c", code + "\nprint('PROBS', float(probs.sum()))"], things)
     assert "zero-shot" in printed
     assert "proximal" in printed
@@ -42,7 +44,7 @@ def test_the_python_of_the_readme_runs_and_forgets(things):
 
 
 def test_the_commands_of_the_readme_run(things):
-    lines, _ = blocks("bash")
+    lines, _, _ = blocks("bash")
     for line in lines.strip().splitlines():
         words = shlex.split(line)
         assert words[0] == "hf-unlearn"
@@ -50,8 +52,27 @@ def test_the_commands_of_the_readme_run(things):
         assert expected in run([sys.executable, "-m", "hf_unlearn", *words[1:]], things)
 
 
+def test_what_the_readme_says_about_the_hub_runs(things, tmp_path):
+    first, lines, _ = blocks("bash")
+    if not (things / "adapters" / "no-rooster").exists():
+        run([sys.executable, "-m", "hf_unlearn", *shlex.split(first.splitlines()[0])[1:]], things)
+    with Hub() as hub:
+        settings = environment(hub.endpoint, tmp_path) | {"HF_TOKEN": "hf_owner"}
+        told = {
+            words[1]: run([sys.executable, "-m", "hf_unlearn", *words[1:]], things, settings)
+            for words in map(shlex.split, lines.strip().splitlines())
+        }
+        printed = run([sys.executable, "-c", blocks("python")[1]], tmp_path, settings)
+    assert set(told) == {"push", "list", "info", "pull"}
+    assert "user/no-rooster" in told["list"]
+    assert "rooster" in told["info"]
+    assert "rooster" in told["pull"]
+    assert printed.startswith("['rooster'] embedded")
+    assert (things / "adapters" / "fetched" / "config.json").exists()
+
+
 def test_the_launch_of_several_processes_runs(things):
-    _, line = blocks("bash")
+    _, _, line = blocks("bash")
     launcher = f"{shlex.quote(sys.executable)} -m torch.distributed.run --standalone"
     assert "adapter saved in adapters/by-two" in run(["sh", "-c", line.replace("torchrun", launcher)], things)
 

@@ -1,0 +1,88 @@
+"""What the Hub's client raises, said in one sentence: which repository, what happened, what to do."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from huggingface_hub import errors
+from huggingface_hub.errors import HTTPError  # of every answer and every broken connection
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class HubError(OSError):
+    """The Hub, or the way to it, refused; the message says which repository, what happened, what to do."""
+
+
+@contextmanager
+def explained(repo_id: str, revision: str | None = None) -> Iterator[None]:
+    """Whatever the Hub's client raises within the block becomes a `HubError` of one sentence."""
+    try:
+        yield
+    except HubError:
+        raise
+    except RuntimeError as error:  # the client wraps what goes wrong in an upload
+        cause = error.__cause__
+        if not isinstance(cause, HTTPError | OSError):
+            raise
+        raise HubError(_sentence(cause, repo_id, revision)) from error
+    except (HTTPError, OSError, errors.HFValidationError, errors.RevisionResolutionError) as error:
+        raise HubError(_sentence(error, repo_id, revision)) from error
+
+
+def named(repo_id: str, revision: str | None) -> str:
+    """How a message calls a repository."""
+    return f"{repo_id} at {revision!r}" if revision else repo_id
+
+
+def _sentence(error: BaseException, repo_id: str, revision: str | None) -> str:
+    """Which repository, what happened, what to do. Order matters: some errors are kinds of others."""
+    repo = named(repo_id, revision)
+    cause = error
+    while isinstance(cause, errors.RevisionResolutionError | errors.LocalEntryNotFoundError) and cause.__cause__:
+        cause = cause.__cause__
+    status = cause.response.status_code if isinstance(cause, errors.HfHubHTTPError) else None
+    if isinstance(cause, errors.HFValidationError):
+        return f"{repo_id!r} is no folder here and no Hub id; expected a folder that exists, or user/name"
+    if isinstance(cause, errors.GatedRepoError):
+        return f"{repo} is gated: ask for access on its page, then log in (hf auth login) or give a token"
+    if isinstance(cause, errors.RepositoryNotFoundError):
+        return (
+            f"{repo_id}: no such folder here and no such repository on the Hub, or it is private: check the spelling, "
+            "or log in (hf auth login) or give a token"
+        )
+    if isinstance(cause, errors.RevisionNotFoundError):
+        return (
+            f"{repo_id} has no revision {revision!r}: give a branch, tag or commit that it has, or none for the newest"
+        )
+    if isinstance(cause, errors.RemoteEntryNotFoundError):
+        return f"{repo} lacks a file that an adapter has; it is no forget adapter, or its push was not by hf_unlearn"
+    if isinstance(cause, errors.LocalTokenNotFoundError):
+        return f"{repo}: a token was asked for and none is saved here; log in (hf auth login) or give one"
+    if isinstance(
+        cause,
+        errors.LocalEntryNotFoundError | errors.RevisionResolutionError | errors.OfflineModeIsEnabled,
+    ):
+        return (
+            f"{repo}: no such folder here, and as this run is offline (local_files_only or HF_HUB_OFFLINE) it must be "
+            "in the Hub's cache and is not: go online for it once, with the same revision"
+        )
+    if status == 412:
+        return (
+            f"{repo}: someone committed while this push was on its way; nothing was overwritten: look, then push again"
+        )
+    if status in (401, 403):
+        return f"{repo}: the Hub refused ({status}): log in (hf auth login), or give a token that may do this"
+    if status is not None:
+        when = " in a minute" if status == 429 or status >= 500 else ""
+        why = "is busy" if status == 429 else "has trouble" if status >= 500 else "did not accept this"
+        return f"{repo}: the Hub {why} (status {status}); nothing half-done is kept: try again{when}"
+    if isinstance(cause, OSError) and cause.errno in NO_ROOM:
+        return f"{repo}: no room for its files on this disk; make some, or give another cache_dir"
+    if isinstance(cause, HTTPError):
+        return (
+            f"{repo}: no connection to the Hub, or it broke ({type(cause).__name__}): check the network, then try again"
+        )
+    return f"{repo}: {' '.join(str(cause).split())[:300]}"

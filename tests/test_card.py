@@ -1,0 +1,131 @@
+"""The card: its front matter, its facts, and that nothing in it is a stranger's markup."""
+
+import json
+import re
+from dataclasses import asdict, replace
+
+import pytest
+from conftest import coloured
+from hub_server import front_matter
+from huggingface_hub import ModelCard
+
+from hf_unlearn import ForgetAdapter, evaluate, unlearn
+from hf_unlearn.card import LEAKS, render_card
+
+NASTY = "</a><script>alert(1)</script> [x](http://e.vil) `tick` | # *b* $$x$$ \u202egnp\x1b[31m\n---\ntags: [evil]"
+
+
+@pytest.fixture(scope="module")
+def judged(clip) -> ForgetAdapter:
+    adapter = unlearn(clip, coloured(8), forget=["red", "blue"], max_queries=20, shots=4, progress=False).adapter
+    report = evaluate(
+        clip, coloured(6, seed=1), adapter, validation=coloured(6, seed=2), synonyms={"red": ["scarlet", "crimson"]}
+    )
+    return adapter.with_report(report.content)
+
+
+def card_of(adapter: ForgetAdapter, repo_id: str | None = "user/name", **config) -> str:
+    return render_card({**asdict(adapter.config), **config}, adapter.report, repo_id)
+
+
+def test_the_front_matter_says_what_the_hub_files_it_under(judged):
+    card = ModelCard(
+        card_of(judged, base_model="openai/clip", base_revision="0" * 40, license="mit", datasets=["user/pets"])
+    )
+    data = card.data.to_dict()
+    assert data["base_model"] == "openai/clip"
+    assert data["base_model_relation"] == "adapter"
+    assert data["library_name"] == "hf_unlearn"
+    assert data["pipeline_tag"] == "zero-shot-image-classification"
+    assert (data["license"], data["datasets"]) == ("mit", ["user/pets"])
+    assert "hf_unlearn" in data["tags"]
+
+
+def test_every_metric_of_the_adapters_own_row_is_in_the_model_index(judged):
+    own = judged.report["rows"][-1]
+    expected = {
+        key: round(value, 6)
+        for key, value in own.items()
+        if isinstance(value, float) and key not in ("queries", "synonyms")
+    }
+    results = ModelCard(card_of(judged)).data.eval_results
+    assert {result.metric_type: result.metric_value for result in results} == expected
+    assert {"H", "err_for", "acc_mem", "entropy", "recoverability", "top5_leak"} <= set(expected)
+    assert {result.dataset_name for result in results} == {"test images, 12 forget and 12 retain"}
+
+
+@pytest.mark.parametrize("base", ["embedded", "clip0"])
+def test_a_base_that_is_not_on_the_hub_is_left_out_of_the_front_matter(judged, base):
+    data = front_matter(card_of(judged, base_model=base, base_revision=None))
+    assert "base_model" not in data
+    assert "base_model_relation" not in data
+
+
+def test_without_a_report_there_is_no_model_index_and_the_card_says_so(judged):
+    card = card_of(replace(judged, report=None))
+    data = front_matter(card)
+    assert "model-index" not in data
+    assert "model_name" not in data
+    assert "It was not evaluated" in card
+
+
+def test_the_card_says_what_it_took_and_how_to_use_it(judged):
+    card = card_of(judged)
+    config = judged.config
+    for fact in (
+        "**Forgets:** red, blue", "**Keeps:** green, grey", "- seed: 0", "- shots: 4", "queries 20",
+        config.few_shot_digest["sha256"], config.few_shot_digest["salt"], 'from_pretrained("user/name")',
+        "not erasure", "weapon detector", "![before and after](report.png)",
+    ):  # fmt: skip
+        assert fact in card
+    for name in ("zero-shot", "label-mask", "proximal"):
+        assert re.search(rf"^\| {name} \|", card, re.MULTILINE)
+    assert 'from_pretrained("path/to/this/folder")' in card_of(judged, repo_id=None)
+
+
+def test_the_card_says_in_words_where_it_leaks_beside_the_label_mask(judged):
+    card, own, mask = card_of(judged), judged.report["rows"][-1], judged.report["rows"][1]
+    shown = [key for key in LEAKS if own.get(key) is not None]
+    assert {"recoverability", "top5_leak", "look_alike", "bypass_acc"} <= set(shown)
+    for key in shown:
+        assert LEAKS[key].format(f"{100 * own[key]:.1f}") in card
+    assert f"A label mask: {100 * mask['recoverability']:.1f}." in card
+    missing = [key for key in ("recoverability", "forget_detect", "synonym_err") if own.get(key) is None]
+    assert "forget_detect" in missing
+    assert "What was not measured may leak." in card
+
+
+def test_the_code_of_the_card_runs(judged, clip_folder, tmp_path):
+    judged.save_pretrained(tmp_path / "adapter")
+    card = (tmp_path / "adapter" / "README.md").read_text()
+    code = re.search("```python\n(.*?)```", card, re.DOTALL)[1]
+    code = code.replace("path/to/this/folder", str(tmp_path / "adapter")).replace("load_base()", "load_base(BASE)")
+    code = code.replace('"…", "…"', '"red", "green"')
+    names = {"BASE": clip_folder, "images": list(coloured(1))}
+    exec(code, names)
+    assert names["probs"].shape == (4, 2)
+
+
+@pytest.mark.parametrize("field", ["forget", "template", "base_model", "method", "library_version", "hyperparameters"])
+def test_nothing_that_a_stranger_wrote_is_markup_or_front_matter(judged, field):
+    value = {
+        "forget": [NASTY], "template": NASTY + "{}", "hyperparameters": {NASTY: NASTY, "x": [NASTY]},
+    }.get(field, NASTY)  # fmt: skip
+    card = card_of(judged, **{field: value})
+    body = card.split("\n---\n", 1)[1]
+    outside = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", re.sub("```python.*?```", "", body, flags=re.DOTALL))
+    assert not re.search(r"(?<!\\)<", outside)
+    assert not re.search(r"(?<!\\)\[x", outside)
+    assert not [char for char in card if not char.isprintable() and char != "\n"]
+    assert front_matter(card)["tags"] == ["hf_unlearn", "unlearning", "clip"]
+    assert not re.search("^(---|tags)", body, re.MULTILINE)
+
+
+def test_nothing_that_a_strangers_report_says_is_markup_or_front_matter(judged):
+    report = json.loads(json.dumps(judged.report))
+    report["images"]["kind"] = report["rows"][0]["name"] = NASTY
+    card = render_card(asdict(judged.config), report, "user/name")
+    assert front_matter(card)["tags"] == ["hf_unlearn", "unlearning", "clip"]
+    assert "\n---\n" not in card.split("\n---\n", 1)[1]
+    assert not re.search(r"(?<!\\)<", card.split("\n---\n", 1)[1])
+    assert not [char for char in card if not char.isprintable() and char != "\n"]
