@@ -97,14 +97,16 @@ def names_of(protocol: str) -> list[str]:
     return [" ".join(map(str, ids)) for ids in json.loads(TOKENS.read_text())[source][:count]]
 
 
-def measure(folder: Path, shape: str, protocol: str, dtype: str, device: str, peers: bool, seconds: float) -> Row:
+def measure(folder: Path, shape: str, protocol: str, dtype: str, args: argparse.Namespace) -> Row:
     import torch
     from torch.nn import functional as F
 
     from hf_unlearn.black_box import ClipBlackBox, ImageSet
     from hf_unlearn.processes import micro_batch
 
+    device, peers, seconds = args.device, not args.no_peers, args.seconds
     _, classes, n_ctx, images = PROTOCOLS[protocol]
+    images = args.images or images
     box = ClipBlackBox(str(folder), template="{}", dtype=getattr(torch, dtype), device=device)
     names, generator = names_of(protocol), torch.Generator().manual_seed(0)
     contexts = box.token_mean + 0.02 * torch.randn(POPULATION, n_ctx, box.dim, generator=generator)
@@ -217,6 +219,7 @@ def main() -> None:
     parser.add_argument("--dtypes", nargs="+", default=["float32"], choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seconds", type=float, default=30, help="to spend on each row")
+    parser.add_argument("--images", type=int, help="so many images in place of the protocols' own")
     parser.add_argument("--no-peers", action="store_true", help="ours alone")
     parser.add_argument("--quick", action="store_true", help="ViT-B/16 at 10 and 100 classes")
     parser.add_argument("--json", metavar="FILE", help="also write the rows there; - prints them and nothing else")
@@ -224,20 +227,20 @@ def main() -> None:
     args = parser.parse_args()
     if args.row:
         folder, shape, protocol, dtype = args.row
-        row = measure(Path(folder), shape, protocol, dtype, args.device, not args.no_peers, args.seconds)
-        print(json.dumps(asdict(row)))
+        print(json.dumps(asdict(measure(Path(folder), shape, protocol, dtype, args))))
         return
     if args.quick:
         args.shapes, args.protocols = ["ViT-B/16"], ["cifar10", "cifar100"]
-    rows = list(run(args))
-    content = {"rows": rows}
+    rows: list[dict] = []
+    for row in run(args):
+        rows.append(row)
+        if args.json and args.json != "-":  # what is measured is not lost
+            Path(args.json).parent.mkdir(parents=True, exist_ok=True)
+            Path(args.json).write_text(json.dumps({"rows": rows}, indent=2) + "\n")
     if args.json == "-":
-        print(json.dumps(content))
-        return
-    if args.json:
-        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.json).write_text(json.dumps(content, indent=2) + "\n")
-    show(rows)
+        print(json.dumps({"rows": rows}))
+    else:
+        show(rows)
 
 
 def run(args: argparse.Namespace):
@@ -248,6 +251,7 @@ def run(args: argparse.Namespace):
                 for dtype in args.dtypes:
                     own = ["--row", folder, shape, protocol, dtype, "--device", args.device]
                     own += ["--seconds", str(args.seconds)] + ["--no-peers"] * args.no_peers
+                    own += ["--images", str(args.images)] if args.images else []
                     print(f"{shape} {protocol} {dtype} …", file=sys.stderr, flush=True)
                     done = subprocess.run([sys.executable, __file__, *own], stdout=subprocess.PIPE, check=True)
                     yield json.loads(done.stdout)
