@@ -1,6 +1,6 @@
 """Seconds per candidate context: ours beside two peers, on randomly initialized models of CLIP's shapes.
 
-    python benchmarks/speed.py --json runs/speed.json        # everything; about 40 minutes on 2 cores (24 with --seconds 12)
+    python benchmarks/speed.py --json runs/speed.json        # everything; about 40 minutes on 2 cores
     python benchmarks/speed.py --quick --json -              # ViT-B/16, 10 and 100 classes; about two minutes
 
 Cost depends on shapes alone, so no checkpoint is needed; class names are those of CIFAR and ImageNet
