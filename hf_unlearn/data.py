@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -148,11 +147,10 @@ class LabeledImages:
         """One SHA-256 per image: of a file's bytes, or of a PIL image's mode, size and pixels. Private."""
         return [hashlib.sha256(self._content(i)).hexdigest() for i in range(len(self))]
 
-    def salted_digest(self) -> dict[str, str]:
-        """One SHA-256 of the whole set, in no order, and the fresh random salt before it; good to publish."""
-        salt = secrets.token_bytes(16)
-        whole = hashlib.sha256(salt + "".join(sorted(self.digests())).encode())
-        return {"salt": salt.hex(), "sha256": whole.hexdigest()}
+    def salted_digest(self, salt: str) -> dict[str, str]:
+        """One SHA-256 of the whole set, in no order, and the salt (hexadecimal) before it; good to publish."""
+        whole = hashlib.sha256(bytes.fromhex(salt) + "".join(sorted(self.digests())).encode())
+        return {"salt": salt, "sha256": whole.hexdigest()}
 
     def without(self, digests: Collection[str]) -> LabeledImages:
         """The images whose digest is not among `digests`.

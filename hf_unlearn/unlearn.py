@@ -218,7 +218,7 @@ def unlearn(
         ledger=ledger,
         metrics=_validation(step),
         context_sha256=digest(step.context),
-        few_shot_digest=both.salted_digest(),
+        few_shot_digest=both.salted_digest(digest(step.context)[:32]),
     )  # fmt: skip
     return Result(ForgetAdapter(step.context, config), reason, tuple(standing.history))
 
