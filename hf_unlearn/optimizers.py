@@ -248,7 +248,7 @@ class Proximal:
         """The prox-linear step `a*` by L-BFGS; the model is convex, so the start only saves time."""
         step = start.clone().requires_grad_()
         rival = self._objective.runner_up(self._scores)
-        search = torch.optim.LBFGS([step], max_iter=20, history_size=20, line_search_fn="strong_wolfe")
+        search = torch.optim.LBFGS([step], max_iter=12, history_size=12, line_search_fn="strong_wolfe")
 
         def model() -> Tensor:
             search.zero_grad()
