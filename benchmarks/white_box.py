@@ -18,10 +18,8 @@ from hf_unlearn.metrics import accuracies, harmonic_mean
 from hf_unlearn.recipes import objective_of, recipe
 from hf_unlearn.unlearn import unlearn
 
-RATES = (0.003, 0.01, 0.03)  # tried on other classes, see README.md
 
-
-def coop(model: ClipBlackBox, task: Task, seed: int, steps: int = 400, rate: float = 0.01) -> ForgetAdapter:
+def coop(model: ClipBlackBox, task: Task, seed: int, steps: int = 400, rate: float = 0.05) -> ForgetAdapter:
     """CoOp (Zhou et al., IJCV 2022) under our objective: Adam on the context, through the text tower.
 
     Same images, start, context length and selection as the black-box rows; a step costs about as much as
