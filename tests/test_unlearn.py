@@ -65,7 +65,7 @@ def test_the_seed_also_decides_the_projection(clip_folder):
     model = Recording(clip_folder)
     for seed in (0, 1):
         offsets.append([])
-        run(model, method="lcs-cma", seed=seed)
+        run(model, method="lcs-cma-paper", seed=seed)
     first, second = (torch.cat(rows) for rows in offsets)
     assert torch.linalg.matrix_rank(first, rtol=1e-4) == 25
     assert torch.linalg.matrix_rank(torch.cat([first, second]), rtol=1e-4) == model.dim == 32
