@@ -1,5 +1,6 @@
 """No token in anything that is printed, logged or written, however the flow goes and however talkative it is."""
 
+import json
 import os
 import subprocess
 import sys
@@ -14,8 +15,21 @@ from hf_unlearn import evaluate, unlearn
 
 OWNER, REFUSED = "hf_owner", "hf_nobodysSecretThatTheHubRefuses"
 LOUD = {"HF_HUB_VERBOSITY": "debug", "HF_DEBUG": "1", "TRANSFORMERS_VERBOSITY": "debug", "HTTPX_LOG_LEVEL": "trace"}
-LOGIN = "import huggingface_hub, os; huggingface_hub.login(os.environ.pop('SECRET'))"
-LOUDLY = "import logging; logging.basicConfig(level=logging.DEBUG); from hf_unlearn.cli import main; main()"
+COMMANDS = """
+import json, logging, os, sys
+logging.basicConfig(level=logging.DEBUG)
+import huggingface_hub
+from hf_unlearn.cli import main
+if secret := os.environ.pop("SECRET"):
+    huggingface_hub.login(secret)
+for token, *words in json.loads(sys.argv[1]):
+    os.environ.update(HF_TOKEN=token)
+    sys.argv = ["hf-unlearn", *words]
+    try:
+        main()
+    except SystemExit as stop:
+        print("exit code", stop.code)
+"""
 SAYS_ALL = """
 import logging, os, traceback
 logging.basicConfig(level=logging.DEBUG)
@@ -51,24 +65,22 @@ def flow(tmp_path, adapter):
         settings = {**os.environ, **environment(hub.endpoint, tmp_path / "home"), **LOUD, "ADAPTER": str(adapter)}
         settings |= {"HF_HUB_DISABLE_PROGRESS_BARS": "0"}
 
-        def run(code: str, *arguments: str, token: str | None = None, secret: str = "") -> int:
+        def run(code: str, *commands: list[str], secret: str = "") -> str:
+            words = [sys.executable, "-c", code, json.dumps(commands)]
             own = {**settings, "SECRET": secret}
-            own.pop("HF_TOKEN", None)
-            own |= {"HF_TOKEN": token} if token else {}
-            words = [sys.executable, "-c", code, *map(str, arguments)]
             done = subprocess.run(words, env=own, cwd=tmp_path, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
             printed.extend([done.stdout, done.stderr])
-            return done.returncode
+            return done.stdout
 
         yield hub, run, printed
 
 
 def test_a_login_a_push_and_a_pull_print_and_write_no_token(flow, adapter, tmp_path):
     hub, run, printed = flow
-    assert run(LOGIN, secret=OWNER) == 0
-    assert run(LOUDLY, "push", adapter, "user/new", "--private") == 0
-    assert run(LOUDLY, "pull", "user/new", "pulled") == 0
-    assert run(LOUDLY, "info", "user/new", "--json") == 0
+    pushed = ["", "push", str(adapter), "user/new", "--private"]
+    out = run(COMMANDS, pushed, ["", "pull", "user/new", "pulled"], ["", "info", "user/new", "--json"], secret=OWNER)
+    assert out.count("exit code 0") == 3
     assert any(headers.get("authorization", headers.get("Authorization")) for _, _, headers in hub.requests)
     assert "DEBUG" in "".join(printed)
     assert OWNER not in "".join(printed)
@@ -79,13 +91,15 @@ def test_a_login_a_push_and_a_pull_print_and_write_no_token(flow, adapter, tmp_p
 
 def test_refusals_and_faults_print_no_token(flow, adapter):
     hub, run, printed = flow
-    assert run(LOUDLY, "push", adapter, "user/new", token=REFUSED) == 2
-    for act in (500, RESET):
-        hub.fail("POST", "/commit/", act, times=9)
-        assert run(LOUDLY, "push", adapter, "user/new", token=OWNER) == 2
-        hub.faults.clear()
-    assert run(LOUDLY, "pull", "user/none", token=REFUSED) == 2
-    assert run(SAYS_ALL, secret=OWNER) == 0
-    assert run(SAYS_ALL, secret=REFUSED) == 0
+    hub.fail("POST", "/commit/", 500, times=99)
+    hub.fail("GET", "user/broken", RESET, times=99)
+    push = ["push", str(adapter), "user/new"]
+    out = run(
+        COMMANDS, [REFUSED, *push], [OWNER, *push], [REFUSED, "pull", "user/none"], [OWNER, "pull", "user/broken"]
+    )
+    assert out.count("exit code 2") == 4
+    hub.faults.clear()
+    run(SAYS_ALL, secret=OWNER)
+    run(SAYS_ALL, secret=REFUSED)
     assert "Traceback" in "".join(printed)
     assert not [secret for secret in (OWNER, REFUSED) if secret in "".join(printed)]
