@@ -1,7 +1,7 @@
-# make setup | demo | space | test | check | bench | gpu
+# make setup | demo | space | test | check | docs | bench | gpu
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: setup demo space test check bench gpu
+.PHONY: setup demo space test check docs bench gpu
 
 setup: .venv/ready
 
@@ -24,6 +24,9 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: setup
+	$(BIN)/python docs/make_api.py
 
 bench: setup
 	$(BIN)/python benchmarks/speed.py --json runs/speed.json

@@ -15,7 +15,7 @@ from hf_unlearn.data import check_names
 
 FORMAT_VERSION = 1
 CONFIG = "config.json"
-MAX_TOKENS, MAX_DIM = 512, 16_384
+MAX_TOKENS, MAX_DIM, MAX_DEPTH = 512, 16_384, 20
 
 
 class AdapterError(ValueError):
@@ -84,7 +84,8 @@ class AdapterConfig:
             check_names([*self.forget, *self.retain])
         except ValueError as error:
             raise AdapterError(f"{CONFIG}: forget and retain: {error}") from error
-        self._expect("hyperparameters", isinstance(self.hyperparameters, dict), "an object")
+        right = isinstance(self.hyperparameters, dict) and finite(self.hyperparameters)
+        self._expect("hyperparameters", right, "an object without NaN")
         for name, gaps in (("ledger", False), ("metrics", True)):
             value = getattr(self, name)
             right = isinstance(value, dict) and all(number(x) or (gaps and x is None) for x in value.values())
@@ -135,7 +136,18 @@ def read_json(path: Path) -> dict[str, Any]:
         raise AdapterError(f"{path}: not valid JSON ({error})") from error
     if not isinstance(content, dict):
         raise AdapterError(f"{path}: expected a JSON object, got {type(content).__name__}")
+    if _depth(content) > MAX_DEPTH:
+        raise AdapterError(f"{path}: nested more than {MAX_DEPTH} deep; no adapter is")
     return content
+
+
+def _depth(content: object) -> int:
+    depth, level = 0, [content]
+    while level:
+        depth += 1
+        inside = [list(x.values()) if isinstance(x, dict) else x for x in level if isinstance(x, dict | list)]
+        level = [value for values in inside for value in values]
+    return depth
 
 
 def _integer(value: object, top: int) -> bool:
@@ -154,6 +166,15 @@ def _identifier(value: object) -> bool:
 def number(value: object) -> bool:
     """Whether a value from JSON is a finite number that a float holds."""
     return (type(value) is int and abs(value) < 2**53) or (isinstance(value, float) and math.isfinite(value))
+
+
+def finite(content: object) -> bool:
+    """Whether JSON can hold it: no NaN, no infinity, anywhere in it."""
+    try:
+        json.dumps(content, allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _matrix(rows: object) -> bool:

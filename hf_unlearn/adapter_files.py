@@ -69,6 +69,20 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
+def check_writable(folder: Path) -> None:
+    """Tries, before long work, whether `write_folder` can write there; leaves nothing behind.
+
+    Raises:
+        OSError: if it can't; the folder is named.
+    """
+    parent = next(parent for parent in folder.absolute().parents if parent.exists())
+    try:
+        for place in (parent, folder) if folder.is_dir() else (parent,):
+            tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise OSError(f"{folder}: can't be written ({error.strerror}); choose another folder") from error
+
+
 def read_folder(folder: Path) -> tuple[Tensor, AdapterConfig, dict[str, Any] | None]:
     """Context `(m, dim)`, config and report of a folder.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hf_unlearn.adapter_config import AdapterError, number, read_json
+from hf_unlearn.adapter_config import AdapterError, finite, number, read_json
 
 MAX_ROWS, MAX_CLASSES, MAX_TEXT = 50, 100_000, 500
 
@@ -41,6 +41,7 @@ def read_report(path: Path) -> dict[str, Any]:
     kind = images.get("kind") if isinstance(images, dict) else None
     expect(all(map(_count, counts)) and _text(kind), "images", "counts and their kind")
     expect(_text(report.get("method")), "method", "text")
+    expect(finite(report), "every number", "finite")
     return report
 
 

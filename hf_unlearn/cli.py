@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import re
 from enum import Enum
-from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +10,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from hf_unlearn.card import plain
 from hf_unlearn.cli_audit import audit_command
+from hf_unlearn.cli_files import read_digests, read_images, read_strings
 from hf_unlearn.cli_hub import hub
 
 app = typer.Typer(
@@ -40,6 +39,9 @@ class Method(str, Enum):
 Model = Annotated[str, typer.Option(help="CLIP to adapt: a Hub id, a folder, or 'embedded' (the one in this package).")]
 Data = Annotated[Path, typer.Option(help="Folder with one sub-folder of images per class.")]
 Names = Annotated[Path | None, typer.Option(help="JSON file, sub-folder -> class name, where they differ.")]
+Skip = Annotated[
+    bool, typer.Option("--skip-broken", help="Name and leave out images that can't be used, copies too; else stop.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
@@ -67,6 +69,7 @@ def forget(
         Path | None, typer.Option(help="File of images to leave out, one path or SHA-256 of a file per line.")
     ] = None,
     init: Annotated[str | None, typer.Option(help="A finished adapter whose context is the start.")] = None,
+    skip_broken: Skip = False,
     seed: Annotated[int, typer.Option(help="Fixes the few-shot draw, the projection and the optimizer.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -78,19 +81,21 @@ def forget(
     On several GPUs: accelerate launch --num_processes 4 -m hf_unlearn forget ...
     """
     from hf_unlearn.adapter import ForgetAdapter
+    from hf_unlearn.adapter_files import check_writable
     from hf_unlearn.black_box import ClipBlackBox
-    from hf_unlearn.data import LabeledImages, split_names
+    from hf_unlearn.data import split_names
     from hf_unlearn.evaluate import evaluate
     from hf_unlearn.processes import Crew
     from hf_unlearn.unlearn import unlearn
 
     if out_folder.exists() and not (out_folder / "config.json").exists() and any(out_folder.iterdir()):
         raise ValueError(f"{out_folder}: exists and is no adapter; choose another --out")
-    images = LabeledImages.from_folder(data, _names(names))
+    check_writable(out_folder)
+    images = read_images(data, _names(names), skip_broken)
     if exclude:
-        images = images.without(_digests(exclude))
+        images = images.without(read_digests(exclude))
     split_names(images.names, forget)
-    judged = LabeledImages.from_folder(test, _names(names)) if test else None
+    judged = read_images(test, _names(names), skip_broken) if test else None
     clip = ClipBlackBox(model, template=template)
     result = unlearn(
         clip, images, forget=forget, max_queries=max_queries, method=method.value, shots=shots, n_ctx=n_ctx,
@@ -122,16 +127,16 @@ def evaluate_(
     model: Annotated[str | None, typer.Option(help="Where the base is, if not where the adapter says.")] = None,
     names: Names = None,
     validation: Annotated[Path | None, typer.Option(help="Images the leakage probes are fitted on.")] = None,
+    skip_broken: Skip = False,
     as_json: Json = False,
 ) -> None:
     """Judge an adapter on images, beside the plain model and a label mask."""
     from hf_unlearn.adapter import ForgetAdapter
-    from hf_unlearn.data import LabeledImages
     from hf_unlearn.evaluate import evaluate
 
     loaded = ForgetAdapter.from_pretrained(adapter)
-    images = LabeledImages.from_folder(data, _names(names))
-    fit = LabeledImages.from_folder(validation, _names(names)) if validation else None
+    images = read_images(data, _names(names), skip_broken)
+    fit = read_images(validation, _names(names), skip_broken) if validation else None
     report = evaluate(loaded.load_base(model).model, images, loaded, validation=fit)
     if as_json:
         print(report.to_json())
@@ -173,29 +178,7 @@ def demo(
 
 
 def _names(path: Path | None) -> dict[str, str] | None:
-    if path is None:
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ValueError(f"--names {path}: no such file") from error
-    except ValueError as error:
-        raise ValueError(f"--names {path}: not valid JSON ({error})") from error
-    if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
-        raise ValueError(f"--names {path}: expected a JSON object, sub-folder -> class name")
-    return content
-
-
-def _digests(path: Path) -> set[str]:
-    """SHA-256 of the images that a file names, by path or by that digest."""
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        return {
-            line.lower() if re.fullmatch("[0-9a-fA-F]{64}", line) else sha256(Path(line).read_bytes()).hexdigest()
-            for line in lines
-        }
-    except FileNotFoundError as error:
-        raise ValueError(f"--exclude {path}: no such file: {error.filename}") from error
+    return read_strings(path, "--names") if path else None
 
 
 def main() -> None:
@@ -203,6 +186,5 @@ def main() -> None:
     try:
         app()
     except (ValueError, OSError) as error:
-        message = " ".join(str(error).split())
-        err.print(f"[bold red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
+        err.print(f"[bold red]error:[/] {escape(plain(str(error)))}", highlight=False, soft_wrap=True)
         raise SystemExit(2) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from hf_unlearn.cli_files import read_images, read_strings, read_words
+
 if TYPE_CHECKING:
     from hf_unlearn.adapter import ForgetAdapter
     from hf_unlearn.audit import Audit
     from hf_unlearn.data import LabeledImages
 
 SHIPPED = "professions"
-MAX_BYTES = 8 * 2**20
 Limit = Annotated[float | None, typer.Option(min=0.0, max=1.0)]
 out = Console()
 
@@ -62,6 +62,9 @@ def audit_command(
     max_collateral: Limit = None,
     max_group_gap: Limit = None,
     max_epsilon: Annotated[float | None, typer.Option(min=0.0, help="Any number; needs --membership.")] = None,
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="Name and leave out images that can't be used, copies too.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Fixes every draw.")] = 0,
     out_folder: Annotated[Path | None, typer.Option("--out", help="Where audit.json, audit.md, pictures go.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
@@ -78,6 +81,7 @@ def audit_command(
     try:
         result = _audit(
             adapter, data, validation, unlisted, train, model, names, words, groups, other or [], membership,
+            skip_broken,
             {key: value for key, value in given.items() if value is not None},
             {"models": models, "relearn_queries": relearn_queries, "seed": seed, "progress": not as_json},
         )  # fmt: skip
@@ -110,12 +114,12 @@ def _audit(
     groups: str | None,
     others: list[str],
     membership: bool,
+    skip_broken: bool,
     limits: dict[str, float],
     options: dict[str, Any],
 ) -> Audit:
     from hf_unlearn.adapter import ForgetAdapter
     from hf_unlearn.audit import Thresholds, audit
-    from hf_unlearn.data import LabeledImages
 
     thresholds = Thresholds(**limits)
     adapter = ForgetAdapter.from_pretrained(where)
@@ -128,21 +132,20 @@ def _audit(
             raise ValueError(f"--{given} goes with --data; without it the demo's images are used")
         material = demo_material(adapter, membership)
     else:
-        renamed = _strings(names, "--names") if names else None
-        material = folder_material(LabeledImages.from_folder(data, renamed), options["seed"])
+        renamed = read_strings(names, "--names") if names else None
+        judged = read_images(data, renamed, skip_broken)
         if validation:
-            material = Material(
-                LabeledImages.from_folder(data, renamed),
-                {"validation": LabeledImages.from_folder(validation, renamed)},
-            )
+            material = Material(judged, {"validation": read_images(validation, renamed, skip_broken)})
+        else:
+            material = folder_material(judged, options["seed"])
         if membership:
-            own = LabeledImages.from_folder(train, renamed) if train else material.extra["validation"]
+            own = read_images(train, renamed, skip_broken) if train else material.extra["validation"]
             material.extra["training"] = own
     if unlisted:
-        material.extra["unlisted"] = LabeledImages.from_folder(unlisted)
+        material.extra["unlisted"] = read_images(unlisted, None, skip_broken)
         material.extra.pop("unlisted_validation", None)
     if words:
-        kinds = _words(words)
+        kinds = read_words(words)
         material.extra["synonyms"] = {**material.extra.get("synonyms", {}), **kinds.pop("synonyms", {})}
         material.extra["vocabulary"] = {**material.extra.get("vocabulary", {}), **kinds}
     if groups is not None:
@@ -193,39 +196,9 @@ def _groups(source: str, adapter: ForgetAdapter, of_demo: bool, unlisted: Labele
     from hf_unlearn import demo
 
     path = demo.PROFESSIONS if source == SHIPPED and not Path(source).exists() else Path(source)
-    groups = _strings(path, "--groups")
+    groups = read_strings(path, "--groups")
     listed = {*adapter.config.forget, *adapter.config.retain}
     strangers = [name for name in groups if name not in listed]
     if of_demo and strangers and set(strangers) <= set(demo.concepts()):
         return {"groups": groups, "group_pictures": demo.plain(strangers, "test")}
     return {"groups": groups, "group_pictures": unlisted if strangers else None}
-
-
-def _json(path: Path, option: str) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ValueError(f"{option} {path}: larger than {MAX_BYTES >> 20} MiB")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ValueError(f"{option} {path}: no such file") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{option} {path}: not valid JSON ({error})") from error
-    if not isinstance(content, dict) or not content:
-        raise ValueError(f"{option} {path}: expected a JSON object with something in it")
-    return content
-
-
-def _strings(path: Path, option: str) -> dict[str, str]:
-    content = _json(path, option)
-    if wrong := [key for key, value in content.items() if not (isinstance(value, str) and value.strip())]:
-        raise ValueError(f"{option} {path}: expected text for {wrong[0]!r}")
-    return content
-
-
-def _words(path: Path) -> dict[str, dict[str, list[str]]]:
-    content = _json(path, "--words")
-    for kind, table in content.items():
-        lists = table.values() if isinstance(table, dict) else [None]
-        if not all(isinstance(own, list) and all(isinstance(x, str) and x.strip() for x in own) for own in lists):
-            raise ValueError(f"--words {path}: {kind!r} must be an object, class -> list of words")
-    return content

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+from hf_unlearn.image_files import SUFFIXES, BrokenFile, hash_file, list_images, sort_out, suspects, to_rgb
+
+__all__ = ["BrokenFile", "LabeledImages", "check_names", "split_names", "to_rgb"]
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,27 @@ class LabeledImages:
             raise ValueError(f"labels must be 0 to {len(self.names) - 1}, got {wrong[0]}")
 
     @classmethod
-    def from_folder(cls, folder: str | Path, names: Mapping[str, str] | None = None) -> LabeledImages:
+    def from_folder(
+        cls,
+        folder: str | Path,
+        names: Mapping[str, str] | None = None,
+        on_broken: Callable[[BrokenFile], object] | None = None,
+    ) -> LabeledImages:
         """One sub-folder per class; `names` maps a sub-folder's name to the class name, where they differ.
 
-        Hidden files and files without an image's suffix are passed over.
+        Names are brought to Unicode's composed form (NFC), as keyboards write it.
+        Hidden files, linked folders inside a class, and files without an image's suffix are passed over. Links may
+        lead anywhere in the folder, or in the Hub's cache of the repository that it is of.
+
+        Args:
+            on_broken: told of every file that can't be used, and why; it is left out. Every image is then read once,
+                and files with the same bytes are looked for: of copies in one class the first is used, of copies in
+                two classes none. Without it nothing is read yet: what can be told from outside (empty, huge, no
+                regular file, a link to outside) stops here, a damaged image when it is first used.
 
         Raises:
-            ValueError: if there is no such folder, it has no sub-folder or no image, or `names` names
-                a sub-folder that isn't there.
+            ValueError: if there is no such folder, it has no sub-folder or no image, `names` names a sub-folder that
+                isn't there, or files can't be used and there is no `on_broken`.
         """
         folder = Path(folder)
         if not folder.is_dir():
@@ -58,17 +75,21 @@ class LabeledImages:
         names = names or {}
         if unknown := set(names) - {path.name for path in classes}:
             raise ValueError(f"--names mentions {sorted(unknown)[0]!r}, which is not a sub-folder of {folder}")
-        items: list[Image.Image | Path] = []
-        labels = []
-        for label, path in enumerate(classes):
-            files = sorted(file for file in path.rglob("*") if _is_image(file.relative_to(path), file))
-            items += files
-            labels += [label] * len(files)
+        found = [list_images(path) for path in classes]
+        if on_broken is not None:
+            found, broken = sort_out(found, folder)
+            for item in broken:
+                on_broken(item)
+        elif broken := suspects((path for files in found for path in files), folder):
+            others = f"; and {len(broken) - 1} more files" if broken[1:] else ""
+            raise ValueError(f"{broken[0]}{others}; take them away, or leave out what is broken (--skip-broken)")
+        items = tuple(path for files in found for path in files)
+        labels = tuple(label for label, files in enumerate(found) for _ in files)
         if not items:
             raise ValueError(
                 f"{folder}: no image in any of its {len(classes)} sub-folders ({', '.join(sorted(SUFFIXES))})"
             )
-        return cls(tuple(items), tuple(labels), tuple(names.get(path.name, path.name) for path in classes))
+        return cls(items, labels, tuple(names.get(path.name, normalize("NFC", path.name)) for path in classes))
 
     @classmethod
     def from_arrays(
@@ -145,7 +166,7 @@ class LabeledImages:
 
     def digests(self) -> list[str]:
         """One SHA-256 per image: of a file's bytes, or of a PIL image's mode, size and pixels. Private."""
-        return [hashlib.sha256(self._content(i)).hexdigest() for i in range(len(self))]
+        return [self._hash(i, hashlib.sha256).hexdigest() for i in range(len(self))]
 
     def salted_digest(self, salt: str) -> dict[str, str]:
         """One SHA-256 of the whole set, in no order, and the salt (hexadecimal) before it; good to publish."""
@@ -171,16 +192,16 @@ class LabeledImages:
         return [[i for _, i in keyed if self.labels[i] == label] for label in range(len(self.names))]
 
     def _digest(self, index: int, seed: int) -> bytes:
-        return hashlib.blake2b(self._content(index), digest_size=16, key=f"few-shot {seed}".encode()).digest()
+        key = f"few-shot {seed}".encode()
+        return self._hash(index, partial(hashlib.blake2b, digest_size=16, key=key)).digest()
 
-    def _content(self, index: int) -> bytes:
+    def _hash(self, index: int, new: Callable[[], Any]) -> Any:
         item = self.items[index]
-        return item.read_bytes() if isinstance(item, Path) else f"{item.mode} {item.size}".encode() + item.tobytes()
-
-
-def _is_image(inside: Path, file: Path) -> bool:
-    hidden = any(part.startswith(".") for part in inside.parts)
-    return file.suffix.lower() in SUFFIXES and not hidden and file.is_file()
+        if isinstance(item, Path):
+            return hash_file(item, new)
+        hashed = new()
+        hashed.update(f"{item.mode} {item.size}".encode() + item.tobytes())
+        return hashed
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -189,6 +210,8 @@ def check_names(names: Sequence[str]) -> None:
         raise ValueError("expected at least one class name, got none")
     if any(not isinstance(name, str) or not name.strip() for name in names):
         raise ValueError("class names must be text of at least one visible character")
+    if broken := [name for name in names if not name.isascii() and name != name.encode("utf-8", "replace").decode()]:
+        raise ValueError(f"class names must be valid Unicode, {broken[0]!r} is not; give it another name")
     if len(set(names)) != len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
         raise ValueError(f"class names must differ, {twice!r} stands there twice")
@@ -212,26 +235,3 @@ def split_names(names: Sequence[str], forget: Sequence[str]) -> tuple[list[int],
     if not retain:
         raise ValueError(f"all {len(names)} classes would be forgotten; leave at least one to retain")
     return [i for i, name in enumerate(names) if name in forget], retain
-
-
-def to_rgb(item: Image.Image | Path) -> Image.Image:
-    """An image file or PIL image as upright RGB, transparency laid on white.
-
-    Raises:
-        ValueError: if it can't be read as an image; the file is named.
-    """
-    try:
-        image = Image.open(item) if isinstance(item, Path) else item
-        image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I;16"):
-            return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            white = Image.new("RGBA", image.size, "white")
-            return Image.alpha_composite(white, image).convert("RGB")
-        return image.convert("RGB")
-    except FileNotFoundError as error:
-        raise ValueError(f"{item}: the file has gone") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        where = item if isinstance(item, Path) else "image"
-        raise ValueError(f"{where}: not a readable image ({error}); replace it or take it away") from error

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -69,15 +70,15 @@ class SpaceBlackBox:
         self.space, self.base, self.template = space, model, check_template(template)
         self._line = _Line(space, token, tries)
         facts = self._line.ask("/describe", model, template)
-        self.model_id: str = facts["model_id"]
-        self.revision: str | None = facts["revision"]
-        self.dim: int = facts["dim"]
-        self.max_n_ctx: int = facts["max_n_ctx"]
-        self.token_mean = _floats(facts["token_mean"], (self.dim,))
-        self.token_std: float = facts["token_std"]
-        self._fingerprint: list[list[float]] = facts["fingerprint"]
-        self._most: int = facts["limits"]["population"]
-        self._left: list[int] = [facts["queries_left"]]  # shared with the same model under another template
+        with _understood(space):
+            self.model_id = str(facts["model_id"])
+            self.revision = None if facts["revision"] is None else str(facts["revision"])
+            self.dim, self.max_n_ctx = int(facts["dim"]), int(facts["max_n_ctx"])
+            self.token_mean = _floats(facts["token_mean"], (self.dim,))
+            self.token_std = float(facts["token_std"])
+            self._fingerprint = [[float(number) for number in row] for row in facts["fingerprint"]]
+            self._most = max(1, int(facts["limits"]["population"]))
+            self._left = [int(facts["queries_left"])]  # shared with the same model under another template
         self.ledger = Ledger()
 
     @property
@@ -116,7 +117,9 @@ class SpaceBlackBox:
         """The same model, session and ledger under another template."""
         other = copy(self)
         other.template = check_template(template)
-        other.max_n_ctx = self._line.ask("/describe", self.base, template)["max_n_ctx"]
+        facts = self._line.ask("/describe", self.base, template)
+        with _understood(self.space):
+            other.max_n_ctx = int(facts["max_n_ctx"])
         return other
 
     def fingerprint(self) -> list[list[float]]:
@@ -131,24 +134,29 @@ class SpaceBlackBox:
             answer = self._line.ask(
                 "/score", self.base, self.template, images.handle, names, _text(asked), list(asked.shape)
             )
-            if not answer["missing"]:
+            with _understood(self.space):
+                missing = answer["missing"]
+            if not missing:
                 break
             self._send(images)  # the Space has restarted, or this is a new session
         else:
             raise RemoteError(f"{self.space} forgets images as soon as they are sent; try again later")
-        self._left[0] = answer["queries_left"]
+        with _understood(self.space):
+            scores = _floats(answer["log_scores"], (len(contexts), len(images), len(names)))
+            self._left[0] = int(answer["queries_left"])
+            self.ledger.text_tokens += int(answer["text_tokens"])
         self.ledger.queries += len(contexts)
-        self.ledger.text_tokens += answer["text_tokens"]
-        return _floats(answer["log_scores"], (len(contexts), len(images), len(names)))
+        return scores
 
     def _send(self, images: SentImages) -> None:
         images.handle = ""
         for start in range(0, len(images), ENCODED_AT_ONCE):
             part = images.pictures[start : start + ENCODED_AT_ONCE]
             answer = self._line.ask("/images", self.base, images.handle, part)
-            if answer["missing"]:  # the session changed under way
+            with _understood(self.space):
+                missing, images.handle = answer["missing"], str(answer["handle"])
+            if missing:  # the session changed under way
                 return self._send(images)
-            images.handle = answer["handle"]
             self.ledger.image_encodings += len(part)
         return None
 
@@ -221,8 +229,22 @@ def _text(numbers: Tensor) -> str:
     return base64.b64encode(numbers.numpy().astype("<f4").tobytes()).decode()
 
 
+@contextmanager
+def _understood(space: str) -> Iterator[None]:
+    """A Space may answer anything; what can't be read as an answer of ours becomes a `RemoteError`."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
+        raise RemoteError(
+            f"{space}: its answer is none of a black box ({_line_of(error)}); is its hf_unlearn another version?"
+        ) from error
+
+
 def _floats(text: str, shape: tuple[int, ...]) -> Tensor:
-    return torch.from_numpy(np.frombuffer(base64.b64decode(text), "<f4").astype(np.float32).reshape(shape))
+    numbers = torch.from_numpy(np.frombuffer(base64.b64decode(text), "<f4").astype(np.float32).reshape(shape))
+    if numbers.isnan().any():
+        raise ValueError("it holds NaN")
+    return numbers
 
 
 def _line_of(error: Exception) -> str:

@@ -13,13 +13,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 STATE, LOCK = "state.safetensors", "lock"
-VERSION = 1
+VERSION = 2
 
 
 class RunError(ValueError):
@@ -80,10 +82,13 @@ class RunDir:
             return None
         try:
             with safe_open(path, "pt") as file:
-                header = json.loads((file.metadata() or {})["run"])
-                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no dict)
+                told = (file.metadata() or {})["run"]
+                tensors = {name: file.get_tensor(name).clone() for name in sorted(file.keys())}
+                if file.metadata()["sha256"] != _digest(told, tensors):
+                    raise ValueError("its bytes have changed since it was written")
+            header = json.loads(told)
             version, identity, facts = header["version"], header["identity"], header["facts"]
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        except (SafetensorError, OSError, ValueError, LookupError, TypeError, RuntimeError) as error:
             raise RunError(f"{path}: not a run's state ({error}); take the folder away to start anew") from error
         if version != VERSION:
             raise RunError(f"{path}: written by another version of hf_unlearn; take the folder away to start anew")
@@ -110,7 +115,7 @@ class RunDir:
         fresh = self.folder / f".{STATE}"
         try:
             with fresh.open("wb") as file:
-                file.write(save(tensors, metadata={"run": header}))
+                file.write(save(tensors, metadata={"run": header, "sha256": _digest(header, tensors)}))
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(fresh, self.folder / STATE)
@@ -121,3 +126,11 @@ class RunDir:
                 "and repeat the command"
             ) from error
         self._saved = time.monotonic()
+
+
+def _digest(header: str, tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of a state: safetensors itself would not notice a flipped bit."""
+    whole = sha256(header.encode())
+    for name in sorted(tensors):
+        whole.update(name.encode() + tensors[name].flatten().view(torch.uint8).numpy().tobytes())
+    return whole.hexdigest()

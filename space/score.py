@@ -88,6 +88,8 @@ class Desk:
 
         from hf_unlearn.black_box import ImageSet
 
+        if not (isinstance(handle, str) and isinstance(pictures, list | tuple)):
+            raise ValueError("Images are a list of PNG files in base64, with a handle that is text.")
         visitor = self._visitor(session)
         if handle and handle not in visitor.sets:
             return {"missing": True, "handle": ""}
@@ -122,6 +124,8 @@ class Desk:
         Raises:
             ValueError: if something is out of bounds or the session's queries are used up.
         """
+        if not (isinstance(handle, str) and isinstance(names, list | tuple)):
+            raise ValueError("Names are a list of text, and the handle of the images is text.")
         visitor = self._visitor(session)
         if handle not in visitor.sets:
             return {"missing": True}
@@ -129,7 +133,7 @@ class Desk:
         if owner != base:
             raise ValueError("These images were encoded by another model.")
         model = self._model(base, template)
-        if not (len(shape) == 3 and all(isinstance(size, int) for size in shape)):
+        if not (isinstance(shape, list | tuple) and len(shape) == 3 and all(type(size) is int for size in shape)):
             raise ValueError("Contexts have a shape of three numbers: candidates, tokens, width.")
         population, n_ctx, dim = shape
         if not (1 <= population <= POPULATION and 0 <= n_ctx <= N_CTX and dim == model.dim):
@@ -169,7 +173,7 @@ class Desk:
         }
 
     def _model(self, base: str, template: str) -> ClipBlackBox:
-        if base not in self.bases:
+        if not isinstance(base, str) or base not in self.bases:
             raise ValueError(f"This Space offers {', '.join(self.bases)}, not '{str(base)[:80]}'.")
         if not isinstance(template, str) or len(template) > MAX_LABEL:
             raise ValueError(f"A template has at most {MAX_LABEL} characters.")

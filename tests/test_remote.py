@@ -246,3 +246,48 @@ def test_the_readmes_lines_run(address):
     scope: dict = {}
     exec(code, scope)
     assert scope["model"].dim == 32
+
+
+@pytest.fixture(scope="module")
+def liar():
+    """A Space that answers whatever it is asked with the JSON put into the list, and its address."""
+    import gradio as gr
+
+    answer: list = []
+    with gr.Blocks() as demo:
+        for api, count in (("describe", 2), ("images", 3), ("score", 6)):
+            inputs = [gr.JSON() for _ in range(count)]
+            gr.Button().click(lambda *_: answer[0], inputs, gr.JSON(), api_name=api)
+    port = free_port()
+    demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", server_port=port)
+    yield f"http://127.0.0.1:{port}", answer
+    demo.close()
+
+
+FACTS = {
+    "model_id": "x", "revision": None, "dim": 2, "max_n_ctx": 4, "token_mean": "AACAPwAAgD8=", "token_std": 1.0,
+    "fingerprint": [[0.5, 0.5]], "limits": {"population": 4}, "queries_left": 100, "missing": False, "handle": "h",
+    "text_tokens": 1, "log_scores": "AADAfwAAwH8=",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{}, [], {**FACTS, "dim": "wide"}, {**FACTS, "token_mean": "%"}, {**FACTS, "token_mean": "AACAPw=="},
+     {**FACTS, "fingerprint": 3}, {**FACTS, "limits": None}, {**FACTS, "max_n_ctx": None}],
+)  # fmt: skip
+def test_a_space_that_answers_nonsense_is_reported_in_one_sentence(liar, answer):
+    url, answers = liar
+    answers[:] = [answer]
+    with pytest.raises(RemoteError, match="its answer is none of a black box"):
+        SpaceBlackBox(url, tries=1)
+
+
+@pytest.mark.parametrize("scores", ["AADAfwAAwH8=", "AACAPw==", None], ids=["NaN", "too few", "none"])
+def test_scores_that_are_none_are_reported_in_one_sentence(liar, scores):
+    url, answers = liar
+    answers[:] = [{**FACTS, "log_scores": scores}]
+    box = SpaceBlackBox(url, tries=1)
+    sent = box.add_images(coloured(1).select([0]))
+    with pytest.raises(RemoteError, match="its answer is none of a black box"):
+        box.log_scores(torch.zeros(1, 1, 2), sent, ["a", "b"])

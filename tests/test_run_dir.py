@@ -14,7 +14,7 @@ from conftest import coloured
 
 from hf_unlearn import unlearn
 from hf_unlearn.recipes import METHODS
-from hf_unlearn.run_dir import STATE, RunDir, RunError, RunState
+from hf_unlearn.run_dir import LOCK, STATE, RunDir, RunError, RunState
 from hf_unlearn.unlearn import StopReason
 
 
@@ -116,6 +116,80 @@ def test_a_write_that_fails_half_way_loses_nothing(tmp_path):
     assert "repeat the command" in error
     assert kept == "1"
     assert not (tmp_path / f".{STATE}").exists()
+
+
+def on_a_disk_of_its_own(folder, options: str, command: list[str]) -> subprocess.CompletedProcess:
+    """Runs a command in which `folder` is a small file system that nobody else sees."""
+    mount = [
+        "unshare",
+        "--mount",
+        "--map-root-user",
+        "sh",
+        "-c",
+        'mount -t tmpfs -o "$1" none "$0" && shift && exec "$@"',
+    ]
+    if subprocess.run([*mount, str(folder), "size=1m", "true"], capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    return subprocess.run([*mount, str(folder), options, *command], capture_output=True, text=True)
+
+
+FILLED = """
+import sys
+import torch
+from hf_unlearn.run_dir import LOCK, STATE, RunDir, RunError, RunState
+run = RunDir(sys.argv[1], {})
+with run.locked():
+    run.save(RunState({"n": 1}, {"x": torch.zeros(20_000)}))
+    for number in range(2, 5):  # each alone fits, two do not
+        try:
+            run.save(RunState({"n": number}, {"x": torch.zeros(20_000)}))
+        except RunError as error:
+            print(error)
+    print(run.load().facts["n"], sorted(path.name for path in run.folder.iterdir()))
+"""
+
+
+def test_a_disk_that_is_really_full_is_told_each_time_and_loses_nothing(tmp_path):
+    done = on_a_disk_of_its_own(tmp_path, "size=120k", [sys.executable, "-c", FILLED, str(tmp_path)])
+    *errors, kept = done.stdout.splitlines()
+    assert len(errors) == 3, done.stderr
+    assert all("can't save the run (No space left on device)" in error for error in errors)
+    assert kept == f"1 ['{LOCK}', '{STATE}']"
+
+
+@pytest.mark.parametrize("option", ["--run-dir", "--out"])
+def test_a_folder_that_cannot_be_written_is_told_before_any_training(clip_folder, image_folder, tmp_path, option):
+    place = tmp_path / "fixed"
+    place.mkdir()
+    command = forget(clip_folder, image_folder, tmp_path / "out", tmp_path / "run")
+    command[command.index(option) + 1] = str(place / "new")
+    done = on_a_disk_of_its_own(place, "ro", command)
+    assert done.returncode == 2
+    assert f"{place / 'new'}: can't be" in done.stderr
+    assert "(Read-only file system); choose another" in done.stderr
+    assert not (tmp_path / "run" / STATE).exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_in_a_run_folder_that_another_process_holds_says_so(clip_folder, image_folder, tmp_path):
+    with RunDir(tmp_path / "run", {}).locked():
+        command = forget(clip_folder, image_folder, tmp_path / "out", tmp_path / "run")
+        done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "another process is working in this run folder" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("place", [0.1, 0.3, 0.6, 0.95])
+def test_a_flipped_bit_is_noticed(tmp_path, place):
+    folder = RunDir(tmp_path, {"seed": 0})
+    with folder.locked():
+        folder.save(RunState({"n": 1}, {"x": torch.randn(64)}))
+    content = bytearray((tmp_path / STATE).read_bytes())
+    content[int(place * len(content))] ^= 1
+    (tmp_path / STATE).write_bytes(content)
+    with pytest.raises(RunError, match="not a run's state"):
+        folder.load()
 
 
 def test_a_state_comes_back_as_it_was(tmp_path):

@@ -1,0 +1,115 @@
+"""What the commands read besides adapters: files of names, groups, words and exclusions, and folders of images."""
+
+from __future__ import annotations
+
+import json
+import re
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from hf_unlearn.card import plain
+
+if TYPE_CHECKING:
+    from hf_unlearn.data import LabeledImages
+
+MAX_BYTES = 8 * 2**20
+
+
+def read_strings(path: Path, option: str) -> dict[str, str]:
+    """A JSON object of text, such as sub-folder -> class name.
+
+    Raises:
+        ValueError: if the file is not there, too large or something else; option and file are named.
+    """
+    content = _object(path, option)
+    if wrong := [key for key, value in content.items() if not (isinstance(value, str) and value.strip())]:
+        raise ValueError(f"{option} {path}: expected text for {wrong[0][:80]!r}")
+    return content
+
+
+def read_words(path: Path) -> dict[str, dict[str, list[str]]]:
+    """`--words`: a JSON object, kind -> class -> words.
+
+    Raises:
+        ValueError: if the file is not there, too large or something else; it is named.
+    """
+    content = _object(path, "--words")
+    for kind, table in content.items():
+        lists = table.values() if isinstance(table, dict) else [None]
+        if not all(isinstance(own, list) and all(isinstance(x, str) and x.strip() for x in own) for own in lists):
+            raise ValueError(f"--words {path}: {kind[:80]!r} must be an object, class -> list of words")
+    return content
+
+
+def read_digests(path: Path) -> set[str]:
+    """`--exclude`: SHA-256 of the images that a file names, one per line, by path or by that digest.
+
+    Raises:
+        ValueError: if the file or an image is not there or can't be read; it is named.
+    """
+    lines = [line.strip() for line in _text(path, "--exclude").splitlines() if line.strip()]
+    return {line.lower() if re.fullmatch("[0-9a-fA-F]{64}", line) else _digest(line, path) for line in lines}
+
+
+def read_images(folder: Path, names: dict[str, str] | None, skip_broken: bool = False) -> LabeledImages:
+    """`LabeledImages.from_folder`; with `skip_broken` what can't be used is told on stderr, file by file, and left out.
+
+    Raises:
+        ValueError: see `from_folder`.
+    """
+    from hf_unlearn.data import BrokenFile, LabeledImages
+
+    if not skip_broken:
+        return LabeledImages.from_folder(folder, names)
+    err, broken = Console(stderr=True), 0
+
+    def tell(file: BrokenFile) -> None:
+        nonlocal broken
+        broken += 1
+        err.print(plain(f"left out: {file}"), markup=False, highlight=False, soft_wrap=True)
+
+    images = LabeledImages.from_folder(folder, names, on_broken=tell)
+    if broken:
+        line = plain(f"{folder}: {broken} of {broken + len(images)} images are left out")
+        err.print(line, markup=False, highlight=False, soft_wrap=True)
+    return images
+
+
+def _object(path: Path, option: str) -> dict[str, Any]:
+    try:
+        content = json.loads(_text(path, option))
+        json.dumps(content, ensure_ascii=False, allow_nan=False).encode()  # half a character can't be written again
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{option} {path}: not valid JSON ({str(error)[:200]})") from error
+    if not isinstance(content, dict) or not content:
+        raise ValueError(f"{option} {path}: expected a JSON object with something in it")
+    return content
+
+
+def _text(path: Path, option: str) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise ValueError(f"{option} {path}: no such file") from error
+    except OSError as error:
+        raise ValueError(f"{option} {path}: can't be read ({error.strerror})") from error
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"{option} {path}: larger than {MAX_BYTES >> 20} MiB")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{option} {path}: not text in UTF-8 ({error})") from error
+
+
+def _digest(line: str, path: Path) -> str:
+    from hf_unlearn.image_files import hash_file
+
+    try:
+        return hash_file(Path(line), sha256).hexdigest()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ValueError(f"--exclude {path}: {line[:200]!r} is neither a SHA-256 nor a file to read ({why})") from error

@@ -1,0 +1,55 @@
+"""Hostile and broken input: only our own errors come out, quickly and in little memory. More: benchmarks/fuzz.py."""
+
+import resource
+
+import pytest
+from fuzzing import REPORT_OF, Readers, json_files
+from hypothesis import HealthCheck, given, settings
+
+from hf_unlearn.adapter_config import AdapterError
+from hf_unlearn.adapter_report import read_report
+from hf_unlearn.plots import plot_report
+
+EXAMPLES = {"image folders": 150, "API payloads": 400}
+TARGETS = (
+    "config.json", "forget_context.safetensors", "report.json", "names and groups", "attack words", "exclusions",
+    "image files", "image folders", "API payloads", "a run's state",
+)  # fmt: skip
+QUIET = {"deadline": 5_000, "database": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
+
+
+@pytest.fixture(scope="module")
+def readers(tmp_path_factory, clip_folder) -> Readers:
+    return Readers(tmp_path_factory.mktemp("fuzz"), clip_folder)
+
+
+def test_every_reader_is_fuzzed(readers):
+    assert set(readers.targets) == set(TARGETS)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_only_documented_errors_come_out_in_bounded_time_and_memory(readers, target):
+    inputs, read = readers.targets[target]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    @settings(max_examples=EXAMPLES.get(target, 500), **QUIET)
+    @given(inputs)
+    def feed(content):
+        read(content)
+
+    feed()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000, "it took more than 400 MB"
+
+
+@settings(max_examples=15, **QUIET)
+@given(json_files(REPORT_OF))
+def test_a_report_that_is_read_can_be_drawn(readers, content):
+    import io
+
+    path = readers.folder / "drawn.json"
+    path.write_bytes(content)
+    try:
+        report = read_report(path)
+    except AdapterError:
+        return
+    plot_report(report, io.BytesIO())
