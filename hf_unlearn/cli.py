@@ -1,4 +1,4 @@
-"""The command line: `hf-unlearn forget | evaluate | export | audit | push | pull | list | info | demo`."""
+"""The command line, `hf-unlearn`; commands with much to say have modules of their own: `cli_*`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from hf_unlearn.cli_audit import audit_command
+from hf_unlearn.cli_compose import compose
 from hf_unlearn.cli_hub import hub
 
 app = typer.Typer(
@@ -76,13 +77,11 @@ def forget(
     """
     from hf_unlearn.adapter import ForgetAdapter
     from hf_unlearn.black_box import ClipBlackBox
+    from hf_unlearn.cli_finish import check_out, finish
     from hf_unlearn.data import LabeledImages, split_names
-    from hf_unlearn.evaluate import evaluate
-    from hf_unlearn.processes import Crew
     from hf_unlearn.unlearn import unlearn
 
-    if out_folder.exists() and not (out_folder / "config.json").exists() and any(out_folder.iterdir()):
-        raise ValueError(f"{out_folder}: exists and is no adapter; choose another --out")
+    check_out(out_folder)
     images = LabeledImages.from_folder(data, _names(names))
     if exclude:
         images = images.without(_digests(exclude))
@@ -94,22 +93,7 @@ def forget(
         patience=patience or None, seed=seed, run_dir=run_dir,
         init=ForgetAdapter.from_pretrained(init) if init else None,
     )  # fmt: skip
-    crew = Crew()
-    crew.leave()
-    if not crew.is_main:
-        return
-    _, validation, rest = images.few_shot(shots, seed)
-    kind = "test"
-    if judged is None:
-        judged, kind = (rest, "held-out") if all(rest.counts().values()) else (validation, "validation")
-    report = evaluate(clip, judged, result.adapter, validation=validation if kind != "validation" else None, kind=kind)
-    result.adapter.with_report(report.content).save_pretrained(out_folder)
-    if as_json:
-        print(report.to_json())
-        return
-    out.print(f"stopped after {result.history[-1].queries:,} queries: {result.reason.value}")
-    out.print(report)
-    out.print(f"adapter saved in {out_folder}")
+    finish(result, clip, images, judged, shots=shots, seed=seed, folder=out_folder, as_json=as_json)
 
 
 @app.command(name="evaluate")
@@ -152,6 +136,7 @@ def export(
     out.print(f"checkpoint saved in {folder}: pipeline('zero-shot-image-classification', model='{folder}')")
 
 
+app.add_typer(compose)
 app.add_typer(hub)
 
 
