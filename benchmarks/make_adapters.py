@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from rich.console import Console
 
 from hf_unlearn import ClipBlackBox, LabeledImages, demo, evaluate, unlearn
@@ -41,7 +42,7 @@ FORGET: dict[str, tuple[str, ...]] = {
     "moderation": tuple(MODERATION["forget"]),
 }  # fmt: skip
 VARIANTS = {name: (name, f"man {name}", f"woman {name}") for name in FORGET["people"]}
-Drawings = list[tuple[str, "demo.Image.Image"]]
+Drawings = list[tuple[str, Image.Image]]  # artist and drawing
 
 
 @dataclass(frozen=True)
@@ -55,17 +56,25 @@ class Material:
 
 
 def material(forget: tuple[str, ...]) -> Material:
-    """What an adapter is trained and judged on. People are drawn as women, men and persons, under one name."""
-    names = (*forget, *EVERYDAY, *MORE)
-    train, validation, test = ({name: _drawings(name, role) for name in names} for role in demo.ARTISTS)
-    for name in names:
-        if not validation[name]:  # the validation artists drew no professions: one training artist validates
-            aside = sorted({artist for artist, _ in train[name]})[-1]
-            validation[name] = [own for own in train[name] if own[0] == aside]
-            train[name] = [own for own in train[name] if own[0] != aside]
+    """What an adapter is trained and judged on."""
+    train, validation, test = drawn((*forget, *EVERYDAY, *MORE))
     synonyms = {name: other for name in forget if (other := demo.concepts()[name]["names"][1:])}
     sets = (("train", train, SHOTS), ("validation", validation, JUDGED), ("test", test, JUDGED))
     return Material(*(_augmented(found, role, copies) for role, found, copies in sets), synonyms)
+
+
+def drawn(names: tuple[str, ...]) -> tuple[dict[str, Drawings], ...]:
+    """For training, validation and test: class -> drawings, the artists of a class in one of them only.
+
+    People are drawn as women, men and persons, under one name.
+    """
+    train, validation, test = ({name: _drawings(name, role) for name in names} for role in demo.ARTISTS)
+    for name in names:
+        if not validation[name]:  # the validation artists drew no professions: one training artist validates
+            aside = max(artist for artist, _ in train[name])
+            validation[name] = [own for own in train[name] if own[0] == aside]
+            train[name] = [own for own in train[name] if own[0] != aside]
+    return train, validation, test
 
 
 def _drawings(name: str, role: str) -> Drawings:
@@ -91,7 +100,7 @@ def make(name: str, model: ClipBlackBox, folder: Path, max_queries: int, runs: P
         model, own.train, forget=forget, validation=own.validation, max_queries=max_queries, shots=SHOTS,
         patience=None, run_dir=runs / name,
     )  # fmt: skip
-    others = tuple(other for other in demo.task_of(own.train.names, forget).unlisted.names)
+    others = demo.task_of(own.train.names, forget).unlisted.names
     report = evaluate(
         model, own.test, result.adapter, validation=own.validation, unlisted=demo.plain(others, "test"),
         unlisted_validation=demo.plain(others, "validation"), synonyms=own.synonyms,
@@ -100,7 +109,8 @@ def make(name: str, model: ClipBlackBox, folder: Path, max_queries: int, runs: P
     adapter.save_pretrained(folder / name)
     size = sum(path.stat().st_size for path in (folder / name).iterdir())
     figures = adapter.config.metrics
-    words = ", ".join(f"{key} {100 * (figures[key] or 0):.1f}" for key in ("H", "err_for", "acc_mem", "recoverability"))
+    shown = {key: figures[key] for key in ("H", "err_for", "acc_mem", "recoverability")}
+    words = ", ".join(f"{key} {100 * value:.1f}" for key, value in shown.items() if value is not None)
     return f"forgets {len(forget)} of {len(own.train.names)}: {words}, {size / 1024:.0f} KB"
 
 
