@@ -100,7 +100,8 @@ def make(name: str, model: ClipBlackBox, folder: Path, max_queries: int, runs: P
         model, own.train, forget=forget, validation=own.validation, max_queries=max_queries, shots=SHOTS,
         patience=None, run_dir=runs / name,
     )  # fmt: skip
-    others = demo.task_of(own.train.names, forget).unlisted.names
+    listed = {*own.train.names, *(variant for variants in VARIANTS.values() for variant in variants)}
+    others = sorted(set(demo.concepts()) - listed)
     report = evaluate(
         model, own.test, result.adapter, validation=own.validation, unlisted=demo.plain(others, "test"),
         unlisted_validation=demo.plain(others, "validation"), synonyms=own.synonyms,
