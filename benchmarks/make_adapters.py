@@ -118,7 +118,7 @@ def make(name: str, model: ClipBlackBox, folder: Path, max_queries: int, runs: P
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(FORGET)}; all if not given")
-    parser.add_argument("--max-queries", type=int, default=1_000)
+    parser.add_argument("--max-queries", type=int, default=300)
     parser.add_argument("--out", type=Path, default=ROOT / "space" / "adapters")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "adapters")
     given = parser.parse_args()
