@@ -14,8 +14,10 @@ _HOMES = {
     "LabeledImages": "data",
     "SpaceBlackBox": "remote",
     "audit": "audit",
+    "combine": "compose",
     "evaluate": "evaluate",
     "unlearn": "unlearn",
+    "without": "compose",
 }
 __all__ = [
     "AdaptedClip",
@@ -24,14 +26,17 @@ __all__ = [
     "LabeledImages",
     "SpaceBlackBox",
     "audit",
+    "combine",
     "evaluate",
     "unlearn",
+    "without",
 ]
 
 if TYPE_CHECKING:
     from hf_unlearn.adapter import AdaptedClip, ForgetAdapter
     from hf_unlearn.audit import audit
     from hf_unlearn.black_box import ClipBlackBox
+    from hf_unlearn.compose import combine, without
     from hf_unlearn.data import LabeledImages
     from hf_unlearn.evaluate import evaluate
     from hf_unlearn.remote import SpaceBlackBox

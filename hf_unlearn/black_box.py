@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from hf_unlearn.data import to_rgb
 from hf_unlearn.hub import commit_of
+from hf_unlearn.hub_errors import HubError, loading
 from hf_unlearn.text_tower import PrefixTower
 
 FAMILIES = ("clip", "metaclip_2", "siglip", "siglip2", "chinese_clip")
@@ -130,6 +131,7 @@ class ClipBlackBox:
         ValueError: if the template has not exactly one `{}`, the checkpoint is of no family we know, or its
             tokenizer needs a package that is not installed.
         HubError: if it can't be had from the Hub.
+        OSError: if its files are missing or damaged.
     """
 
     calls = 4
@@ -145,6 +147,7 @@ class ClipBlackBox:
         shared_prefix: bool = True,
     ) -> None:
         from accelerate import Accelerator
+        from safetensors import SafetensorError
         from transformers import AutoConfig, AutoModel, AutoProcessor
         from transformers.utils import logging
 
@@ -157,7 +160,10 @@ class ClipBlackBox:
         self.revision: str | None = commit_of(source, revision) if on_hub else None
         pinned: dict[str, Any] = {"revision": self.revision, "trust_remote_code": False}
         try:
-            config = AutoConfig.from_pretrained(source, **pinned)
+            with loading(source, revision):
+                config = AutoConfig.from_pretrained(source, **pinned)
+        except HubError:
+            raise
         except (OSError, ValueError) as error:
             if _is_open_clip(source, self.revision):
                 raise ValueError(f"{model}: {OPEN_CLIP}") from error
@@ -170,10 +176,16 @@ class ClipBlackBox:
             )
         self.family: str = config.model_type
         self.device = torch.device(device) if device else Accelerator().device
-        self.model = AutoModel.from_pretrained(source, dtype=dtype, use_safetensors=True, **pinned)
+        try:
+            with loading(source, revision):
+                self.model = AutoModel.from_pretrained(source, dtype=dtype, use_safetensors=True, **pinned)
+        except SafetensorError as error:
+            again = f"hf cache rm model/{source}, then load it again" if on_hub else "get the folder again"
+            raise OSError(f"{model}: its weights are damaged ({error}); {again}") from error
         self.model.eval().requires_grad_(False).to(self.device)
         try:
-            self.processor = AutoProcessor.from_pretrained(source, **pinned)
+            with loading(source, revision):
+                self.processor = AutoProcessor.from_pretrained(source, **pinned)
         except ImportError as error:
             needed = " ".join(str(error).split())[:200]
             raise ValueError(

@@ -1,4 +1,4 @@
-"""The command line: `hf-unlearn forget | evaluate | export | audit | push | pull | list | info | demo`."""
+"""The command line, `hf-unlearn`; commands with much to say have modules of their own: `cli_*`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from hf_unlearn.card import plain
 from hf_unlearn.cli_audit import audit_command
+from hf_unlearn.cli_compose import compose
 from hf_unlearn.cli_files import read_digests, read_images, read_strings
 from hf_unlearn.cli_hub import hub
 
@@ -81,16 +82,12 @@ def forget(
     On several GPUs: accelerate launch --num_processes 4 -m hf_unlearn forget ...
     """
     from hf_unlearn.adapter import ForgetAdapter
-    from hf_unlearn.adapter_files import check_writable
     from hf_unlearn.black_box import ClipBlackBox
+    from hf_unlearn.cli_finish import check_out, finish
     from hf_unlearn.data import split_names
-    from hf_unlearn.evaluate import evaluate
-    from hf_unlearn.processes import Crew
     from hf_unlearn.unlearn import unlearn
 
-    if out_folder.exists() and not (out_folder / "config.json").exists() and any(out_folder.iterdir()):
-        raise ValueError(f"{out_folder}: exists and is no adapter; choose another --out")
-    check_writable(out_folder)
+    check_out(out_folder)
     images = read_images(data, _names(names), skip_broken)
     if exclude:
         images = images.without(read_digests(exclude))
@@ -102,22 +99,7 @@ def forget(
         strength=strength, patience=patience or None, seed=seed, run_dir=run_dir,
         init=ForgetAdapter.from_pretrained(init) if init else None,
     )  # fmt: skip
-    crew = Crew()
-    crew.leave()
-    if not crew.is_main:
-        return
-    _, validation, rest = images.few_shot(shots, seed)
-    kind = "test"
-    if judged is None:
-        judged, kind = (rest, "held-out") if all(rest.counts().values()) else (validation, "validation")
-    report = evaluate(clip, judged, result.adapter, validation=validation if kind != "validation" else None, kind=kind)
-    result.adapter.with_report(report.content).save_pretrained(out_folder)
-    if as_json:
-        print(report.to_json())
-        return
-    out.print(f"stopped after {result.history[-1].queries:,} queries: {result.reason.value}")
-    out.print(report)
-    out.print(f"adapter saved in {out_folder}")
+    finish(result, clip, images, judged, shots=shots, seed=seed, folder=out_folder, as_json=as_json)
 
 
 @app.command(name="evaluate")
@@ -160,6 +142,7 @@ def export(
     out.print(f"checkpoint saved in {folder}: pipeline('zero-shot-image-classification', model='{folder}')")
 
 
+app.add_typer(compose)
 app.add_typer(hub)
 
 

@@ -137,6 +137,24 @@ class LabeledImages:
         indices = list(indices)
         return LabeledImages(tuple(self.items[i] for i in indices), tuple(self.labels[i] for i in indices), self.names)
 
+    def only(self, names: Sequence[str]) -> LabeledImages:
+        """The images of these classes, whose order is the new one.
+
+        Raises:
+            ValueError: if one of them is no class of these images.
+        """
+        if missing := [name for name in names if name not in self.names]:
+            raise ValueError(
+                f"no images of {missing[0]!r}"
+                + (f" and {len(missing) - 1} other classes" if missing[1:] else "")
+                + "; every class to forget and to keep needs some"
+            )
+        number = {self.names.index(name): place for place, name in enumerate(names)}
+        kept = [i for i, label in enumerate(self.labels) if label in number]
+        return LabeledImages(
+            tuple(self.items[i] for i in kept), tuple(number[self.labels[i]] for i in kept), tuple(names)
+        )
+
     def few_shot(self, shots: int, seed: int) -> tuple[LabeledImages, LabeledImages, LabeledImages]:
         """Disjoint train, validation and rest: per class, `shots` images each for the first two.
 

@@ -32,6 +32,31 @@ def explained(repo_id: str, revision: str | None = None) -> Iterator[None]:
         raise HubError(_sentence(error, repo_id, revision)) from error
 
 
+@contextmanager
+def loading(repo_id: str, revision: str | None = None) -> Iterator[None]:
+    """What broke a download within the block, however deep in the chain of causes, becomes a `HubError`.
+
+    transformers reports every broken download as a missing file. What was no download's fault is left as it is.
+    """
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        for cause in _chain(error):
+            if isinstance(cause, errors.RemoteEntryNotFoundError):
+                continue  # a file that a model may lack
+            if isinstance(cause, HTTPError) or (isinstance(cause, OSError) and cause.errno in NO_ROOM):
+                raise HubError(_sentence(cause, repo_id, revision)) from error
+        if "Consistency check failed" in str(error):
+            raise HubError(f"{repo_id}: a file arrived cut short; nothing half-done is kept: try again") from error
+        raise
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 def named(repo_id: str, revision: str | None) -> str:
     """How a message calls a repository."""
     return f"{repo_id} at {revision!r}" if revision else repo_id

@@ -239,6 +239,19 @@ def test_a_push_that_fails_changes_nothing_and_can_be_made_again(
     assert json.loads(repo.tree()["config.json"])["seed"] == 1
 
 
+def test_a_push_whose_answer_is_lost_has_happened_or_not_and_is_made_again_without_harm(hub, client, adapters, repo):
+    def lose(handler):
+        handler.cut = 0
+
+    hub.fail("POST", "/commit/main", lose)
+    with pytest.raises(HubError, match="no connection to the Hub, or it broke"):
+        client(hub_client.push, str(adapters[1]), "user/four-less", token=OWNER)
+    assert json.loads(repo.tree()["config.json"])["seed"] == 1  # whole
+    commits = len(repo.commits)
+    again = client(hub_client.push, str(adapters[1]), "user/four-less", token=OWNER)
+    assert (again["oid"], len(repo.commits)) == (repo.refs["main"], commits)
+
+
 # Pulling
 
 
@@ -519,6 +532,45 @@ def test_a_hub_that_is_not_there_is_told_at_once(tmp_path):
 
 def own_path() -> dict[str, str]:
     return {"PYTHONPATH": str(Path(__file__).parents[1])}
+
+
+# The base
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "act", "message"),
+    [
+        ("GET", "/resolve/.*/config.json", 500, r"the Hub has trouble \(status 500\); nothing half-done is kept"),
+        ("GET", "/resolve/.*/config.json", RESET, "no connection to the Hub, or it broke"),
+        ("HEAD", "/resolve/.*safetensors", RESET, "no connection to the Hub, or it broke"),
+        ("GET", "/storage/", cut, "no connection to the Hub, or it broke"),
+        ("GET", "/storage/", truncate, "a file arrived cut short; nothing half-done is kept: try again"),
+        ("GET", "/storage/", 403, r"the Hub refused \(403\)"),
+        ("GET", "/resolve/.*tokenizer.json", RESET, "no connection to the Hub, or it broke"),
+    ],
+)
+def test_a_base_that_breaks_on_the_way_is_told_as_such_and_loads_the_next_time(
+    hub, client, clip_folder, request, method, path, act, message
+):
+    name = f"user/clip-{abs(hash(request.node.name))}"  # nothing of it is in the cache
+    base = hub.add(name, files(Path(clip_folder)))
+    hub.fail(method, path, act)
+    with pytest.raises(HubError, match=f"^{name}: {message}") as refusal:
+        client(hub_client.commit_of_base, name, None)
+    assert "\n" not in str(refusal.value)
+    assert client(hub_client.commit_of_base, name, None) == base.refs["main"]
+
+
+def test_a_gated_base_and_a_damaged_one_say_what_to_do(hub, clip_folder, client):
+    content = files(Path(clip_folder))
+    hub.add("user/gated-clip", content, gated=True)
+    with pytest.raises(HubError, match="user/gated-clip is gated: ask for access on its page, then log in"):
+        client(hub_client.commit_of_base, "user/gated-clip", None)
+    hub.add("user/bad-clip", {**content, "model.safetensors": b"\xff" + content["model.safetensors"][1:]})
+    with pytest.raises(
+        OSError, match=r"its weights are damaged .* hf cache rm model/user/bad-clip, then load it again"
+    ):
+        client(hub_client.commit_of_base, "user/bad-clip", None)
 
 
 # From a model on the Hub to the same scores in another process

@@ -1,5 +1,6 @@
 """What the README tells a stranger to run, run."""
 
+import json
 import os
 import re
 import shlex
@@ -52,10 +53,26 @@ def test_the_commands_of_the_readme_run(things):
         assert expected in run([sys.executable, "-m", "hf_unlearn", *words[1:]], things)
 
 
-def test_what_the_readme_says_about_the_hub_runs(things, tmp_path):
-    first, lines, _ = blocks("bash")
+@pytest.fixture(scope="module")
+def rooster(things) -> None:
+    """The adapter that later blocks go on from, made as the first block says."""
     if not (things / "adapters" / "no-rooster").exists():
-        run([sys.executable, "-m", "hf_unlearn", *shlex.split(first.splitlines()[0])[1:]], things)
+        run([sys.executable, "-m", "hf_unlearn", *shlex.split(blocks("bash")[0].splitlines()[0])[1:]], things)
+
+
+def test_adapters_grow_from_adapters_as_the_readme_says(things, rooster):
+    (lines,) = blocks("sh")
+    for line in lines.strip().splitlines():
+        assert "adapter saved in" in run([sys.executable, "-m", "hf_unlearn", *shlex.split(line)[1:]], things)
+    forgotten = [
+        json.loads((things / "adapters" / name / "config.json").read_text())["forget"]
+        for name in ("neither", "rooster-is-back")
+    ]
+    assert forgotten == [["rooster", "telephone"], ["telephone"]]
+
+
+def test_what_the_readme_says_about_the_hub_runs(things, rooster, tmp_path):
+    _, lines, _ = blocks("bash")
     with Hub() as hub:
         settings = environment(hub.endpoint, tmp_path) | {"HF_TOKEN": "hf_owner"}
         told = {

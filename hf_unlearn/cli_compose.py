@@ -1,0 +1,103 @@
+"""The commands that make adapters from adapters: `hf-unlearn combine | without`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from hf_unlearn.data import LabeledImages
+    from hf_unlearn.unlearn import Result
+
+compose = typer.Typer()
+
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Folder with one sub-folder of images per class; more classes do no harm. Else by names only."),
+]
+Out = Annotated[Path, typer.Option("--out", help="Where to write the new adapter; the old ones stay as they are.")]
+Test = Annotated[Path | None, typer.Option(help="Folder of test images; else what --shots leaves over.")]
+Model = Annotated[str | None, typer.Option(help="Where the base is, if not where the adapter says.")]
+Shots = Annotated[int, typer.Option(help="Images per class to train on; as many more validate.")]
+Seed = Annotated[int, typer.Option(help="Fixes the few-shot draw, the projection and the optimizer.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+@compose.command()
+def combine(
+    adapters: Annotated[list[str], typer.Argument(help="Two or more adapters: folders, or repositories on the Hub.")],
+    out_folder: Out,
+    data: Data = None,
+    test: Test = None,
+    max_queries: Annotated[int, typer.Option(help="Candidate contexts to score at most.")] = 500,
+    model: Model = None,
+    shots: Shots = 16,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Make one adapter that forgets what any of several forgets.
+
+    Contexts can't be added up: this trains anew, with the best of theirs and their mean as the start. All must be of
+    one base, context length and template. A class that one adapter keeps and another forgets is forgotten; give it
+    back with `hf-unlearn without`.
+
+    Example: hf-unlearn combine adapters/no-beer adapters/no-insects --data things/train --out adapters/neither
+    """
+    from hf_unlearn.adapter import ForgetAdapter
+    from hf_unlearn.cli_finish import check_out, finish
+    from hf_unlearn.compose import combine as combine_
+
+    check_out(out_folder)
+    loaded = [ForgetAdapter.from_pretrained(adapter) for adapter in adapters]
+    images, judged = _folders(data, test)
+    clip = loaded[0].load_base(model).model
+    result = combine_(loaded, clip, images, max_queries=max_queries, shots=shots, seed=seed)
+    images, judged = _listed(result, images), _listed(result, judged)
+    finish(result, clip, images, judged, shots=shots, seed=seed, folder=out_folder, as_json=as_json)
+
+
+@compose.command()
+def without(
+    adapter: Annotated[str, typer.Argument(help="The adapter: a folder, or a repository on the Hub.")],
+    names: Annotated[list[str], typer.Argument(help="Classes to give back; some other must stay forgotten.")],
+    out_folder: Out,
+    data: Data = None,
+    test: Test = None,
+    max_queries: Annotated[int, typer.Option(help="Candidate contexts to score at most.")] = 300,
+    model: Model = None,
+    shots: Shots = 16,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Give classes back: an adapter that keeps them from now on and forgets the rest as before.
+
+    It trains on from the adapter's own context. To have everything back, use the base without an adapter.
+
+    Example: hf-unlearn without adapters/no-alcohol "beer mug" --data things/train --out adapters/beer-is-fine
+    """
+    from hf_unlearn.adapter import ForgetAdapter
+    from hf_unlearn.cli_finish import check_out, finish
+    from hf_unlearn.compose import without as without_
+
+    check_out(out_folder)
+    loaded = ForgetAdapter.from_pretrained(adapter)
+    images, judged = _folders(data, test)
+    clip = loaded.load_base(model).model
+    result = without_(loaded, names, clip, images, max_queries=max_queries, shots=shots, seed=seed)
+    images, judged = _listed(result, images), _listed(result, judged)
+    finish(result, clip, images, judged, shots=shots, seed=seed, folder=out_folder, as_json=as_json)
+
+
+def _folders(data: Path | None, test: Path | None) -> tuple[LabeledImages | None, LabeledImages | None]:
+    from hf_unlearn.data import LabeledImages
+
+    found = [LabeledImages.from_folder(folder) if folder else None for folder in (data, test)]
+    return found[0], found[1]
+
+
+def _listed(result: Result, images: LabeledImages | None) -> LabeledImages | None:
+    """The images of the classes that the new adapter lists."""
+    config = result.adapter.config
+    return images and images.only([*config.forget, *config.retain])

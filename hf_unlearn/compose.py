@@ -1,0 +1,156 @@
+"""Adapters from adapters: several made one that forgets all, and one that no longer forgets a class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from hf_unlearn.adapter import ForgetAdapter
+from hf_unlearn.adapter_files import digest
+from hf_unlearn.black_box import BlackBox
+from hf_unlearn.data import LabeledImages
+from hf_unlearn.unlearn import Result, unlearn
+
+ADDED = ("queries", "text_tokens", "image_encodings", "seconds")  # the ledger's sums; memory is a maximum
+DRAWN = ("images", "classes", "validation", "shots", "seed")  # what a start is scored on
+
+
+def combine(
+    adapters: Sequence[ForgetAdapter],
+    model: BlackBox,
+    images: LabeledImages | None = None,
+    *,
+    max_queries: int = 500,
+    **options: Any,
+) -> Result:
+    """One adapter that forgets what any of `adapters` forgets, for fewer queries than a fresh run.
+
+    Contexts can't be added up, so this is a run of its own with a warm start: the adapters' contexts and their mean
+    are scored first, one query each, and `unlearn` goes on from the best on validation. It keeps every class that
+    one of the adapters keeps and none forgets: **forgetting wins**. A class that one adapter keeps and another
+    forgets is forgotten; give it back afterwards with `without`.
+
+    Args:
+        adapters: two or more of the same base, context length and template.
+        model: their base.
+        images: labelled images of all their classes, others are left out; None for names only.
+        max_queries: candidate contexts to score at most, those of the start included.
+        options: further arguments of `unlearn`: `validation`, `shots`, `seed`, `patience`, `run_dir`, …
+
+    Raises:
+        ValueError: if there are fewer than two adapters, they don't fit together, nothing would be kept, or images
+            lack a class.
+        WrongBaseError: if one was made for another model.
+    """
+    _check(adapters, model)
+    starts = [*adapters, _mean(adapters)]
+    if max_queries <= len(starts):
+        raise ValueError(
+            f"max_queries must be more than the {len(starts)} contexts that may be the start, got {max_queries}"
+        )
+    forget = list(dict.fromkeys(name for adapter in adapters for name in adapter.config.forget))
+    kept = dict.fromkeys(name for adapter in adapters for name in adapter.config.retain)
+    box = _EncodesOnce(model.with_template(adapters[0].config.template))
+    options |= _data(images, options.get("validation"), [*forget, *kept])
+    drawn = {key: value for key, value in options.items() if key in DRAWN}
+    tried = [unlearn(box, forget=forget, init=one, max_queries=1, progress=False, **drawn) for one in starts]
+    best = max(range(len(starts)), key=lambda i: (tried[i].history[-1].H, -tried[i].history[-1].loss))
+    left = max_queries - len(starts)
+    result = unlearn(box, forget=forget, init=starts[best], max_queries=left, **options)
+    config = result.adapter.config
+    ledger = dict(config.ledger)
+    for key in ADDED:
+        ledger[key] = round(ledger[key] + sum(one.adapter.config.ledger[key] for one in tried), 2)
+    given = {**config.hyperparameters, "max_queries": max_queries, "combined": [_id(adapter) for adapter in adapters]}
+    return replace(
+        result, adapter=replace(result.adapter, config=replace(config, ledger=ledger, hyperparameters=given))
+    )
+
+
+def without(
+    adapter: ForgetAdapter,
+    names: str | Sequence[str],
+    model: BlackBox,
+    images: LabeledImages | None = None,
+    *,
+    max_queries: int = 300,
+    **options: Any,
+) -> Result:
+    """The adapter with one or more classes given back: they are kept from now on, the rest stays as it was.
+
+    Args:
+        adapter: its context is the start.
+        names: the class or classes to give back; some other must stay forgotten.
+        model: the adapter's base.
+        images: labelled images of all its classes, others are left out; None for names only.
+        max_queries: candidate contexts to score at most.
+        options: further arguments of `unlearn`: `validation`, `shots`, `seed`, `patience`, `run_dir`, …
+
+    Raises:
+        ValueError: if a name is not forgotten, none would be any more, or images lack a class.
+        WrongBaseError: if the adapter was made for another model.
+    """
+    back = [names] if isinstance(names, str) else list(names)
+    forgotten = adapter.config.forget
+    if not back or (unknown := [name for name in back if name not in forgotten]):
+        got = repr(unknown[0]) if back else "none"
+        raise ValueError(f"expected a class that the adapter forgets, got {got}; it forgets: {_few(forgotten)}")
+    forget = [name for name in forgotten if name not in back]
+    if not forget:
+        raise ValueError("nothing would be left to forget; use the base model without an adapter")
+    adapter.check_base(model)
+    options |= _data(images, options.get("validation"), [*forget, *adapter.config.retain, *back])
+    box = model.with_template(adapter.config.template)
+    return unlearn(box, forget=forget, init=adapter, max_queries=max_queries, **options)
+
+
+class _EncodesOnce:
+    """A black box that is only ever shown the same images, and encodes them the first time."""
+
+    def __init__(self, model: BlackBox) -> None:
+        self._model = model
+        self._handle: Any = None
+
+    def add_images(self, images: Any) -> Any:
+        if self._handle is None:
+            self._handle = self._model.add_images(images)
+        return self._handle
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+
+def _data(images: LabeledImages | None, validation: LabeledImages | None, classes: Sequence[str]) -> dict[str, Any]:
+    """How `unlearn` is told of the classes: by images of them, or by name."""
+    names = list(dict.fromkeys(classes))
+    if images is None:
+        return {"images": None, "classes": names}
+    return {"images": images.only(names), "validation": validation and validation.only(names)}
+
+
+def _mean(adapters: Sequence[ForgetAdapter]) -> ForgetAdapter:
+    mean = torch.stack([adapter.context for adapter in adapters]).mean(0)
+    return ForgetAdapter(mean, replace(adapters[0].config, context_sha256=digest(mean)))
+
+
+def _check(adapters: Sequence[ForgetAdapter], model: BlackBox) -> None:
+    if len(adapters) < 2:
+        raise ValueError(f"expected two or more adapters to combine, got {len(adapters)}")
+    for adapter in adapters:
+        adapter.check_base(model)
+    for key, what in (("n_ctx", "context length"), ("template", "template")):
+        if len(values := list(dict.fromkeys(getattr(adapter.config, key) for adapter in adapters))) > 1:
+            raise ValueError(
+                f"only adapters of one {what} can be combined, these have {_few(values)}; train one of them again"
+            )
+
+
+def _id(adapter: ForgetAdapter) -> str:
+    return adapter.config.context_sha256
+
+
+def _few(values: Sequence[object]) -> str:
+    return ", ".join(map(str, values[:20])) + (", …" if len(values) > 20 else "")
