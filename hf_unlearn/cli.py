@@ -13,7 +13,7 @@ from rich.markup import escape
 from hf_unlearn.card import plain
 from hf_unlearn.cli_audit import audit_command
 from hf_unlearn.cli_compose import compose
-from hf_unlearn.cli_files import read_digests, read_images, read_strings
+from hf_unlearn.cli_files import read_digests, read_images, read_lines, read_strings
 from hf_unlearn.cli_hub import hub
 
 app = typer.Typer(
@@ -48,9 +48,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and no
 
 @app.command()
 def forget(
-    data: Data,
     forget: Annotated[list[str], typer.Option(help="Class to forget; give it once per class.")],
     out_folder: Annotated[Path, typer.Option("--out", help="Where to write the adapter.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with one sub-folder of images per class; or give --classes.")
+    ] = None,
+    classes: Annotated[
+        Path | None, typer.Option(help="File of all class names, one a line: forgets by names only, without images.")
+    ] = None,
     model: Model = "embedded",
     names: Names = None,
     test: Annotated[Path | None, typer.Option(help="Folder of test images; else what --shots leaves over.")] = None,
@@ -79,6 +84,8 @@ def forget(
     Example: hf-unlearn forget --model openai/clip-vit-base-patch32 --data pets/train --forget beagle
     --forget pug --out adapters/no-beagles
 
+    Without images: hf-unlearn forget --classes names.txt --forget beagle --out adapters/no-beagles
+
     On several GPUs: accelerate launch --num_processes 4 -m hf_unlearn forget ...
     """
     from hf_unlearn.adapter import ForgetAdapter
@@ -88,15 +95,18 @@ def forget(
     from hf_unlearn.unlearn import unlearn
 
     check_out(out_folder)
-    images = read_images(data, _names(names), skip_broken)
-    if exclude:
+    if (data is None) == (classes is None):
+        raise ValueError("give --data FOLDER with images, or --classes FILE to forget by names only")
+    images = read_images(data, _names(names), skip_broken) if data else None
+    if images and exclude:
         images = images.without(read_digests(exclude))
-    split_names(images.names, forget)
+    listed = read_lines(classes, "--classes") if classes else None
+    split_names(images.names if images else listed or [], forget)
     judged = read_images(test, _names(names), skip_broken) if test else None
     clip = ClipBlackBox(model, template=template)
     result = unlearn(
-        clip, images, forget=forget, max_queries=max_queries, method=method.value, shots=shots, n_ctx=n_ctx,
-        strength=strength, patience=patience or None, seed=seed, run_dir=run_dir,
+        clip, images, forget=forget, classes=listed, max_queries=max_queries, method=method.value, shots=shots,
+        n_ctx=n_ctx, strength=strength, patience=patience or None, seed=seed, run_dir=run_dir,
         init=ForgetAdapter.from_pretrained(init) if init else None,
     )  # fmt: skip
     finish(result, clip, images, judged, shots=shots, seed=seed, folder=out_folder, as_json=as_json)

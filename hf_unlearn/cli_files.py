@@ -44,13 +44,22 @@ def read_words(path: Path) -> dict[str, dict[str, list[str]]]:
     return content
 
 
+def read_lines(path: Path, option: str) -> list[str]:
+    """The lines of a text file that are not blank.
+
+    Raises:
+        ValueError: if the file is not there, too large or no text; option and file are named.
+    """
+    return [line.strip() for line in _text(path, option).splitlines() if line.strip()]
+
+
 def read_digests(path: Path) -> set[str]:
     """`--exclude`: SHA-256 of the images that a file names, one per line, by path or by that digest.
 
     Raises:
         ValueError: if the file or an image is not there or can't be read; it is named.
     """
-    lines = [line.strip() for line in _text(path, "--exclude").splitlines() if line.strip()]
+    lines = read_lines(path, "--exclude")
     return {line.lower() if re.fullmatch("[0-9a-fA-F]{64}", line) else _digest(line, path) for line in lines}
 
 

@@ -18,12 +18,14 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from hf_unlearn import evidence
 from hf_unlearn.adapter import ForgetAdapter, base_name
 from hf_unlearn.adapter_config import AdapterConfig
 from hf_unlearn.adapter_files import digest
 from hf_unlearn.black_box import BlackBox, BudgetSpentError, Ledger
 from hf_unlearn.context import LatentContext
 from hf_unlearn.data import LabeledImages, split_names
+from hf_unlearn.evidence import Evidence
 from hf_unlearn.processes import Crew
 from hf_unlearn.recipes import Recipe, objective_of, optimizer_of, recipe
 from hf_unlearn.run_dir import RunDir
@@ -71,9 +73,10 @@ class Result:
 
 def unlearn(
     model: BlackBox,
-    images: LabeledImages,
+    images: LabeledImages | None = None,
     *,
     forget: Sequence[str],
+    classes: Sequence[str] | None = None,
     max_queries: int = 2_000,
     method: str | Recipe = "proximal",
     validation: LabeledImages | None = None,
@@ -92,8 +95,10 @@ def unlearn(
     Args:
         model: the black box; only its scores are used.
         images: labelled images of all classes. `shots` per class train; as many validate, unless
-            `validation` is given.
+            `validation` is given. None for a run by names only: stand-ins for images are made from what the
+            model answers to text, see `evidence.from_names`.
         forget: names of the classes to forget.
+        classes: names of all classes, those to forget among them, for a run by names only.
         max_queries: candidate contexts to score at most; each is scored once on all images.
         method: one of `METHODS`, or a `Recipe`.
         n_ctx: context length, if not the method's own.
@@ -113,32 +118,24 @@ def unlearn(
         RunError: if the run folder holds another run, is in use, or can't be written.
     """
     start = time.monotonic()
-    plan = (recipe(method, len(images.names)) if isinstance(method, str) else method).with_strength(strength)
+    names = _names(images, classes, validation)
+    plan = (recipe(method, len(names)) if isinstance(method, str) else method).with_strength(strength)
     if init is not None:
         init.check_base(model)
         if n_ctx not in (None, init.config.n_ctx):
             raise ValueError(f"n_ctx is {n_ctx}, but the context to start from has {init.config.n_ctx} tokens")
         n_ctx = init.config.n_ctx
     plan = replace(plan, n_ctx=n_ctx) if n_ctx is not None else plan
-    _check(model, images, forget, max_queries, plan)
-    if validation is None:
-        train, held_out, _ = images.few_shot(shots, seed)
-    else:
-        train, held_out = images.draw(shots, seed), validation
-    if held_out.names != images.names:
-        raise ValueError("validation images must have the same classes, in the same order")
-    for name, count in train.counts().items():
-        if not count:
-            role = "to forget " if name in forget else ""
-            raise ValueError(f"class {name!r} {role}has no images; add some or leave the class out")
-
+    _check(model, names, forget, max_queries, plan)
     before = model.ledger.copy()
     crew = Crew()
-    both = LabeledImages(train.items + held_out.items, train.labels + held_out.labels, images.names)
-    handle = crew.encode(model, both)
-    is_forget = torch.tensor([name in forget for name in images.names])
-    objective = objective_of(plan, torch.tensor(train.labels), is_forget)
-    selection = objective_of(plan, torch.tensor(held_out.labels), is_forget)
+    if images is None:
+        learnt = evidence.from_names(model, names, shots, seed)
+    else:
+        learnt = evidence.from_images(crew, model, images, validation, forget, shots, seed)
+    is_forget = torch.tensor([name in forget for name in names])
+    objective = objective_of(plan, learnt.train, is_forget)
+    selection = objective_of(plan, learnt.validation, is_forget)
     seeds = np.random.SeedSequence(seed).generate_state(2)
     latent = LatentContext.create(
         model.token_mean if init is None else init.context,
@@ -161,7 +158,7 @@ def unlearn(
     run, earlier = None, Ledger()
     with ExitStack() as stack:
         if run_dir is not None:
-            run = RunDir(run_dir, _identity(model, plan, forget, train, held_out, seed, init))
+            run = RunDir(run_dir, _identity(model, plan, forget, learnt, seed, init))
             if crew.is_main:
                 stack.enter_context(run.locked())
             if (saved := run.load()) is not None:
@@ -184,7 +181,7 @@ def unlearn(
                 asked = crew.follow(optimizer.ask())
                 latents = asked[: max_queries - standing.queries]
                 contexts = latent.decode(torch.from_numpy(latents))
-                scored = crew.score(model, contexts, handle, images.names, objective, selection, optimizer.images)
+                scored = crew.score(model, contexts, learnt.handle, names, objective, selection, optimizer.images)
                 rows: Sequence[int] = range(len(latents))  # a batch that the budget cuts short teaches nothing
                 if len(latents) == len(asked):
                     optimizer.tell(latents, scored.losses.double().cpu().numpy(), scored.log_scores)
@@ -211,18 +208,19 @@ def unlearn(
         n_ctx=plan.n_ctx,
         dim=model.dim,
         template=model.template,
-        forget=[name for name in images.names if name in forget],
-        retain=[name for name in images.names if name not in forget],
+        forget=[name for name in names if name in forget],
+        retain=[name for name in names if name not in forget],
         method=method if isinstance(method, str) else plan.optimizer,
         hyperparameters={
             **asdict(plan), "options": dict(plan.options), "shots": shots, "patience": patience,
-            "max_queries": max_queries, "strength": strength, "init": init and init.config.context_sha256,
+            "max_queries": max_queries, "images": "labelled" if images else "none: names only", "strength": strength,
+            "init": init and init.config.context_sha256,
         },
         seed=seed,
         ledger=ledger,
         metrics=_validation(step),
         context_sha256=digest(step.context),
-        few_shot_digest=both.salted_digest(digest(step.context)[:32]),
+        few_shot_digest=learnt.images.salted_digest(digest(step.context)[:32]) if learnt.images else {},
     )  # fmt: skip
     return Result(ForgetAdapter(step.context, config), reason, tuple(standing.history))
 
@@ -231,8 +229,7 @@ def _identity(
     model: BlackBox,
     plan: Recipe,
     forget: Sequence[str],
-    train: LabeledImages,
-    held_out: LabeledImages,
+    learnt: Evidence,
     seed: int,
     init: ForgetAdapter | None,
 ) -> dict[str, Any]:
@@ -240,13 +237,12 @@ def _identity(
     return {
         "base model": model.fingerprint(),
         "template": model.template,
-        "classes": list(train.names),
+        "classes": list(learnt.names),
         "classes to forget": sorted(forget),
         "method": json.loads(json.dumps(asdict(plan))),
         "seed": seed,
         "context to start from": init and init.config.context_sha256,
-        "training images": train.digests(),
-        "validation images": held_out.digests(),
+        **learnt.identity,
     }
 
 
@@ -254,8 +250,20 @@ def _validation(step: Step) -> dict[str, float | None]:
     return {"validation_H": step.H, "validation_err_for": step.err_for, "validation_acc_mem": step.acc_mem}
 
 
-def _check(model: BlackBox, images: LabeledImages, forget: Sequence[str], max_queries: int, plan: Recipe) -> None:
-    split_names(images.names, forget)
+def _names(images: LabeledImages | None, classes: Sequence[str] | None, validation: object) -> tuple[str, ...]:
+    if images is not None:
+        if classes is not None:
+            raise ValueError("classes are for a run by names only; labelled images bring their own")
+        return images.names
+    if classes is None:
+        raise ValueError("expected labelled images, or the names of all classes (classes=) for a run by names only")
+    if validation is not None:
+        raise ValueError("a run by names only validates on stand-ins; give labelled images to use validation images")
+    return tuple(classes)
+
+
+def _check(model: BlackBox, names: Sequence[str], forget: Sequence[str], max_queries: int, plan: Recipe) -> None:
+    split_names(names, forget)
     if max_queries < 1:
         raise ValueError(f"max_queries must be at least 1, got {max_queries}")
     if not 1 <= plan.n_ctx <= model.max_n_ctx:

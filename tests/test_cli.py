@@ -155,7 +155,7 @@ def test_help_of_every_command_exits_0(command):
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [(["forget", "--forget", "x"], "--data"), (["nosuch"], "nosuch"),
+    [(["forget", "--forget", "x", "--out", "y"], "--data"), (["nosuch"], "nosuch"),
      (["forget", "--data", "x", "--forget", "x", "--out", "y", "--method", "adam"], "adam")],
 )  # fmt: skip
 def test_a_command_that_makes_no_sense_exits_2_and_says_what(arguments, named):
