@@ -8,7 +8,7 @@ A run goes to the largest budget and is judged at each. One JSON line per run an
 tables, paired differences and plots of that file. Every method gets the same images, objective (but
 `lcs-cma-paper`, which keeps the paper's), budget and seeds, and no early stop. Single-threaded
 workers, one per core. `tune10`, `tune60`, `tune100` are other class draws, for choosing settings, which
-stand behind a method's name. `coop` and `null-space` see more than scores.
+stand behind a method's name. `coop` and `null-space` see more than scores; `names-only` and `c-emb` (the paper's) see no image.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from arena_report import tell
 from rich.progress import track
-from white_box import NullSpace, coop
+from white_box import ClassEmbeddings, NullSpace, coop
 
 from hf_unlearn import demo
 from hf_unlearn.adapter import ForgetAdapter
@@ -51,10 +51,16 @@ def run(job: Job) -> list[dict]:
     elif method == "null-space":
         adapters = [nothing(model, task, seed)]
     else:
-        result = unlearn(
-            model, task.train, forget=task.forget, validation=task.validation, max_queries=max(budgets),
-            method=recipe_of(method, len(task.names)), shots=task.shots, seed=seed, patience=None, progress=False,
-        )  # fmt: skip
+        shared = {"forget": task.forget, "max_queries": max(budgets), "shots": task.shots, "seed": seed,
+                  "patience": None, "progress": False}  # fmt: skip
+        if method == "names-only":
+            result = unlearn(model, classes=task.names, **shared)
+        elif method == "c-emb":
+            box = ClassEmbeddings.of(model)
+            result = unlearn(box, task.train, validation=task.validation, method="lcs-cma-paper", **shared)
+        else:
+            plan = recipe_of(method, len(task.names))
+            result = unlearn(model, task.train, validation=task.validation, method=plan, **shared)
         adapters = [result.at(budget) for budget in budgets]
     seconds = round(time.monotonic() - start, 2)
     judge = NullSpace.of(model, task.forget) if method == "null-space" else model

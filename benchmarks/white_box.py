@@ -1,4 +1,4 @@
-"""Rows that see more than scores: CoOp with gradients (the ceiling) and null-space projection (no query)."""
+"""Rows that see more than scores: CoOp with gradients (the ceiling), null-space projection (no query), C-Emb."""
 
 from __future__ import annotations
 
@@ -85,3 +85,17 @@ class NullSpace(ClipBlackBox):
         texts = self.text_features(contexts, names)
         texts = F.normalize(texts - texts @ self.basis @ self.basis.T, dim=-1)
         return (self.model.logit_scale.exp() * (images.features @ texts.transpose(1, 2))).log_softmax(-1)
+
+
+class ClassEmbeddings(ClipBlackBox):
+    """A CLIP that takes every image for its class's text feature: the paper's class-names-only variant (C-Emb)."""
+
+    @classmethod
+    def of(cls, model: ClipBlackBox) -> ClassEmbeddings:
+        other = copy(model)
+        other.__class__ = cls
+        return other
+
+    def add_images(self, images: LabeledImages) -> ImageSet:
+        features = self.with_template("a photo of a {}.").text_features(torch.zeros(1, 0, self.dim), images.names)[0]
+        return ImageSet(features[torch.tensor(images.labels)])
