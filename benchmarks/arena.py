@@ -8,7 +8,8 @@ A run goes to the largest budget and is judged at each. One JSON line per run an
 tables, paired differences and plots of that file. Every method gets the same images, objective (but
 `lcs-cma-paper`, which keeps the paper's), budget and seeds, and no early stop. Single-threaded
 workers, one per core. `tune10`, `tune60`, `tune100` are other class draws, for choosing settings, which
-stand behind a method's name. `coop` and `null-space` see more than scores; `names-only` and `c-emb` (the paper's) see no image.
+stand behind a method's name. `coop` and `null-space` see more than scores; `names-only` and `c-emb` (the paper's) see
+no image.
 """
 
 import argparse
