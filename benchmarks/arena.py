@@ -4,7 +4,8 @@
     python benchmarks/arena.py --tasks tune10 tune60 --methods lcs-cma proximal:step=0.05,shared=300
 
 A run goes to the largest budget and is judged at each. One JSON line per run and budget goes to
-`--out`; runs already there are not repeated. Every method gets the same images, objective (but
+`--out` with the accuracy of every class; runs already there are not repeated. `arena_report.py` makes the
+tables, paired differences and plots of that file. Every method gets the same images, objective (but
 `lcs-cma-paper`, which keeps the paper's), budget and seeds, and no early stop. Single-threaded
 workers, one per core. `tune10`, `tune60`, `tune100` are other class draws, for choosing settings, which
 stand behind a method's name. `coop` and `null-space` see more than scores.
@@ -14,16 +15,15 @@ import argparse
 import json
 import os
 import random
-import statistics
 import time
+from collections.abc import Callable
 from dataclasses import fields, replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-from rich.console import Console
+from arena_report import tell
 from rich.progress import track
-from rich.table import Table
 from white_box import NullSpace, coop
 
 from hf_unlearn import demo
@@ -36,10 +36,6 @@ from hf_unlearn.unlearn import unlearn
 
 METHODS = ("lcs-cma-paper", "lcs-cma", "proximal")
 NO_BUDGET = ("null-space", "coop")
-COLUMNS = (
-    "H", "err_for", "acc_mem", "entropy", "recoverability", "top5_leak", "forget_detect",
-    "retain_ece", "synonym_err", "collateral",
-)  # fmt: skip
 TUNE = {"tune10": (10, 4, 16), "tune60": (60, 20, 16), "tune100": (100, 40, 8)}  # classes, forgotten, shots
 Job = tuple[str, int, int, str, tuple[int, ...]]  # task, draw, seed, method, budgets
 
@@ -66,15 +62,30 @@ def run(job: Job) -> list[dict]:
         judge, task.test, *adapters, validation=task.validation, unlisted=task.unlisted,
         unlisted_validation=task.unlisted_validation, synonyms=task.synonyms,
     )  # fmt: skip
-    where = {"task": name, "draw": draw, "seed": seed}
+    where = {"task": name, "draw": draw, "seed": seed, "forgotten": len(task.forget)}
+    judge_all = per_class(judge, task)
     if method == "null-space":
-        return [{**where, "budget": 0, "seconds": seconds, **report.row("zero-shot"), "row": method}]
+        return [{**where, "budget": 0, "seconds": seconds, **report.row("zero-shot"), "row": method,
+                 "per_class": judge_all(torch.zeros(0, model.dim))}]  # fmt: skip
     table = [{**where, "budget": 0, "row": row.pop("name"), "seconds": 0.0, **row} for row in report.rows[:2]]
     for budget, adapter, row in zip(budgets, adapters, report.rows[2:], strict=True):
         row.pop("name")
         took = adapter.config.ledger.get("seconds", seconds)
-        table.append({**where, "budget": budget, "row": method, "seconds": took, **adapter.config.metrics, **row})
+        table.append({**where, "budget": budget, "row": method, "seconds": took, **adapter.config.metrics, **row,
+                      "per_class": judge_all(adapter.context)})  # fmt: skip
     return table
+
+
+def per_class(model: ClipBlackBox, task: Task) -> Callable[[torch.Tensor], list[float]]:
+    """Context -> accuracy on the test images of every class, the forgotten ones first: what intervals are made of."""
+    images, labels = model.add_images(task.test), torch.tensor(task.test.labels)
+    order = sorted(range(len(task.names)), key=lambda label: task.names[label] not in task.forget)
+
+    def of(context: torch.Tensor) -> list[float]:
+        right = (model.log_scores(context[None], images, task.names)[0].argmax(-1) == labels).float()
+        return [round(right[labels == label].mean().item(), 4) for label in order]
+
+    return of
 
 
 def task_of(name: str, draw: int, seed: int) -> Task:
@@ -129,7 +140,7 @@ def main() -> None:
             file.flush()
             rows += result
     for task in args.tasks:
-        Console(width=180).print(table(task, [row for row in rows if row["task"] == task]))
+        tell([row for row in rows if row["task"] == task])
 
 
 def wanted(args: argparse.Namespace) -> list[Job]:
@@ -144,25 +155,6 @@ def wanted(args: argparse.Namespace) -> list[Job]:
             for method in args.methods
         ]
     return jobs
-
-
-def table(task: str, rows: list[dict]) -> Table:
-    shown = Table("row", "budget", "runs", *COLUMNS, "s", title=f"{task}: test, mean ± std, %", title_justify="left")
-    order = {name: place for place, name in enumerate(("zero-shot", "label-mask", *NO_BUDGET, *METHODS))}
-    kinds = {(row["row"], row["budget"]) for row in rows}
-    for name, budget in sorted(kinds, key=lambda kind: (order.get(kind[0], 99), *kind)):
-        found = {(row["draw"], row["seed"]): row for row in rows if (row["row"], row["budget"]) == (name, budget)}
-        cells = [cell([row[key] for row in found.values() if row.get(key) is not None]) for key in COLUMNS]
-        seconds = statistics.mean(row["seconds"] for row in found.values())
-        shown.add_row(name, str(budget or "–"), str(len(found)), *cells, f"{seconds:.0f}")
-    return shown
-
-
-def cell(values: list[float]) -> str:
-    if not values:
-        return "–"
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{100 * statistics.mean(values):.1f} ± {100 * spread:.1f}"
 
 
 if __name__ == "__main__":

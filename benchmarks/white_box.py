@@ -15,7 +15,7 @@ from hf_unlearn.black_box import ClipBlackBox, ImageSet
 from hf_unlearn.data import LabeledImages
 from hf_unlearn.demo import Task
 from hf_unlearn.metrics import accuracies, harmonic_mean
-from hf_unlearn.recipes import recipe
+from hf_unlearn.recipes import objective_of, recipe
 from hf_unlearn.unlearn import unlearn
 
 RATES = (0.003, 0.01, 0.03)  # tried on other classes, see README.md
@@ -69,10 +69,7 @@ def log_scores(model: ClipBlackBox, texts: Tensor, images: ImageSet) -> Tensor:
 
 
 def _objective(images: LabeledImages, forget: Tensor):
-    from hf_unlearn.objective import Objective
-
-    plan = recipe("proximal", len(images.names))
-    return Objective(torch.tensor(images.labels), forget, plan.entropy_weight, plan.margin_weight, plan.margin_scale)
+    return objective_of(recipe("proximal", len(images.names)), torch.tensor(images.labels), forget)
 
 
 class NullSpace(ClipBlackBox):

@@ -55,6 +55,9 @@ def forget(
     method: Annotated[Method, typer.Option(help="Optimizer.")] = Method.proximal,
     shots: Annotated[int, typer.Option(help="Images per class to train on; as many more validate.")] = 16,
     n_ctx: Annotated[int | None, typer.Option(help="Context length in tokens; the method's own if not given.")] = None,
+    strength: Annotated[
+        float, typer.Option(min=0, max=1, help="0 is gentle (keep the rest as it is), 1 forgets whatever it costs.")
+    ] = 0.5,
     template: Annotated[str, typer.Option(help="Prompt around a class name.")] = "This is a photo of {}.",
     patience: Annotated[int, typer.Option(help="Stop after so many queries without improvement; 0 never.")] = 600,
     run_dir: Annotated[
@@ -91,7 +94,7 @@ def forget(
     clip = ClipBlackBox(model, template=template)
     result = unlearn(
         clip, images, forget=forget, max_queries=max_queries, method=method.value, shots=shots, n_ctx=n_ctx,
-        patience=patience or None, seed=seed, run_dir=run_dir,
+        strength=strength, patience=patience or None, seed=seed, run_dir=run_dir,
         init=ForgetAdapter.from_pretrained(init) if init else None,
     )  # fmt: skip
     crew = Crew()

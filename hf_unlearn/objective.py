@@ -8,15 +8,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+LEAK_FLOOR = 0.01  # ε of the leak term; a spread of 0.1 in a log-score is nothing
+
 
 @dataclass(frozen=True)
 class Objective:
-    """Retain cross-entropy + entropy term + margin term over labelled log-scores.
+    """Retain cross-entropy + entropy term + margin term + leak term over labelled log-scores.
 
         L = CE(retain images) + w_e · mean_forget[ −(1/C) Σ_c log p_c ]
             + w_m · mean_forget[ softplus(k · (log p_y − max_{j≠y} log p_j)) ]
+            + w_l · mean over scores c of [ log(1 + B_c / (W_c + ε)) ]
 
-    With `entropy_weight=1, margin_weight=0` it is the paper's loss (its equations 1 to 3).
+    `B_c` and `W_c` are the variance of the log-score of class `c` on forget images, between their classes and
+    within them: small, and whoever sees all scores can't tell which forgotten thing a picture shows (Fisher's
+    criterion, turned round). With `entropy_weight=1, margin_weight=0` it is the paper's loss (its equations 1
+    to 3).
 
     Attributes:
         labels: `(N,)` class of each image.
@@ -24,6 +30,7 @@ class Objective:
         entropy_weight: `w_e`, cross-entropy of forget images to the uniform distribution.
         margin_weight: `w_m`, pushes the true class of a forget image below the runner-up.
         margin_scale: `k`, how sharp the margin is.
+        leak_weight: `w_l`, keeps the scores of forget images from telling their classes apart.
     """
 
     labels: Tensor
@@ -31,6 +38,7 @@ class Objective:
     entropy_weight: float = 1.0
     margin_weight: float = 0.0
     margin_scale: float = 1.0
+    leak_weight: float = 0.0
 
     def __post_init__(self) -> None:
         of_images = self.forget[self.labels]
@@ -56,7 +64,7 @@ class Objective:
 
         Args:
             runner_up: `(..., N)` class to hold the margin against; the best other class if not given.
-                Frozen, the loss is convex in the logits (what a prox-linear step solves).
+                Frozen, the loss without its leak term is convex in the logits (what a prox-linear step solves).
         """
         is_forget = self.forget[self.labels]
         kept = log_scores[..., ~is_forget, :]
@@ -71,9 +79,20 @@ class Objective:
             rival = runner_up[..., is_forget][..., None]
             margin = (gone.gather(-1, truth) - gone.gather(-1, rival))[..., 0]
             loss = loss + self.margin_weight * F.softplus(self.margin_scale * margin).mean(-1)
+        if self.leak_weight:
+            loss = loss + self.leak_weight * leak(gone, self.labels[is_forget])
         return loss
 
     def runner_up(self, log_scores: Tensor) -> Tensor:
         """`(..., N, C)` -> `(..., N)`: the best class other than the true one."""
         truth = F.one_hot(self.labels, log_scores.shape[-1]).bool()
         return log_scores.masked_fill(truth, -torch.inf).argmax(-1)
+
+
+def leak(log_scores: Tensor, labels: Tensor) -> Tensor:
+    """`(..., n, C)` of `n` labelled images -> `(...)`: how well each score tells their classes apart."""
+    of_class = F.one_hot(labels.unique(return_inverse=True)[1]).to(log_scores)  # (n, classes)
+    means = (of_class / of_class.sum(0)).T @ log_scores
+    between = means.var(-2, correction=0)
+    within = (log_scores - of_class @ means).square().mean(-2)
+    return (between / (within + LEAK_FLOOR)).log1p().mean(-1)

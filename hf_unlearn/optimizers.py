@@ -15,6 +15,7 @@ from hf_unlearn.objective import Objective
 Array = np.ndarray
 State = tuple[dict[str, Any], dict[str, Tensor]]  # what JSON can hold, and tensors
 LEAST_ETA = 1e-4  # below it steps drown in float32 noise
+PROBE_NOISE, TRIAL_NOISE = 1e-4, 0.02  # of an observation, as shares of its squared length
 
 
 class Optimizer(Protocol):
@@ -108,27 +109,30 @@ class BlockCMA:
 
 
 class Proximal:
-    """Prox-linear steps on the log-scores, their Jacobian kept by finite differences and Broyden updates.
+    """Prox-linear steps on the log-scores, whose Jacobian a Kalman filter keeps from every query.
 
     A query returns `N x C` log-scores, not one number. Around the incumbent `z` they are modelled as
-    `f(z) + J a`. Each round probes a few orthonormal directions, which sets `J` exactly along them,
-    then solves for several strengths `eta` of the proximal term, without a query,
+    `f(z) + J a`, `J` known with a covariance `P` over the latent's directions, the same for every score.
+    Each round probes the directions that `P` is most in doubt about, then solves for several strengths
+    `eta` of the proximal term, without a query,
 
         a* = argmin_a  L(log_softmax(f(z) + J a)) + |a|² / (2 eta)
 
-    queries every `z + a*`, moves to the best if the loss fell, keeps its `eta` (or shrinks it), and
-    corrects `J` with what every trial showed. Old columns of `J` are kept: directions probed rounds
-    ago still take part in each step. Relatives: prox-linear methods (Drusvyatskiy & Paquette, 2019),
-    derivative-free Gauss-Newton (Cartis & Roberts, 2019), Broyden's method (1965).
+    queries every `z + a*`, moves to the best if the loss fell, and keeps its `eta` (or shrinks it). Probes
+    and trials correct `J` as a Kalman filter does, trials with a noise that grows with their length; a
+    move makes all of `J` more doubtful, the more the longer it was. Relatives: prox-linear methods
+    (Drusvyatskiy & Paquette, 2019), derivative-free Gauss-Newton (Cartis & Roberts, 2019), Broyden's
+    method (1965), which is this filter with `P` reset to 1 before every query.
 
     Args:
         size: width of the latent.
         objective: the loss; convex in the logits once the margin's rival is frozen.
-        seed: for the order and orientation of the probes.
+        seed: for where to look first.
         probes: directions per round.
         step: length of a probe.
         eta: first strength; a larger one allows larger steps.
         strengths: factors on `eta` that each round tries, ascending.
+        drift: how doubtful a move of length 1 makes every direction.
         model_images: at most so many images, drawn evenly over the classes, make the model; the loss
             that decides is always on all.
     """
@@ -138,14 +142,15 @@ class Proximal:
         size: int,
         objective: Objective,
         seed: int,
-        probes: int = 12,
+        probes: int = 8,
         step: float = 0.1,
         eta: float = 1.0,
-        strengths: Sequence[float] = (0.2, 1.0, 5.0),
+        strengths: Sequence[float] = (0.3, 1.0, 3.0),
+        drift: float = 0.1,
         model_images: int = 400,
     ) -> None:
-        self._generator = np.random.default_rng(seed)
-        self.images = _evenly(objective.labels, model_images, self._generator)
+        generator = np.random.default_rng(seed)
+        self.images = _evenly(objective.labels, model_images, generator)
         self._objective = objective.part(self.images)
         self.incumbent: Array = np.zeros(size)
         self.iterates: Sequence[int] = ()
@@ -153,7 +158,9 @@ class Proximal:
         self.probes = min(probes, size)
         self.step = step
         self.strengths = tuple(strengths)
-        self._directions: list[Array] = []
+        self.drift = drift
+        rotation, _ = np.linalg.qr(generator.standard_normal((size, size)))
+        self._doubt: Array = rotation * np.linspace(1.0, 0.99, size) @ rotation.T  # P; near ties let chance decide
         self._phase = "start"
         self._waiting = False
         self._loss = np.inf
@@ -168,7 +175,7 @@ class Proximal:
         if self._phase == "start":
             return self.incumbent[None].copy()
         if self._phase == "probe":
-            return self.incumbent + self.step * self._next_directions()
+            return self.incumbent + self.step * np.linalg.eigh(self._doubt)[1][:, : -self.probes - 1 : -1].T
         self._etas = [self.eta * factor for factor in self.strengths]
         step = self._jacobian.new_zeros(len(self.incumbent))
         steps = [step := self._solve(eta, step) for eta in self._etas]
@@ -185,62 +192,57 @@ class Proximal:
             self._move(latents, losses, log_scores, 0)
             self._phase = "probe"
         elif self._phase == "probe":
-            self._learn(latents, log_scores)
+            self._learn(latents, log_scores, PROBE_NOISE)
             self._phase = "trial"
         else:
-            self._learn(latents, log_scores)
+            self._learn(latents, log_scores, TRIAL_NOISE)
             best = int(np.nanargmin(np.where(np.isfinite(losses), losses, np.inf)))
             if losses[best] < self._loss:
                 self.eta = self._etas[best]
+                self._blur(min(1.0, float(np.square(latents[best] - self.incumbent).sum())))
                 self._move(latents, losses, log_scores, best)
             else:
                 self.eta = max(0.3 * min(self._etas), LEAST_ETA)
+                self._blur(0.1 * float(self._doubt.diagonal().mean()))
             self._phase = "probe"
 
     def state(self) -> State:
-        facts = {
-            "phase": self._phase,
-            "eta": self.eta,
-            "loss": self._loss,
-            "generator": self._generator.bit_generator.state,
-        }
-        directions = np.array(self._directions).reshape(-1, len(self.incumbent))
+        facts = {"phase": self._phase, "eta": self.eta, "loss": self._loss}
         return facts, {
             "incumbent": torch.from_numpy(self.incumbent),
             "scores": self._scores,
             "jacobian": self._jacobian,
-            "directions": torch.from_numpy(directions),
+            "doubt": torch.from_numpy(self._doubt),
         }
 
     def restore(self, state: State) -> None:
         facts, tensors = state
         self._phase, self.eta, self._loss = facts["phase"], facts["eta"], facts["loss"]
-        self._generator.bit_generator.state = facts["generator"]
-        self.incumbent = tensors["incumbent"].numpy().copy()
+        self.incumbent, self._doubt = (tensors[name].numpy().copy() for name in ("incumbent", "doubt"))
         device = self._objective.labels.device
+        self._objective = self._objective.to(device)
         self._scores, self._jacobian = tensors["scores"].to(device), tensors["jacobian"].to(device)
-        self._directions = list(tensors["directions"].numpy().copy())
 
     def _move(self, latents: Array, losses: Array, log_scores: Tensor, row: int) -> None:
         self.incumbent, self._loss, self._scores = latents[row].copy(), float(losses[row]), log_scores[row].clone()
         self.iterates = (row,)
 
-    def _next_directions(self) -> Array:
-        """The next rows of a random rotation; a fresh one when all have been used."""
-        if len(self._directions) < self.probes:
-            size = len(self.incumbent)
-            rotation, _ = np.linalg.qr(self._generator.standard_normal((size, size)))
-            self._directions += list(rotation)
-        taken, self._directions = self._directions[: self.probes], self._directions[self.probes :]
-        return np.stack(taken)
-
-    def _learn(self, latents: Array, log_scores: Tensor) -> None:
-        """Broyden's rank-one corrections; exact finite differences for orthonormal probes."""
+    def _learn(self, latents: Array, log_scores: Tensor, noise: float) -> None:
+        """Kalman's update with the observation `f(z + move) - f(z) = J move + noise |move|`."""
         for latent, scores in zip(latents, log_scores, strict=True):
-            move = torch.from_numpy(latent - self.incumbent).to(self._jacobian)
-            if (length := move.square().sum()) > 1e-12 and torch.isfinite(scores).all():
-                surprise = (scores - self._scores).flatten() - self._jacobian @ move
-                self._jacobian.addr_(surprise, move / length)
+            move = latent - self.incumbent
+            if (length := float(move @ move)) > 1e-12 and torch.isfinite(scores).all():
+                seen = self._doubt @ move
+                gain = seen / (move @ seen + noise * length)
+                along, by = (torch.from_numpy(vector).to(self._jacobian) for vector in (move, gain))
+                surprise = (scores - self._scores).flatten() - self._jacobian @ along
+                self._jacobian.addr_(surprise, by)
+                self._doubt -= np.outer(gain, seen)
+
+    def _blur(self, amount: float) -> None:
+        """The filter's drift: `J` is another one elsewhere; nothing is more doubtful than at the start."""
+        self._doubt = (self._doubt + self._doubt.T) / 2 + self.drift * amount * np.eye(len(self._doubt))
+        self._doubt /= max(1.0, float(self._doubt.diagonal().max()))
 
     def _solve(self, eta: float, start: Tensor) -> Tensor:
         """The prox-linear step `a*` by L-BFGS; the model is convex, so the start only saves time."""

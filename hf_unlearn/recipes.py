@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -18,8 +18,8 @@ class Recipe:
 
     Attributes:
         n_ctx: context length `m`.
-        shared, unique, single_block: the latent's shape, see `LatentContext`.
-        entropy_weight, margin_weight, margin_scale: see `Objective`.
+        shared, unique, single_block, spread, orthogonal: the latent's shape, see `LatentContext`.
+        entropy_weight, margin_weight, margin_scale, leak_weight: see `Objective`.
         optimizer: `"cma"` or `"proximal"`.
         options: further arguments of the optimizer.
     """
@@ -28,11 +28,30 @@ class Recipe:
     shared: int
     unique: int
     single_block: bool = False
+    spread: float = 0.0
+    orthogonal: bool = False
     entropy_weight: float = 0.3
     margin_weight: float = 1.0
     margin_scale: float = 1.0
+    leak_weight: float = 0.5
     optimizer: str = "cma"
     options: tuple[tuple[str, Any], ...] = ()
+
+    def with_strength(self, strength: float) -> Recipe:
+        """The same, what is asked of forget images weighing a quarter (0, gentle) to four times (1, strong).
+
+        Raises:
+            ValueError: if strength is not from 0 to 1.
+        """
+        if not 0 <= strength <= 1:
+            raise ValueError(f"strength is 0 (gentle) to 1 (strong), got {strength}")
+        factor = 4 ** (2 * strength - 1)
+        return replace(
+            self,
+            entropy_weight=factor * self.entropy_weight,
+            margin_weight=factor * self.margin_weight,
+            leak_weight=factor * self.leak_weight,
+        )
 
 
 METHODS = ("proximal", "lcs-cma", "lcs-cma-paper", "bbt-cma", "ind-cma")
@@ -49,11 +68,11 @@ def recipe(method: str, classes: int) -> Recipe:
     shared, unique, alone = (20, 5, 10) if few else (400, 100, 125)
     match method:
         case "proximal":
-            return Recipe(4, shared=160, unique=10, optimizer="proximal")
+            return Recipe(8, shared=256, unique=0, spread=9.0, orthogonal=True, optimizer="proximal")
         case "lcs-cma":
             return Recipe(n_ctx, shared, unique)
         case "lcs-cma-paper":
-            return Recipe(n_ctx, shared, unique, entropy_weight=1.0, margin_weight=0.0)
+            return Recipe(n_ctx, shared, unique, entropy_weight=1.0, margin_weight=0.0, leak_weight=0.0)
         case "bbt-cma":
             return Recipe(n_ctx, 0, alone * n_ctx, single_block=True)
         case "ind-cma":
@@ -62,7 +81,7 @@ def recipe(method: str, classes: int) -> Recipe:
 
 
 def objective_of(plan: Recipe, labels: Tensor, is_forget: Tensor) -> Objective:
-    return Objective(labels, is_forget, plan.entropy_weight, plan.margin_weight, plan.margin_scale)
+    return Objective(labels, is_forget, plan.entropy_weight, plan.margin_weight, plan.margin_scale, plan.leak_weight)
 
 
 def optimizer_of(plan: Recipe, latent: LatentContext, objective: Objective, seed: int) -> Optimizer:

@@ -79,6 +79,7 @@ def unlearn(
     validation: LabeledImages | None = None,
     shots: int = 16,
     n_ctx: int | None = None,
+    strength: float = 0.5,
     patience: int | None = 600,
     seed: int = 0,
     progress: bool = True,
@@ -96,6 +97,7 @@ def unlearn(
         max_queries: candidate contexts to score at most; each is scored once on all images.
         method: one of `METHODS`, or a `Recipe`.
         n_ctx: context length, if not the method's own.
+        strength: from 0 (gentle: keep the retain classes as they are) to 1 (strong: forget whatever it costs).
         patience: stop after so many queries without a better candidate; None never does.
         seed: fixes the few-shot draw, the projection `A` and the optimizer.
         progress: a bar on the terminal with loss, `H`, queries and the time left.
@@ -111,7 +113,7 @@ def unlearn(
         RunError: if the run folder holds another run, is in use, or can't be written.
     """
     start = time.monotonic()
-    plan = recipe(method, len(images.names)) if isinstance(method, str) else method
+    plan = (recipe(method, len(images.names)) if isinstance(method, str) else method).with_strength(strength)
     if init is not None:
         init.check_base(model)
         if n_ctx not in (None, init.config.n_ctx):
@@ -145,6 +147,8 @@ def unlearn(
         shared=plan.shared,
         unique=plan.unique,
         single_block=plan.single_block,
+        spread=plan.spread if init is None else 0.0,
+        orthogonal=plan.orthogonal,
         seed=int(seeds[0]),
     )
     optimizer = optimizer_of(plan, latent, objective, int(seeds[1]))
@@ -212,7 +216,7 @@ def unlearn(
         method=method if isinstance(method, str) else plan.optimizer,
         hyperparameters={
             **asdict(plan), "options": dict(plan.options), "shots": shots, "patience": patience,
-            "max_queries": max_queries, "init": init and init.config.context_sha256,
+            "max_queries": max_queries, "strength": strength, "init": init and init.config.context_sha256,
         },
         seed=seed,
         ledger=ledger,

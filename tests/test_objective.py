@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hf_unlearn.objective import Objective
+from hf_unlearn.objective import LEAK_FLOOR, Objective, leak
 
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0, 1, 2, 3, 3])
 FORGET = torch.tensor([True, False, True, False, False])
@@ -147,3 +147,43 @@ def test_the_margin_pushes_the_true_class_of_forget_images_down_and_nothing_else
 def test_images_of_one_kind_only_are_refused(labels):
     with pytest.raises(ValueError, match="images of forget classes and of retain classes; one kind is missing"):
         Objective(torch.tensor(labels), FORGET)
+
+
+# The leak term
+
+
+def leak_term(log_scores: np.ndarray, labels: list[int]) -> float:
+    """Between-class over within-class variance of every score, by loops."""
+    total = 0.0
+    for column in log_scores.T:
+        groups = [[x for x, label in zip(column, labels, strict=True) if label == own] for own in sorted(set(labels))]
+        means = [sum(group) / len(group) for group in groups]
+        middle = sum(means) / len(means)
+        between = sum((mean - middle) ** 2 for mean in means) / len(means)
+        within = sum((x - mean) ** 2 for group, mean in zip(groups, means, strict=True) for x in group) / len(labels)
+        total += math.log1p(between / (within + LEAK_FLOOR))
+    return total / log_scores.shape[1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_leak_term_is_fishers_criterion_of_the_forget_images_scores(seed):
+    log_scores = scores(seed=seed)
+    gone = FORGET[LABELS]
+    expected = leak_term(log_scores[gone].double().numpy(), LABELS[gone].tolist())
+    assert float(leak(log_scores[gone], LABELS[gone])) == pytest.approx(expected, rel=1e-5)
+    plain, leaky = (float(Objective(LABELS, FORGET, leak_weight=weight)(log_scores)) for weight in (0.0, 2.0))
+    assert leaky - plain == pytest.approx(2 * expected, rel=1e-5)
+
+
+def test_scores_that_are_the_same_for_every_forgotten_class_leak_nothing():
+    labels = torch.tensor([0, 0, 2, 2])
+    pair = scores()[:2]
+    assert float(leak(torch.cat([pair, pair]), labels)) == pytest.approx(0, abs=1e-6)
+    assert float(leak(pair, labels[:2])) == 0  # one class has nothing to be told from
+
+
+def test_the_leak_term_takes_populations():
+    batch = scores(4)
+    gone = FORGET[LABELS]
+    one_by_one = torch.stack([leak(row[gone], LABELS[gone]) for row in batch])
+    torch.testing.assert_close(leak(batch[:, gone], LABELS[gone]), one_by_one)

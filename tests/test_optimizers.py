@@ -199,7 +199,7 @@ def test_the_loss_comes_near_its_known_minimum(name, queries, weights):
     start = float(box.losses(np.zeros(SIZE))[0])
     found = run(MAKERS[name](box, 0), box, queries)
     assert found >= least - 1e-6
-    assert found - least < 0.05 * (start - least)  # the margin term has local minima as well
+    assert found - least < (0.12 if weights else 0.05) * (start - least)  # the margin term has local minima as well
 
 
 @pytest.mark.parametrize("seed", range(3))

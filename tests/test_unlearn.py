@@ -282,7 +282,19 @@ def test_the_papers_method_has_the_papers_loss():
 
 def test_methods_other_than_the_papers_share_one_objective():
     plans = [recipe(method, 10) for method in METHODS if method != "lcs-cma-paper"]
-    assert len({(p.entropy_weight, p.margin_weight, p.margin_scale) for p in plans}) == 1
+    assert len({(p.entropy_weight, p.margin_weight, p.margin_scale, p.leak_weight) for p in plans}) == 1
+
+
+def test_strength_weighs_what_is_asked_of_forget_images_and_half_of_it_is_the_default():
+    plan = recipe("proximal", 10)
+    assert plan.with_strength(0.5) == plan
+    for strength, factor in ((0.0, 0.25), (1.0, 4.0)):
+        other = plan.with_strength(strength)
+        assert other.margin_weight == factor * plan.margin_weight
+        assert other.entropy_weight == factor * plan.entropy_weight
+        assert other.leak_weight == factor * plan.leak_weight
+    with pytest.raises(ValueError, match=r"strength is 0 \(gentle\) to 1 \(strong\), got 1.5"):
+        plan.with_strength(1.5)
 
 
 # Refusals: nothing is run

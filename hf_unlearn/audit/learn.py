@@ -12,6 +12,7 @@ from hf_unlearn.black_box import BlackBox
 from hf_unlearn.context import LatentContext
 from hf_unlearn.objective import Objective
 from hf_unlearn.optimizers import Proximal
+from hf_unlearn.recipes import recipe
 
 
 class CrossEntropy(Objective):
@@ -33,8 +34,6 @@ def learn(
     *,
     n_ctx: int,
     queries: int,
-    shared: int = 160,
-    unique: int = 10,
     seed: int = 0,
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """The proximal optimizer without validation; yields after every move that lowered the loss.
@@ -47,8 +46,16 @@ def learn(
         queries so far, the incumbent `(m, dim)`, and its log-scores `(N, C)`.
     """
     seeds = np.random.SeedSequence(seed).generate_state(2)
+    plan = recipe("proximal", len(objective.forget))
     latent = LatentContext.create(
-        model.token_mean, model.token_std, n_ctx=n_ctx, shared=shared, unique=unique, seed=int(seeds[0])
+        model.token_mean,
+        model.token_std,
+        n_ctx=n_ctx,
+        shared=plan.shared,
+        unique=plan.unique,
+        spread=plan.spread,
+        orthogonal=plan.orthogonal,
+        seed=int(seeds[0]),
     )
     optimizer = Proximal(latent.size, objective, int(seeds[1]))
     spent = 0

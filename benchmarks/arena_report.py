@@ -1,0 +1,169 @@
+"""Tables, paired differences and plots of what `arena.py` wrote.
+
+    python benchmarks/arena_report.py runs/arena.jsonl --plots docs
+
+Differences are of test `H` on the same draw and seed, with a 95 % bootstrap interval over classes (each
+draw's forgotten and kept classes drawn again, 2,000 times).
+"""
+
+import argparse
+import json
+import statistics
+from collections.abc import Iterable
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from hf_unlearn.metrics import harmonic_mean
+
+OURS, PEERS = "proximal", ("lcs-cma", "lcs-cma-paper", "coop")
+FIXED = ("zero-shot", "label-mask", "null-space", "coop")
+COLUMNS = {
+    "H": "H", "err_for": "Err_for", "acc_mem": "Acc_mem", "entropy": "entropy", "recoverability": "recover.",
+    "top5_leak": "top-k leak", "forget_detect": "detect", "retain_ece": "ECE", "synonym_err": "syn. err",
+    "collateral": "collateral",
+}  # fmt: skip
+Run = tuple[int, int]  # draw, seed
+
+
+def tell(rows: list[dict]) -> None:
+    """One task's table and differences."""
+    console = Console(width=180)
+    console.print(table(rows))
+    for line in differences(rows):
+        console.print(line, highlight=False)
+
+
+def table(rows: list[dict]) -> Table:
+    shown = Table("row", "queries", "runs", *COLUMNS.values(), "s")
+    shown.title, shown.title_justify = f"{rows[0]['task']}: test, mean ± std, %", "left"
+    order = {name: place for place, name in enumerate((*FIXED, *PEERS[1::-1], OURS))}
+    for name, budget in sorted(kinds(rows), key=lambda kind: (order.get(kind[0], 99), *kind)):
+        found = list(runs(rows, name, budget).values())
+        cells = [cell([row[key] for row in found if row.get(key) is not None]) for key in COLUMNS]
+        seconds = statistics.mean(row["seconds"] for row in found)
+        shown.add_row(name, f"{budget:,}" if budget else "–", str(len(found)), *cells, f"{seconds:.0f}")
+    return shown
+
+
+def differences(rows: list[dict]) -> Iterable[str]:
+    """Ours against every peer, at equal queries and at each other's budgets."""
+    budgets = sorted({budget for name, budget in kinds(rows) if name == OURS})
+    for peer in PEERS:
+        theirs = sorted({budget for name, budget in kinds(rows) if name == peer})
+        for budget in budgets:
+            for other in theirs:
+                pairs = paired(runs(rows, OURS, budget), runs(rows, peer, other))
+                if not pairs:
+                    continue
+                mean, low, high = interval(pairs)
+                won = sum(ours["H"] > his["H"] for ours, his in pairs)
+                asked = f"{other:,} queries" if other else "gradients"
+                yield (
+                    f"{rows[0]['task']}: {OURS} at {budget:,} queries - {peer} with {asked}: "
+                    f"{mean:+.1f} [{low:+.1f}, {high:+.1f}], ahead in {won} of {len(pairs)}"
+                )
+
+
+def interval(pairs: list[tuple[dict, dict]], times: int = 2_000) -> tuple[float, float, float]:
+    """Mean difference of `H` over runs in points, and its 95 % bootstrap interval over classes."""
+    draw = np.random.default_rng(0)
+    means = np.zeros(times)
+    for ours, theirs in pairs:
+        gone = ours["forgotten"]
+        a, b = np.array(ours["per_class"]), np.array(theirs["per_class"])
+        of_gone = draw.integers(0, gone, (times, gone))
+        of_kept = draw.integers(gone, len(a), (times, len(a) - gone))
+        means += [
+            harmonic_mean(1 - a[f].mean(), a[k].mean()) - harmonic_mean(1 - b[f].mean(), b[k].mean())
+            for f, k in zip(of_gone, of_kept, strict=True)
+        ]
+    low, high = np.percentile(100 * means / len(pairs), [2.5, 97.5])
+    return 100 * statistics.mean(ours["H"] - theirs["H"] for ours, theirs in pairs), float(low), float(high)
+
+
+def plot(rows: list[dict], folder: Path) -> None:
+    """`arena-queries.png`: H against queries; `arena-entropy.png`: entropy against H."""
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    searched = [name for name in (*PEERS[1::-1], OURS) if any(row["row"] == name for row in rows)]
+    colours = {name: f"C{place}" for place, name in enumerate(searched)} | {
+        "label-mask": "black", "coop": "C7", "zero-shot": "C8", "null-space": "C9",
+    }  # fmt: skip
+    figure, axes = plt.subplots(1, len(tasks), figsize=(4.2 * len(tasks), 3.6), sharey=True, squeeze=False)
+    for axis, task in zip(axes[0], tasks, strict=True):
+        own = [row for row in rows if row["task"] == task]
+        for name in searched:
+            budgets = sorted({budget for kind, budget in kinds(own) if kind == name})
+            values = [[100 * row["H"] for row in runs(own, name, budget).values()] for budget in budgets]
+            spread = [statistics.stdev(found) if len(found) > 1 else 0 for found in values]
+            means = [statistics.mean(found) for found in values]
+            axis.errorbar(budgets, means, spread, color=colours[name], marker="o", capsize=3, label=name)
+        for name in ("label-mask", "coop"):
+            if found := runs(own, name, 0):
+                height = 100 * statistics.mean(row["H"] for row in found.values())
+                axis.axhline(height, color=colours[name], linestyle="--", label=name)
+        axis.set(xscale="log", title=task, xlabel="queries", ylim=(0, 102))
+        axis.grid(alpha=0.3)
+    axes[0][0].set_ylabel("H on test images, %")
+    axes[0][0].legend(fontsize=8, loc="lower right")
+    save(figure, folder / "arena-queries.png")
+
+    figure, axes = plt.subplots(1, len(tasks), figsize=(4.2 * len(tasks), 3.6), sharey=True, squeeze=False)
+    for axis, task in zip(axes[0], tasks, strict=True):
+        own = [row for row in rows if row["task"] == task]
+        for name, budget in sorted(kinds(own)):
+            found = list(runs(own, name, budget).values())
+            x, y = (100 * statistics.mean(row[key] for row in found) for key in ("H", "entropy"))
+            axis.scatter(x, y, color=colours.get(name, "C6"))
+            label = f"{name} {budget:,}" if budget else name
+            axis.annotate(label, (x, y), fontsize=7, xytext=(3, 3), textcoords="offset points")
+        axis.set(title=task, xlabel="H on test images, %", xlim=(0, 112), ylim=(0, 102))
+        axis.grid(alpha=0.3)
+    axes[0][0].set_ylabel("entropy on forget images, %")
+    save(figure, folder / "arena-entropy.png")
+
+
+def save(figure: "mpl.figure.Figure", path: Path) -> None:
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def kinds(rows: list[dict]) -> set[tuple[str, int]]:
+    return {(row["row"], row["budget"]) for row in rows}
+
+
+def runs(rows: list[dict], name: str, budget: int) -> dict[Run, dict]:
+    return {(row["draw"], row["seed"]): row for row in rows if (row["row"], row["budget"]) == (name, budget)}
+
+
+def paired(ours: dict[Run, dict], theirs: dict[Run, dict]) -> list[tuple[dict, dict]]:
+    return [(ours[run], theirs[run]) for run in ours.keys() & theirs.keys()]
+
+
+def cell(values: list[float]) -> str:
+    if not values:
+        return "–"
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{100 * statistics.mean(values):.1f} ± {100 * spread:.1f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--plots", type=Path, help="folder for the two pictures")
+    args = parser.parse_args()
+    rows = [json.loads(line) for path in args.runs for line in path.read_text().splitlines()]
+    for task in dict.fromkeys(row["task"] for row in rows):
+        tell([row for row in rows if row["task"] == task])
+    if args.plots:
+        plot(rows, args.plots)
+
+
+if __name__ == "__main__":
+    main()
