@@ -26,6 +26,7 @@ MAX_CLASSES, SHOTS, PER_CLASS = 200, 16, 48
 MAX_DATASET = 500 * 2**20
 STRANGE = 3  # of the demo's unlisted concepts, every third is judged: enough for a figure, and quick
 BUDGETS = (50, 3_000)
+STRENGTHS = {"gentle": 0.25, "normal": 0.5, "strong": 0.75}
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Order:
         forget, keep: class names; `keep` may be empty with images of one's own: all their other classes are kept.
         source: one of `SOURCES`.
         budget: candidates to score at most.
+        strength: how much is given for forgetting, 0 to 1, see `unlearn`.
         files: an uploaded zip, or nothing.
         dataset: a data set's id, or nothing.
     """
@@ -46,12 +48,21 @@ class Order:
     keep: list[str]
     source: str
     budget: int
+    strength: float = 0.5
     files: list[str] = field(default_factory=list)
     dataset: str = ""
 
     @classmethod
     def of(
-        cls, base: str, forget: str, keep: str, source: str, budget: float, files: Sequence[str] = (), dataset: str = ""
+        cls,
+        base: str,
+        forget: str,
+        keep: str,
+        source: str,
+        budget: float,
+        strength: str = "normal",
+        files: Sequence[str] = (),
+        dataset: str = "",
     ) -> Order:
         """From what the page or a client sends.
 
@@ -62,6 +73,8 @@ class Order:
             raise ValueError(f"There is no source of images '{str(source)[:40]}'; choose {', '.join(SOURCES)}.")
         if not isinstance(budget, int | float) or not BUDGETS[0] <= budget <= BUDGETS[1]:
             raise ValueError(f"The budget is {BUDGETS[0]:,} to {BUDGETS[1]:,} queries, got {str(budget)[:20]}.")
+        if strength not in STRENGTHS:
+            raise ValueError(f"There is no strength '{str(strength)[:40]}'; choose {', '.join(STRENGTHS)}.")
         gone = parse_labels(forget or "", MAX_CLASSES, "names to forget")
         kept = parse_labels(keep, MAX_CLASSES, "names to keep") if keep and keep.strip(" ,\n") else []
         if not kept and source in (DRAWINGS, NAMES):
@@ -70,7 +83,9 @@ class Order:
             raise ValueError(f"'{both[0]}' is to be forgotten and kept; take it out of one list.")
         if len(gone) + len(kept) > MAX_CLASSES:
             raise ValueError(f"These are {len(gone) + len(kept)} names; at most {MAX_CLASSES} are taken.")
-        return cls(base, gone, kept, source, int(budget), list(files or ()), (dataset or "").strip())
+        return cls(
+            base, gone, kept, source, int(budget), STRENGTHS[strength], list(files or ()), (dataset or "").strip()
+        )
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,8 @@ def _search(model: ClipBlackBox, material: Material, order: Order, stop: Event, 
         return stop.is_set() or time.monotonic() - start > RUN_SECONDS
 
     options: dict[str, Any] = {
-        "forget": order.forget, "max_queries": order.budget, "patience": None, "progress": False, "on_step": note,
+        "forget": order.forget, "max_queries": order.budget, "strength": order.strength, "patience": None,
+        "progress": False, "on_step": note,
     }  # fmt: skip
     if order.source == NAMES:
         return _from_names(model, material.names, options)
