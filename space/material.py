@@ -1,4 +1,4 @@
-"""What a visitor wants forgotten, and the images for it: drawings of the demo, an upload, a data set, or names alone."""
+"""What a visitor wants forgotten, and the images for it: drawings, an upload, a data set, or names alone."""
 
 from __future__ import annotations
 

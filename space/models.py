@@ -7,6 +7,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from copy import copy
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -144,7 +145,7 @@ def _check_configs(name: str, configs: Mapping[str, Any]) -> None:
 
 def _json(api: Any, repo_id: str, path: str, sha: str) -> dict[str, Any]:
     try:
-        content = json.loads(open(api.hf_hub_download(repo_id, path, revision=sha), encoding="utf-8").read())
+        content = json.loads(Path(api.hf_hub_download(repo_id, path, revision=sha)).read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):

@@ -40,7 +40,8 @@ def progress_bar(progress: Progress) -> str:
         words += f", about {duration(progress.left)} left, then the report"
     return (
         f'<div class="run" role="status"><p>{escape(words)}</p><div class="bar" role="progressbar" aria-label="Run" '
-        f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{share}"><span style="width:{share}%"></span></div></div>'
+        f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{share}"><span style="width:{share}%"></span></div>'
+        "</div>"
     )
 
 
@@ -129,7 +130,9 @@ def heat_map(landed: Mapping[str, Mapping[str, float]]) -> str:
 def leaks(adapter: ForgetAdapter) -> str:
     """What still leaks, in words, beside the label mask's."""
     rows = adapter.report["rows"] if adapter.report else []
-    own = next((row for row in rows if row.get("context_sha256") == adapter.config.context_sha256), {})
+    own: Mapping[str, Any] = next(
+        (row for row in rows if row.get("context_sha256") == adapter.config.context_sha256), {}
+    )
     mask: Mapping[str, Any] = next((row for row in rows if row["name"] == "label-mask"), {})
     lines = []
     for key, words in LEAKS.items():

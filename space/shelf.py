@@ -135,7 +135,7 @@ class Shelf:
         base, revision = adapter.config.base_model, adapter.config.base_revision
         if base not in self.models.bases and revision is None:
             raise ValueError(
-                f"This adapter was made for '{base[:80]}', a folder on its maker's machine, so this Space can't load it."
+                f"This adapter was made for '{base[:80]}', a folder on its maker's machine, which nobody else has."
             )
         return AdaptedClip(self.models.get(base, revision), adapter)
 

@@ -164,7 +164,7 @@ def _from_names(model: ClipBlackBox, names: tuple[str, ...], options: dict[str, 
 def judged(
     model: ClipBlackBox, material: Material, adapter: ForgetAdapter
 ) -> tuple[ForgetAdapter, dict[str, dict[str, float]]]:
-    """The adapter with its report inside, and where the forgotten images go now; as it is without images to judge by."""
+    """The adapter with its report inside, and where the forgotten images go; as it is without images to judge by."""
     from hf_unlearn import evaluate
 
     if material.judged is None:

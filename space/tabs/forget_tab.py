@@ -101,12 +101,17 @@ def draw(shelf: Shelf, runs: Runs, outbox: Outbox) -> gr.Textbox:
         exported = gr.File(label="A plain transformers checkpoint that forgets by itself", visible=False)
         _draw_push(shelf, made)
 
-    def order(*given: Any) -> Order:
-        return Order.of(given[0], *given[1:6], [given[6]] if given[6] else [], given[7] or "")
+    def order(
+        base: str, forget: str, keep: str, source: str, budget: float, strength: str, files: str | None, dataset: str
+    ) -> Order:
+        return Order.of(base, forget, keep, source, budget, strength, [files] if files else [], dataset)
 
     @in_words
-    def watch(*given: Any, request: gr.Request) -> Iterator[tuple[Any, ...]]:
-        asked = order(*given)
+    def run(
+        base: str, forget: str, keep: str, source: str, budget: float, strength: str, files: str | None, dataset: str,
+        request: gr.Request,
+    ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
+        asked = order(base, forget, keep, source, budget, strength, files, dataset)
         for news in runs.run(asked, session_of(request)):
             if isinstance(news, Progress):
                 line = gr.LinePlot(_frame(news.steps), visible=bool(news.steps))
@@ -115,16 +120,11 @@ def draw(shelf: Shelf, runs: Runs, outbox: Outbox) -> gr.Textbox:
                 download = gr.DownloadButton(value=outbox.adapter(news.adapter))
                 yield "", _frame(news.steps), report.full_report(news), news.key, gr.Column(visible=True), download
 
-    # Gradio finds the request by its annotation among positional arguments only
-    def run(
-        base: str, forget: str, keep: str, source: str, budget: float, strength: str, files: str | None, dataset: str,
-        request: gr.Request,
-    ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
-        yield from watch(base, forget, keep, source, budget, strength, files, dataset, request=request)
-
-    def tell(*given: Any) -> str:
+    def tell(
+        base: str, forget: str, keep: str, source: str, budget: float, strength: str, files: str | None, dataset: str
+    ) -> str:
         try:
-            asked = order(*given)
+            asked = order(base, forget, keep, source, budget, strength, files, dataset)
             if asked.base not in shelf.models.bases:
                 return "How long it takes is told once it runs."
             return f"About {report.duration(runs.estimate(asked))} on this machine as it is now, then the report."
@@ -152,7 +152,7 @@ def draw(shelf: Shelf, runs: Runs, outbox: Outbox) -> gr.Textbox:
         **LIGHT, **PRIVATE,
     )  # fmt: skip
     base.input(
-        lambda base: gr.Radio(value=DRAWINGS if base in shelf.models.bases and base == EMBEDDED else NAMES), base, source,
+        lambda base: gr.Radio(value=DRAWINGS if base == EMBEDDED else NAMES), base, source,
         **LIGHT, **PRIVATE,
     )  # fmt: skip
     gr.on(
