@@ -28,11 +28,12 @@ the text tower. The two are compared; names to be forgotten no longer match, the
 <g class="line"><path d="M130 41H176M160 149H176
 M330 41C370 41 360 85 396 88M330 149C370 149 360 106 396 102M510 95H546"/>
 </g><g class="words"><text x="70" y="46">image</text><text x="255" y="46">image tower</text>
-<text x="255" y="154">text tower</text><text x="41" y="154">context</text><text x="118" y="154">“beer mug”</text>
+<text x="255" y="154">text tower</text><text class="on-colour" x="41" y="154">context</text>
+<text x="118" y="154">“beer mug”</text>
 <text x="455" y="100">compare</text></g>
 <g class="words left"><text x="556" y="66" class="gone">beer mug: no match</text>
 <text x="556" y="100">guitar: match</text>
-<text x="556" y="134">banana: match</text><text x="10" y="196">learned, a few KB</text>
+<text x="556" y="134">banana: match</text><text x="10" y="196">a few KB</text>
 <text x="180" y="196">weights as they were</text></g></svg>
 """
 
@@ -94,8 +95,9 @@ def about() -> str:
         "Other names of the same thing are forgotten only in part, and names in neither list often lose accuracy. "
         "Scores are shares among the labels given. The embedded model is small, was trained on emoji drawings, and "
         "knows little of photos.",
-        "Your data": "Images and adapters stay in this app's memory, only for you, and are dropped when you leave, "
-        "after an hour at the latest. A token you log in with is used for your push and stored nowhere.",
+        "Your data": "Images are looked at and not kept. Adapters that you make or bring stay in this app's memory under "
+        "a key that only you have, for an hour after their last use. A token you log in with is used for your push and "
+        "stored nowhere.",
     }
     return PICTURE + "".join(f"<h3>{title}</h3><p>{escape(text)}</p>" for title, text in parts.items())
 

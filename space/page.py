@@ -57,7 +57,7 @@ CSS = """
 .how {max-width: 46rem; width: 100%; height: auto} .how .box rect {fill: none; stroke: var(--body-text-color)}
 .how .context {fill: var(--primary-600)} .how .line path {fill: none; stroke: var(--body-text-color)}
 .how text {font-size: 14px; text-anchor: middle; fill: var(--body-text-color)} .how .left text {text-anchor: start}
-.how text:nth-of-type(4) {fill: #fff} .how .left text.gone {text-decoration: line-through}
+.how .on-colour {fill: #fff} .how .left text.gone {text-decoration: line-through}
 .about h3 {font-weight: 600; margin: 1rem 0 .3rem} .about p {max-width: 46rem}
 @media (max-width: 480px) {.drawings .grid-container {grid-template-columns: repeat(3, minmax(0, 1fr)) !important}}
 """

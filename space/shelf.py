@@ -97,12 +97,6 @@ class Shelf:
                 raise ValueError(str(error).replace(f"{where}/", "").replace(str(where), "adapter")) from error
         return self.keep(adapter, session)
 
-    def leave(self, session: str) -> None:
-        """A visitor has gone: what was theirs is forgotten."""
-        with self._lock:
-            for key in [key for key, kept in self._own.items() if kept.session == session]:
-                del self._own[key]
-
     def adapter(self, key: object) -> ForgetAdapter:
         """An adapter by its key; one on the Hub is fetched, without a token.
 

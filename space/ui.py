@@ -57,11 +57,6 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
         try_tab.wire(shelf, trying, arrived, chosen)
         chosen.change(lambda: gr.Tabs(selected="try"), None, tabs, **LIGHT, **PRIVATE)
 
-        def leave(request: gr.Request) -> None:
-            runs.stop(session_of(request))
-            shelf.leave(session_of(request))
-
-        demo.unload(leave)
         _wire_score(Desk(models.bases, models.get, queries))
     return demo
 

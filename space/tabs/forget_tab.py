@@ -30,7 +30,7 @@ SEARCH = """(text) => {
     const name = box.innerText.toLowerCase();
     box.style.display = words.every(word => name.includes(word)) ? '' : 'none';
   }
-  return text;
+  return [];
 }"""
 
 
@@ -88,7 +88,7 @@ def draw(shelf: Shelf, runs: Runs, outbox: Outbox) -> gr.Textbox:
     form = _Form(base, forget, keep, source, budget, strength, files, dataset)
     bar = gr.HTML()
     chart = gr.LinePlot(
-        _frame(()), x="queries", y="%", color="measure", color_map=COLOURS, y_lim=[0, 100], height=260, visible=False,
+        _frame(()), x="queries", y="%", color="measure", color_map=COLOURS, y_lim=[0, 100], height=340, visible=False,
         label="On validation images: the best so far", x_title="queries",
     )  # fmt: skip
     shown = gr.HTML(elem_classes="report")
@@ -138,7 +138,7 @@ def draw(shelf: Shelf, runs: Runs, outbox: Outbox) -> gr.Textbox:
     def save(key: str) -> gr.File:
         return gr.File(value=outbox.export(shelf, shelf.adapter(key)), visible=True)
 
-    search.input(None, search, search, js=SEARCH, **PRIVATE)
+    search.change(None, search, None, js=SEARCH, **PRIVATE)
     ticked: dict[str, Any] = {"outputs": forget, **LAST, **LIGHT, **PRIVATE}
     for group in groups:
         group.input(lambda *names: "\n".join(name for part in names for name in part), groups, **ticked)
