@@ -32,6 +32,8 @@ CSS = """
 .concepts {max-height: 22rem; overflow-y: auto}
 .run .bar {height: .75rem; border-radius: .4rem; background: var(--border-color-primary); overflow: hidden}
 .run .bar span {display: block; height: 100%; background: var(--primary-600); transition: width .4s}
+button[role=tab].selected {color: var(--primary-700) !important}
+.dark button[role=tab].selected {color: var(--primary-300) !important}
 .wide {overflow-x: auto; margin: 1rem 0}
 .report table {border-collapse: collapse; margin: 1rem 0; color: var(--body-text-color)}
 .report caption {text-align: left; font-weight: 600; padding-bottom: .4rem}

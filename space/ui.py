@@ -65,7 +65,13 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
     """Serves the page; `options` are those of `gr.Blocks.launch`."""
     theme = gr.themes.Default(
         primary_hue="indigo", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
-    ).set(block_info_text_color="*neutral_500", body_text_color_subdued="*neutral_500")
+    ).set(
+        block_info_text_color="*neutral_500",
+        body_text_color_subdued="*neutral_500",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_600",
+    )
     settings = {
         "theme": theme, "css": CSS, "max_file_size": MAX_UPLOAD, "footer_links": ["api", "gradio", "settings"],
         "mcp_server": find_spec("mcp") is not None, "run_history": False,
