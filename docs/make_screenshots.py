@@ -4,6 +4,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
@@ -46,6 +47,8 @@ def main() -> None:
             other.wait_for_timeout(2500)
             other.screenshot(path=HERE / f"space-{name}.png")
         browser.close()
+    for picture in HERE.glob("space-*.png"):  # a palette: small files
+        Image.open(picture).convert("RGB").quantize(128).save(picture, optimize=True)
 
 
 if __name__ == "__main__":
