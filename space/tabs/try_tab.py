@@ -60,7 +60,7 @@ def draw(shelf: Shelf) -> TryTab:
             [(PLAIN, "")], value="", label="Adapter, or an adapter's id on the Hub", allow_custom_value=True,
             interactive=True, scale=2, min_width=280,
         )  # fmt: skip
-        look = gr.Button("List the Hub's", scale=0, min_width=140)
+        look = gr.Button("Ask the Hub", scale=0, min_width=140)
     # what is classified with; a dropdown would tell API clients its choices at start as the only ones
     key = gr.Textbox(visible=False, label="Adapter: one that /adapters lists, user/name on the Hub, or none")
     with gr.Accordion("Bring an adapter of your own", open=False):
