@@ -133,7 +133,10 @@ def gather(order: Order) -> Material:
 def _undrawn(names: Sequence[str]) -> list[str]:
     from hf_unlearn import demo
 
-    return [name for name in names if name not in demo.concepts()]
+    def drawn(name: str) -> bool:
+        return name in demo.concepts() and all(demo.drawings(name, role) for role in demo.ARTISTS)
+
+    return [name for name in names if not drawn(name)]
 
 
 def _drawn(order: Order) -> Material:

@@ -89,7 +89,7 @@ def draw(shelf: Shelf, runs: Runs, outbox: Outbox) -> gr.Textbox:
     bar = gr.HTML()
     chart = gr.LinePlot(
         _frame(()), x="queries", y="%", color="measure", color_map=COLOURS, y_lim=[0, 100], height=340, visible=False,
-        label="The best so far on validation images: H green, forget error red, retain accuracy blue", x_title="queries",
+        label="Best so far on validation images: H green, forget error red, retain accuracy blue", x_title="queries",
     )  # fmt: skip
     shown = gr.HTML(elem_classes="report")
     made, chosen = gr.Textbox(visible=False), gr.Textbox(visible=False)
