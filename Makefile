@@ -1,7 +1,7 @@
-# make setup | demo | space | test | check | docs | bench | gpu
+# make setup | demo | space | test | check | docs | bench | gpu | screenshots
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: setup demo space test check docs bench gpu
+.PHONY: setup demo space test check docs bench gpu screenshots
 
 setup: .venv/ready
 
@@ -36,3 +36,6 @@ gpu:
 	$(PYTHON) -m pytest -m gpu tests/test_gpu.py
 	$(PYTHON) benchmarks/speed.py --device cuda --shapes ViT-B/16 ViT-L/14 --protocols cifar10 cifar100 imagenet \
 		--dtypes float32 bfloat16 float16 --seconds 8 --json runs/speed-gpu.json
+
+screenshots: setup
+	$(BIN)/python docs/make_screenshots.py

@@ -1,1 +1,1 @@
-"""The Gradio Space: `ui` draws, `handlers` acts."""
+"""The Gradio Space: `ui` and `tabs` draw, the other modules act and know no Gradio."""

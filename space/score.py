@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from space.handlers import MAX_LABEL, open_image
+from space.limits import MAX_LABEL, open_image
 
 if TYPE_CHECKING:
     from hf_unlearn import ClipBlackBox
@@ -48,7 +48,7 @@ class Desk:
 
     Args:
         bases: base models on offer -> where they are.
-        load: gives the model behind a source.
+        load: gives the model behind a name.
         queries: how many candidates one session may have scored.
     """
 
@@ -57,7 +57,7 @@ class Desk:
         self._load = load
         self._visitors: OrderedDict[str, _Visitor] = OrderedDict()
         self._lock = Lock()
-        self._under = lru_cache(maxsize=8)(lambda base, template: load(self.bases[base]).with_template(template))
+        self._under = lru_cache(maxsize=8)(lambda base, template: load(base).with_template(template))
 
     def describe(self, base: str, template: str, session: str) -> dict[str, Any]:
         """What an optimizer needs to know of a model, the bounds, and how many queries are left.

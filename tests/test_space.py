@@ -12,10 +12,14 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from hf_unlearn import ForgetAdapter, unlearn
-from space.handlers import Shelf, describe, drawings, open_image, parse_labels, plain_text
+from space.compare import describe, examples
+from space.limits import open_image, parse_labels, plain_text
+from space.models import Models
+from space.shelf import Shelf
 
 REPOSITORY = Path(__file__).parent.parent
 KEY = "runs/colours/adapter"
+BASE_ANY = "embedded"  # an adapter says its own
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +27,7 @@ def shelf(clip, clip_folder, tmp_path_factory) -> Shelf:
     root = tmp_path_factory.mktemp("root")
     result = unlearn(clip, coloured(4), forget=["red"], max_queries=30, method="lcs-cma", shots=2, progress=False)
     result.adapter.save_pretrained(root / KEY)
-    return Shelf(root, {result.adapter.config.base_model: clip_folder})
+    return Shelf(root, Models({result.adapter.config.base_model: clip_folder}))
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +37,7 @@ def client(shelf):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    demo = build(shelf.root, dict(shelf.bases))
+    demo = build(shelf.root, shelf.models.bases)
     launch(demo, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", server_port=port)
     yield Client(f"http://127.0.0.1:{port}", verbose=False, analytics_enabled=False)
     demo.close()
@@ -47,7 +51,7 @@ def picture(tmp_path_factory) -> str:
 
 
 def ask(client, image, adapter=KEY, labels="red\ngreen\nblue\ngrey", enabled=True):
-    answer = client.predict(handle_file(image), adapter, labels, enabled, api_name="/classify")
+    answer = client.predict(handle_file(image), labels, adapter, BASE_ANY, enabled, api_name="/classify")
     before, after = ({row["label"]: row["confidence"] for row in side["confidences"]} for side in answer[:2])
     return before, after, answer[2]
 
@@ -57,7 +61,7 @@ def test_classify_gives_scores_before_and_after_that_equal_the_library(client, s
     labels = ["red", "green", "blue", "grey"]
     shown = ["red (to be forgotten)", "green", "blue", "grey"]
     assert before.keys() == after.keys() == set(shown)
-    adapted = ForgetAdapter.from_pretrained(shelf.root / KEY).load_base(next(iter(shelf.bases.values())))
+    adapted = ForgetAdapter.from_pretrained(shelf.root / KEY).load_base(next(iter(shelf.models.bases.values())))
     image = [Image.open(picture)]
     assert [after[key] for key in shown] == pytest.approx(adapted.classify(image, labels)[0].tolist(), abs=1e-6)
     with adapted.disabled():
@@ -74,21 +78,22 @@ def test_switched_off_both_sides_are_the_plain_model(client, picture):
     assert "switched off" in message
 
 
-def test_the_client_sees_a_documented_endpoint_and_the_saved_adapters(client):
+def test_the_client_sees_a_documented_endpoint_and_the_saved_adapters(client, shelf):
     endpoint = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(endpoint) == {"/classify", "/adapters", "/describe", "/images", "/score"}
+    assert set(endpoint) == {"/classify", "/adapters", "/forget", "/describe", "/images", "/score"}
     parameters = {p["parameter_name"]: p["python_type"]["type"] for p in endpoint["/classify"]["parameters"]}
-    assert list(parameters) == ["image", "adapter", "labels", "enabled"]
+    assert list(parameters) == ["image", "labels", "adapter", "model", "enabled"]
     assert parameters["adapter"] == "str"
     assert "plain model" in endpoint["/classify"]["description"]
+    base = next(iter(shelf.models.bases))
     assert client.predict(api_name="/adapters") == [
-        {"adapter": KEY, "forget": ["red"], "retain": ["green", "blue", "grey"]}
+        {"adapter": KEY, "model": base, "forget": ["red"], "retain": ["green", "blue", "grey"]}
     ]
 
 
-@pytest.mark.parametrize("adapter", ["runs/nothing", "../../etc", "/etc", "runs/colours", None])
+@pytest.mark.parametrize("adapter", ["runs/nothing", "../../etc", "/etc", "runs/colours", "own/guess"])
 def test_an_adapter_that_is_not_listed_is_refused(client, picture, adapter):
-    with pytest.raises(AppError, match=r"no saved adapter|No adapter is chosen"):
+    with pytest.raises(AppError, match=r"no saved adapter|no longer here"):
         ask(client, picture, adapter=adapter)
 
 
@@ -116,7 +121,7 @@ def test_images_out_of_bounds_are_refused(client, tmp_path):
     with pytest.raises(AppError, match="not an image we can read"):
         ask(client, tmp_path / "broken.png")
     with pytest.raises(AppError, match="no image yet"):
-        client.predict(None, KEY, "red, green", True, api_name="/classify")
+        client.predict(None, "red, green", KEY, BASE_ANY, True, api_name="/classify")
 
 
 def test_a_decompression_bomb_and_a_format_with_its_own_interpreter_are_refused(tmp_path):
@@ -142,7 +147,7 @@ def test_an_adapter_saved_while_the_app_runs_is_found_and_a_damaged_one_left_out
     adapter.save_pretrained(late)
     adapter.save_pretrained(damaged)
     (damaged / "config.json").write_text("{")
-    found, left_out = shelf.adapters()
+    found, left_out = shelf.library()
     assert set(found) == {KEY, "space/adapters/late"}
     assert len(left_out) == 1
     assert "damaged" in left_out[0]
@@ -154,10 +159,10 @@ def test_an_adapter_saved_while_the_app_runs_is_found_and_a_damaged_one_left_out
         (folder / "config.json").unlink()  # the app goes on without them
 
 
-def test_an_adapter_for_a_base_that_is_not_offered_is_left_out(shelf):
-    found, left_out = Shelf(shelf.root).adapters()
-    assert found == {}
-    assert "does not offer" in left_out[0]
+def test_an_adapter_for_a_base_that_nobody_else_has_is_refused(shelf):
+    elsewhere = Shelf(shelf.root, Models())
+    with pytest.raises(ValueError, match="a folder on its maker's machine"):
+        elsewhere.adapted(elsewhere.adapter(KEY))
 
 
 def test_strings_from_an_adapter_are_no_markup(shelf):
@@ -175,16 +180,19 @@ def test_test_drawings_are_those_of_the_names_that_the_demo_knows(shelf):
     from dataclasses import replace
 
     adapter = ForgetAdapter.from_pretrained(shelf.root / KEY)
-    assert drawings(adapter) == []  # colours are no emoji
+    assert examples(adapter) == []  # colours are no emoji
     config = replace(adapter.config, forget=["beer mug", "red"], retain=["guitar", "banana", "green"])
-    found = drawings(replace(adapter, config=config))
+    found = examples(replace(adapter, config=config))
     assert [name for _, name in found] == ["beer mug", "guitar", "banana"]
     assert all(image.mode == "RGB" for image, _ in found)
 
 
-def test_importing_app_is_quick_and_handlers_know_no_gradio():
+def test_importing_app_is_quick_and_what_acts_knows_no_gradio():
+    acting = [
+        path.stem for path in (REPOSITORY / "space").glob("*.py") if path.stem not in ("page", "ui", "shared_clip")
+    ]
     heavy = "import sys, app; print([m for m in ('torch', 'transformers', 'sklearn') if m in sys.modules])"
-    light = "import sys, space.handlers; print([m for m in ('torch', 'gradio') if m in sys.modules])"
+    light = f"import sys, space.{', space.'.join(acting)}; print([m for m in ('torch', 'gradio') if m in sys.modules])"
     for code in (heavy, light):
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60

@@ -1,0 +1,120 @@
+"""Zips and loose files from strangers, unpacked into a temporary folder within bounds, no path leaving it."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from hf_unlearn.data import SUFFIXES, LabeledImages
+from space.limits import open_image
+
+MAX_ENTRIES, MAX_UNPACKED = 5_000, 200 * 2**20
+MAX_IMAGES = 2_000
+SIDE = 512  # pixels; larger images of a training set are made smaller as they are read
+
+
+@contextmanager
+def unpacked(paths: Sequence[str | Path]) -> Iterator[Path]:
+    """A temporary folder with the files of a zip, or with loose files; gone when the block ends.
+
+    Raises:
+        ValueError: if there is nothing, a zip is damaged, encrypted or too large, or a path in it leads outside.
+    """
+    if not paths:
+        raise ValueError("There is no file yet: choose a zip, or the files themselves.")
+    with tempfile.TemporaryDirectory(prefix="space-") as name:
+        folder = Path(name)
+        files = [Path(path) for path in paths]
+        if len(files) == 1 and (files[0].suffix.lower() == ".zip" or zipfile.is_zipfile(files[0])):
+            _unzip(files[0], folder)
+        else:
+            for file in files:
+                (folder / file.name).write_bytes(file.read_bytes())
+        yield folder
+
+
+def adapter_folder(folder: Path) -> Path:
+    """Where in an unpacked upload the adapter is: at the top, or one folder down.
+
+    Raises:
+        ValueError: if there is none, or more than one.
+    """
+    from hf_unlearn.adapter import CONFIG, CONTEXT  # loads torch
+
+    found = [folder, *sorted(path for path in folder.iterdir() if path.is_dir() and path.name != "__MACOSX")]
+    found = [path for path in found if (path / CONFIG).is_file() and (path / CONTEXT).is_file()]
+    if len(found) != 1:
+        got = "none" if not found else f"{len(found)} of them"
+        raise ValueError(f"Expected one adapter, that is {CONFIG} beside {CONTEXT}, in what you sent; got {got}.")
+    return found[0]
+
+
+def labelled_images(folder: Path) -> LabeledImages:
+    """The images of an unpacked upload, one sub-folder per class, decoded; they outlive the folder.
+
+    Raises:
+        ValueError: if they are none or too many, lie in no sub-folders, or one is no image we read.
+    """
+    top = [path for path in folder.iterdir() if not path.name.startswith(("__MACOSX", "."))]
+    while len(top) == 1 and top[0].is_dir() and any(path.is_dir() for path in top[0].iterdir()):
+        folder, top = top[0], list(top[0].iterdir())  # a zip of a folder of classes
+    if not any(path.is_dir() for path in top):
+        raise ValueError("Expected one folder of images per class in the zip, the folder's name being the class.")
+    if loose := [path.name for path in top if path.is_file() and path.suffix.lower() in SUFFIXES]:
+        raise ValueError(f"'{loose[0][:60]}' lies in no class's folder; put every image into the folder of its class.")
+    found = LabeledImages.from_folder(folder)
+    if len(found) > MAX_IMAGES:
+        raise ValueError(f"These are {len(found):,} images; at most {MAX_IMAGES:,} are taken.")
+    images = []
+    for item in found.items:
+        assert isinstance(item, Path)
+        try:
+            image = open_image(item)
+        except ValueError as error:
+            raise ValueError(f"{item.parent.name[:60]}/{item.name[:60]}: {error}") from error
+        image.thumbnail((SIDE, SIDE))
+        images.append(image)
+    return LabeledImages(tuple(images), found.labels, found.names)
+
+
+def _unzip(path: Path, folder: Path) -> None:
+    """Sizes are counted as bytes come out: what a zip says of itself may be a lie."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            if len(entries) > MAX_ENTRIES:
+                raise ValueError(f"This zip has {len(entries):,} entries; at most {MAX_ENTRIES:,} are unpacked.")
+            if sum(entry.file_size for entry in entries) > MAX_UNPACKED:
+                raise ValueError(_too_much())
+            left = MAX_UNPACKED
+            for entry in entries:
+                target = folder / _inside(entry)
+                if entry.is_dir():
+                    continue
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(entry) as source, target.open("xb") as sink:
+                    while chunk := source.read(min(2**20, left + 1)):
+                        if (left := left - len(chunk)) < 0:
+                            raise ValueError(_too_much())
+                        sink.write(chunk)
+    except RuntimeError:
+        raise ValueError("This zip is encrypted; send one without a password.") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)[:80]
+        raise ValueError(f"This zip can't be read ({why or 'it is damaged'}); make it again.") from error
+
+
+def _inside(entry: zipfile.ZipInfo) -> PurePosixPath:
+    name = PurePosixPath(entry.filename.replace("\\", "/"))
+    kind = entry.external_attr >> 28  # of a Unix file: 8 is a plain one, 4 a folder, 0 not said
+    if name.is_absolute() or ".." in name.parts or ":" in str(name) or "\0" in str(name) or kind not in (0, 4, 8):
+        raise ValueError(f"This zip has an entry that leads elsewhere ('{entry.filename[:60]}'); nothing was unpacked.")
+    return name
+
+
+def _too_much() -> str:
+    return f"Unpacked, this zip is larger than {MAX_UNPACKED >> 20} MB; send a smaller one."

@@ -1,0 +1,168 @@
+"""What the Try page says: scores before and after, what came of it, what an adapter forgets, images to try."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from hf_unlearn.card import SCOPE
+from space.gpu import on_gpu
+from space.limits import MARK, MAX_LABELS, check_image, listed, one_line, parse_labels, plain_text
+from space.shelf import Shelf
+
+if TYPE_CHECKING:
+    from hf_unlearn import AdaptedClip, ClipBlackBox, ForgetAdapter
+
+Scores = dict[str, float]
+LIMITS = (
+    "Scores are shares among the labels you give and always sum to 100%: with other labels they differ. An adapter was "
+    "judged on the names in its lists; for others there is no promise."
+)
+
+
+def classify(
+    shelf: Shelf, image: Image.Image | None, labels: str, adapter: str | None, base: str, enabled: bool = True
+) -> tuple[Scores, Scores, str]:
+    """Scores of an image by the plain model and with an adapter, and what that means, as Markdown.
+
+    Args:
+        labels: see `parse_labels`.
+        adapter: a key that `Shelf.adapter` knows; none for the plain model alone.
+        base: the base model, where no adapter says it.
+        enabled: False leaves the adapter out, so that both scores are the plain model's.
+
+    Raises:
+        ValueError: if image, adapter, model or labels are none we take; the message is for the visitor.
+        OSError: if the Hub is needed and can't be asked.
+    """
+    from hf_unlearn.black_box import TEMPLATE
+
+    picture, names = check_image(image), parse_labels(labels)
+    if not adapter:
+        scores = _plain(shelf.models.get(base).with_template(TEMPLATE), picture, names)
+        return dict(zip(names, scores, strict=True)), {}, f"**No adapter is chosen.** {_says(names, scores)}"
+    chosen = shelf.adapter(adapter)
+    before, after = _scores(shelf.adapted(chosen), picture, names, enabled)
+    gone = {one_line(name).casefold() for name in chosen.config.forget}
+    forgotten = [name.casefold() in gone for name in names]
+    keys = [name + MARK if marked else name for name, marked in zip(names, forgotten, strict=True)]
+    words = status(chosen, enabled, _outcome(names, forgotten, before, after, enabled))
+    return dict(zip(keys, before, strict=True)), dict(zip(keys, after, strict=True)), words
+
+
+@on_gpu
+def _scores(
+    adapted: AdaptedClip, picture: Image.Image, names: Sequence[str], enabled: bool
+) -> tuple[list[float], list[float]]:
+    images = adapted.model.add_images([picture])
+    context = adapted.adapter.context[None]
+    before, *after = (
+        adapted.model.log_scores(part, images, names)[0, 0].exp().tolist()
+        for part in ([context[:, :0], context] if enabled else [context[:, :0]])
+    )
+    return before, after[0] if enabled else before
+
+
+@on_gpu
+def _plain(model: ClipBlackBox, picture: Image.Image, names: Sequence[str]) -> list[float]:
+    return model.zero_shot(model.add_images([picture]), names)[0].exp().tolist()
+
+
+def describe(adapter: ForgetAdapter) -> str:
+    """Markdown: what an adapter forgets and keeps, and where it comes from."""
+    config = adapter.config
+    facts = [f"method {plain_text(config.method)}"]
+    if isinstance(queries := config.ledger.get("queries"), int | float):
+        facts.append(f"{queries:,.0f} queries")
+    for key, words in (("err_for", "wrong on forgotten"), ("acc_mem", "right on kept")):
+        if isinstance(value := config.metrics.get(key), int | float):
+            facts.append(f"{words} {value:.0%}")
+    return "\n\n".join(
+        [
+            f"**Forgets {len(config.forget)}:** {listed(config.forget)}",
+            f"**Keeps {len(config.retain)}:** {listed(config.retain)}",
+            f"Base {plain_text(config.base_model)}, " + ", ".join(facts),
+        ]
+    )
+
+
+def status(adapter: ForgetAdapter, enabled: bool, outcome: str = "") -> str:
+    """Markdown: whether the adapter is in effect, what came of it, which names it forgets, and what that is not."""
+    forget = adapter.config.forget
+    names = f"{len(forget):,} name{'s' * (len(forget) > 1)}: {listed(forget)}."
+    if enabled:
+        return f"**The adapter is in effect** on the right. {outcome}\n\nIt suppresses {names}\n\n{SCOPE}"
+    off = "**The adapter is switched off**: both sides are the plain model."
+    return f"{off} {outcome}\n\nSwitched on, it suppresses {names}\n\n{SCOPE}"
+
+
+def labels_of(adapter: ForgetAdapter | None) -> str:
+    """The adapter's forget and retain names, one per line, as many as can be scored; without one the demo's."""
+    if adapter is None:
+        return "\n".join(_of_demo())
+    return "\n".join([*adapter.config.forget, *adapter.config.retain][:MAX_LABELS])
+
+
+def examples(adapter: ForgetAdapter | None, each: int = 6) -> list[tuple[Image.Image, str]]:
+    """Test drawings of the demo for some forget and retain names, with those names; maybe none."""
+    if adapter is None:
+        return _drawn(_of_demo()[:: max(1, len(_of_demo()) // (2 * each))][: 2 * each])
+    found = []
+    for names in (adapter.config.forget, adapter.config.retain):
+        known = _known(tuple(names))
+        found += _drawn(known[:: max(1, len(known) // each)][:each])
+    return found
+
+
+def base_of(adapter: ForgetAdapter | None, base: str) -> str:
+    """Whose model is in use."""
+    return base if adapter is None else adapter.config.base_model
+
+
+def _drawn(names: Sequence[str]) -> list[tuple[Image.Image, str]]:
+    from hf_unlearn import demo
+
+    images = demo.plain(names, "test") if names else None
+    return [
+        (images[images.labels.index(label)], name)
+        for label, name in enumerate(images.names if images else ())
+        if images and label in images.labels
+    ]
+
+
+def _known(names: tuple[str, ...]) -> list[str]:
+    from hf_unlearn import demo
+
+    return [name for name in names if demo.ARCHIVE.is_file() and name in demo.concepts()]
+
+
+@lru_cache(maxsize=1)
+def _of_demo() -> list[str]:
+    from hf_unlearn import demo
+
+    names = demo.tasks()["moderation"][0]["names"]
+    return [name for number, name in enumerate(names) if number % 3 == 0]
+
+
+def _says(names: Sequence[str], scores: Sequence[float]) -> str:
+    top = max(range(len(scores)), key=scores.__getitem__)
+    return f"The plain model says **{plain_text(names[top])}** ({scores[top]:.0%})."
+
+
+def _outcome(
+    names: Sequence[str], forgotten: Sequence[bool], before: Sequence[float], after: Sequence[float], enabled: bool
+) -> str:
+    def share(scores: Sequence[float]) -> str:
+        return f"{sum(score for score, marked in zip(scores, forgotten, strict=True) if marked):.0%}"
+
+    seen = _says(names, before)
+    if enabled:
+        top = max(range(len(after)), key=after.__getitem__)
+        seen = f"{seen[:-1]}, with the adapter it says **{plain_text(names[top])}** ({after[top]:.0%})."
+    if not any(forgotten):
+        return f"{seen} None of your labels is a name that this adapter forgets."
+    together = f"The names to be forgotten share {share(before)} of the score"
+    return f"{seen} {together} before, {share(after)} after." if enabled else f"{seen} {together}."

@@ -1,0 +1,92 @@
+"""What the Space takes from strangers: images, labels and texts, within bounds, each refusal one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
+
+from hf_unlearn.data import to_rgb
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF")  # no decoder that starts other programs
+MAX_PIXELS, MAX_RATIO = 25_000_000, 20  # a model resizes the short side, so a thin strip would grow huge
+MAX_LABELS, MAX_LABEL = 1_000, 200
+MAX_UPLOAD = "50mb"
+MARK = " (to be forgotten)"
+SHOWN = 200  # names of a list that are written out
+
+
+def open_image(path: str | Path | BinaryIO) -> Image.Image:
+    """An uploaded image file, upright RGB; its size is known before its pixels are decoded.
+
+    Raises:
+        ValueError: if it is no image of a format we read, or larger than `check_image` allows.
+    """
+    Image.init()
+    try:
+        image = Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])  # old Pillows lack AVIF
+    except Image.DecompressionBombError:
+        raise ValueError(_too_large("more than 100")) from None
+    except (OSError, ValueError, SyntaxError):
+        raise ValueError("This file is not an image we can read; use PNG, JPEG, WebP, GIF, BMP or AVIF.") from None
+    with image:
+        check_image(image)
+        return to_rgb(image)
+
+
+def check_image(image: object) -> Image.Image:
+    """The image itself.
+
+    Raises:
+        ValueError: if it is no PIL image, has more than 25 megapixels or is a thin strip.
+    """
+    if image is None:
+        raise ValueError("There is no image yet: drop one, paste one, or pick a drawing.")
+    if not isinstance(image, Image.Image):
+        raise ValueError(f"Expected a PIL image, got {type(image).__name__}.")
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(_too_large(f"{image.width * image.height / 1e6:.0f}"))
+    if max(image.size) > MAX_RATIO * min(image.size):
+        size = f"{image.width} × {image.height}"
+        raise ValueError(f"This image is a strip of {size} pixels; its sides may differ by a factor of {MAX_RATIO}.")
+    return image
+
+
+def parse_labels(text: str, most: int = MAX_LABELS, what: str = "labels") -> list[str]:
+    """Labels from a text: one per line, or on a single line separated by commas. Duplicates count once.
+
+    Raises:
+        ValueError: if none is left, there are more than `most`, or one is longer than 200 characters.
+    """
+    if len(text) > MAX_LABELS * (MAX_LABEL + 2):
+        raise ValueError(f"The {what} are too long a text; at most {most:,} of {MAX_LABEL} characters are read.")
+    parts = text.splitlines() if len(text.strip().splitlines()) > 1 else text.split(",")
+    labels = dict.fromkeys(name for part in parts if (name := one_line(part.strip(", ")).removesuffix(MARK)))
+    if not labels:
+        raise ValueError(f"There are no {what}: write at least one, one per line or separated by commas.")
+    if len(labels) > most:
+        raise ValueError(f"These are {len(labels):,} {what}; at most {most:,} are taken at once.")
+    if longest := next((label for label in labels if len(label) > MAX_LABEL), None):
+        raise ValueError(f"The label '{longest[:30]}…' has {len(longest):,} characters; at most {MAX_LABEL} are read.")
+    return list(labels)
+
+
+def plain_text(value: object) -> str:
+    """A string from a stranger as Markdown or HTML in which nothing is markup: specials become HTML entities."""
+    line = one_line(str(value))
+    return "".join(c if c.isalnum() or c in " ,'" else f"&#{ord(c)};" for c in line if c.isprintable())
+
+
+def listed(names: list[str] | tuple[str, ...]) -> str:
+    """Names from a stranger as text, the first 200 of them."""
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return ", ".join(map(plain_text, names[:SHOWN])) + more
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _too_large(megapixels: str) -> str:
+    return f"This image has {megapixels} megapixels; at most {MAX_PIXELS // 1_000_000} are read. Make it smaller."

@@ -1,0 +1,255 @@
+"""What a visitor wants forgotten, and the images for it: drawings, an upload, a data set, or names alone."""
+
+from __future__ import annotations
+
+import io
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hf_unlearn.data import LabeledImages, split_names
+from space.archives import SIDE, labelled_images, unpacked
+from space.limits import open_image, parse_labels
+from space.models import EMBEDDED
+
+DRAWINGS, NAMES, FILES, DATASET = "drawings", "names", "files", "dataset"
+SOURCES = {
+    NAMES: "Names only: no images",
+    DRAWINGS: "The demo's drawings",
+    FILES: "My images: one folder per class",
+    DATASET: "A data set on the Hub",
+}
+MAX_CLASSES, SHOTS, PER_CLASS = 200, 16, 48
+MAX_DATASET = 500 * 2**20
+STRANGE = 3  # of the demo's unlisted concepts, every third is judged: enough for a figure, and quick
+BUDGETS = (50, 3_000)
+STRENGTHS = {"gentle": 0.25, "normal": 0.5, "strong": 0.75}
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a visitor asks for; checked and complete.
+
+    Attributes:
+        base: the base model's name.
+        forget, keep: class names; `keep` may be empty with images of one's own: all their other classes are kept.
+        source: one of `SOURCES`.
+        budget: candidates to score at most.
+        strength: how much is given for forgetting, 0 to 1, see `unlearn`.
+        files: an uploaded zip, or nothing.
+        dataset: a data set's id, or nothing.
+    """
+
+    base: str
+    forget: list[str]
+    keep: list[str]
+    source: str
+    budget: int
+    strength: float = 0.5
+    files: list[str] = field(default_factory=list)
+    dataset: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        base: str,
+        forget: str,
+        keep: str,
+        source: str,
+        budget: float,
+        strength: str = "normal",
+        files: Sequence[str] = (),
+        dataset: str = "",
+    ) -> Order:
+        """From what the page or a client sends.
+
+        Raises:
+            ValueError: if something is missing, out of bounds, or to be both forgotten and kept.
+        """
+        if source not in SOURCES:
+            raise ValueError(f"There is no source of images '{str(source)[:40]}'; choose {', '.join(SOURCES)}.")
+        if not isinstance(budget, int | float) or not BUDGETS[0] <= budget <= BUDGETS[1]:
+            raise ValueError(f"The budget is {BUDGETS[0]:,} to {BUDGETS[1]:,} queries, got {str(budget)[:20]}.")
+        if strength not in STRENGTHS:
+            raise ValueError(f"There is no strength '{str(strength)[:40]}'; choose {', '.join(STRENGTHS)}.")
+        gone = parse_labels(forget or "", MAX_CLASSES, "names to forget")
+        kept = parse_labels(keep, MAX_CLASSES, "names to keep") if keep and keep.strip(" ,\n") else []
+        if not kept and source in (DRAWINGS, NAMES):
+            raise ValueError("There are no names to keep: write at least one, so that the model keeps something.")
+        if both := [name for name in kept if name in gone]:
+            raise ValueError(f"'{both[0]}' is to be forgotten and kept; take it out of one list.")
+        if len(gone) + len(kept) > MAX_CLASSES:
+            raise ValueError(f"These are {len(gone) + len(kept)} names; at most {MAX_CLASSES} are taken.")
+        return cls(
+            base, gone, kept, source, int(budget), STRENGTHS[strength], list(files or ()), (dataset or "").strip()
+        )
+
+
+@dataclass(frozen=True)
+class Material:
+    """Images to learn from and to judge by; none of them for names alone.
+
+    Attributes:
+        names: all class names.
+        train, validation: images to search and to select with.
+        judged: images nobody optimized on, or the validation images where there are no others; `kind` says which.
+        unlisted, unlisted_validation, synonyms: see `evaluate`; where they are to be had.
+    """
+
+    names: tuple[str, ...]
+    train: LabeledImages | None = None
+    validation: LabeledImages | None = None
+    judged: LabeledImages | None = None
+    kind: str = "test"
+    unlisted: LabeledImages | None = None
+    unlisted_validation: LabeledImages | None = None
+    synonyms: dict[str, list[str]] = field(default_factory=dict)
+
+
+def gather(order: Order) -> Material:
+    """The images of an order.
+
+    Raises:
+        ValueError: if there are none for a name, or what was sent is none we take.
+        OSError: if the Hub is needed and can't be asked.
+    """
+    if order.source == FILES:
+        with unpacked(order.files) as folder:
+            return _own(labelled_images(folder), order)
+    if order.source == DATASET:
+        return _own(_of_dataset(order.dataset, [*order.forget, *order.keep]), order)
+    if order.source == NAMES:
+        names = (*order.forget, *order.keep)
+        drawn = _drawn(order) if order.base == EMBEDDED and not _undrawn(names) else None
+        return Material(names) if drawn is None else drawn
+    if missing := _undrawn((*order.forget, *order.keep)):
+        raise ValueError(f"There are no drawings of '{missing[0]}'; tick names of the list, or choose other images.")
+    return _drawn(order)
+
+
+def _undrawn(names: Sequence[str]) -> list[str]:
+    from hf_unlearn import demo
+
+    def drawn(name: str) -> bool:
+        return name in demo.concepts() and all(demo.drawings(name, role) for role in demo.ARTISTS)
+
+    return [name for name in names if not drawn(name)]
+
+
+def _drawn(order: Order) -> Material:
+    from hf_unlearn import demo
+
+    task = demo.task_of((*order.forget, *order.keep), order.forget, SHOTS)
+    strange = range(0, len(task.unlisted.names), STRANGE)
+    unlisted, unlisted_validation = (
+        images.select(i for i, label in enumerate(images.labels) if label in strange)
+        for images in (task.unlisted, task.unlisted_validation)
+    )
+    return Material(
+        task.names, task.train, task.validation, task.test, "test", unlisted, unlisted_validation, task.synonyms
+    )
+
+
+def _own(images: LabeledImages, order: Order) -> Material:
+    """A visitor's images, split: to search with, to select with, to judge by."""
+    split_names(images.names, order.forget)
+    keep = order.keep or [name for name in images.names if name not in order.forget]
+    if unknown := [name for name in keep if name not in images.names]:
+        raise ValueError(f"There is no class '{unknown[0]}' among the images' {len(images.names)}; leave it out.")
+    names = (*order.forget, *keep)
+    if len(names) > MAX_CLASSES:
+        raise ValueError(f"These are {len(names)} classes; at most {MAX_CLASSES} are taken.")
+    number = {name: label for label, name in enumerate(names)}
+    chosen = [i for i, label in enumerate(images.labels) if images.names[label] in number]
+    own = LabeledImages(
+        tuple(images.items[i] for i in chosen), tuple(number[images.names[images.labels[i]]] for i in chosen), names
+    )
+    if empty := next((name for name, count in own.counts().items() if not count), None):
+        raise ValueError(f"There are no images of '{empty}'; add some, or leave the name out.")
+    shots = min(SHOTS, max(1, min(own.counts().values()) // 3))
+    train, validation, rest = own.few_shot(shots, 0)
+    whole = all(rest.counts().values())
+    return Material(names, train, validation, rest if whole else validation, "test" if whole else "validation")
+
+
+def _of_dataset(repo_id: str, names: Sequence[str]) -> LabeledImages:
+    """Up to 48 images per class of a data set's training split, read without a token; none of its code is run."""
+    if not repo_id:
+        raise ValueError("There is no data set yet: give its id on the Hub, such as user/pets.")
+    try:
+        import datasets
+    except ImportError:
+        raise ValueError("This Space reads no data sets (pip install 'hf_unlearn[datasets]'); send a zip.") from None
+    commit = _checked_dataset(repo_id)
+    try:
+        table = datasets.load_dataset(repo_id, split="train", revision=commit, token=False)
+    except (ValueError, RuntimeError, FileNotFoundError, datasets.exceptions.DatasetsError) as error:
+        raise ValueError(f"{repo_id[:80]}: this data set can't be read ({str(error)[:120]}).") from error
+    return from_table(table, names)
+
+
+def from_table(table: Any, names: Sequence[str]) -> LabeledImages:
+    """Some images per class of a `datasets.Dataset`; images are opened with the bounds of an upload.
+
+    Raises:
+        ValueError: if it has no image column, no column of class names, or an image is none we read.
+    """
+    import datasets
+
+    def column(kind: type, what: str) -> str:
+        found = [name for name, feature in table.features.items() if isinstance(feature, kind)]
+        if not found:
+            raise ValueError(f"This data set has no column of {what}; it has {', '.join(table.column_names)[:200]}.")
+        return found[0]
+
+    image, label = column(datasets.Image, "images"), column(datasets.ClassLabel, "class names")
+    known, labels = table.features[label].names, list(table[label])
+    rows = list(range(len(labels)))
+    random.Random(0).shuffle(rows)
+    wanted = {i for i, name in enumerate(known) if not names or name in names}
+    taken: dict[int, list[int]] = {i: [] for i in wanted}
+    for row in rows:
+        if labels[row] in wanted and len(taken[labels[row]]) < PER_CLASS:
+            taken[labels[row]].append(row)
+    chosen = [row for own in taken.values() for row in own]
+    images = []
+    for item in table.select(chosen).cast_column(image, datasets.Image(decode=False))[image]:
+        picture = open_image(io.BytesIO(item["bytes"]) if item["bytes"] is not None else _fetched(item["path"]))
+        picture.thumbnail((SIDE, SIDE))
+        images.append(picture)
+    return LabeledImages.from_arrays(images, [labels[row] for row in chosen], known)
+
+
+def _fetched(path: str) -> Path:
+    """A file that a data set names, if it is one that was fetched for it: a table may name any file of this machine."""
+    from datasets import config
+    from huggingface_hub import constants
+
+    homes = (Path(config.HF_DATASETS_CACHE), Path(constants.HF_HUB_CACHE))
+    if not any(Path(path).resolve().is_relative_to(home.resolve()) for home in homes):
+        raise ValueError("This data set names a file that is not its own; choose another one.")
+    return Path(path)
+
+
+def _checked_dataset(repo_id: str) -> str:
+    """The commit of a data set whose size is known to be bearable."""
+    from huggingface_hub import HfApi
+
+    from hf_unlearn.hub_errors import explained
+
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,95}/[\w.-]{1,96}", repo_id, re.A):
+        raise ValueError(f"'{repo_id[:80]}' is no data set's id; expected one from the Hub such as user/pets.")
+    api = HfApi(token=False)
+    with explained(repo_id):
+        commit = str(api.dataset_info(repo_id).sha)
+        files = api.list_repo_tree(repo_id, repo_type="dataset", revision=commit, recursive=True)
+        size = sum(getattr(file, "size", 0) or 0 for file in files)
+    if size > MAX_DATASET:
+        raise ValueError(
+            f"{repo_id} has {size / 2**20:,.0f} MB; at most {MAX_DATASET >> 20} are fetched here. "
+            "Send a zip of some images."
+        )
+    return commit

@@ -1,0 +1,177 @@
+"""Base models for visitors: an id is looked at before anything large is fetched, few are kept, all share them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from copy import copy
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from hf_unlearn.hub import commit_of
+from hf_unlearn.hub_errors import explained
+
+if TYPE_CHECKING:
+    from hf_unlearn import ClipBlackBox
+
+EMBEDDED = "embedded"  # as in hf_unlearn.black_box, which loads torch
+PRESETS = {
+    "openai/clip-vit-base-patch16": "OpenAI ViT-B/16, 150 M parameters",
+    "openai/clip-vit-large-patch14": "OpenAI ViT-L/14, 428 M parameters",
+    "laion/CLIP-ViT-B-32-laion2B-s34B-b79K": "LAION ViT-B/32, 151 M parameters",
+    "google/siglip-base-patch16-224": "SigLIP B/16, 203 M parameters",
+}
+FAMILIES = ("clip", "metaclip_2", "siglip", "siglip2", "chinese_clip")
+MAX_PARAMETERS, MAX_CACHED = 500_000_000, 1_000_000_000  # 2 and 4 GB in float32; the free tier has 16
+MAX_SIDE_FILE = 64 * 2**20  # a tokenizer or a config
+JSONS = ("config.json", "preprocessor_config.json", "processor_config.json", "tokenizer_config.json")
+BOUNDS = {  # what a config may ask for; else its few weights could stand in a model of any size
+    "num_hidden_layers": 64, "hidden_size": 4_096, "intermediate_size": 16_384, "num_attention_heads": 64,
+    "vocab_size": 512_000, "max_position_embeddings": 1_024, "image_size": 1_024, "projection_dim": 4_096,
+    "num_channels": 4, "height": 1_024, "width": 1_024, "shortest_edge": 1_024, "longest_edge": 2_048,
+}  # fmt: skip
+
+
+class Models:
+    """Base models by name, loaded when first asked for; the least recently used go when there is no room.
+
+    Args:
+        bases: base models that the operator offers, as adapters name them -> Hub id or folder. These are trusted.
+        any_on_hub: whether visitors may name any other model on the Hub.
+    """
+
+    def __init__(self, bases: Mapping[str, str] | None = None, any_on_hub: bool = True) -> None:
+        self.bases = dict(bases or {EMBEDDED: EMBEDDED})
+        self.any_on_hub = any_on_hub
+        self._kept: OrderedDict[tuple[str, str | None], ClipBlackBox] = OrderedDict()
+        self._lock, self._loading = Lock(), Lock()
+
+    def get(self, base: str, revision: str | None = None) -> ClipBlackBox:
+        """The model, with a ledger of the caller's own; the weights are shared, and are only read.
+
+        Args:
+            revision: the commit, for one on the Hub.
+
+        Raises:
+            ValueError: if the name is no model we may load; the message says why.
+            OSError: if it can't be had from the Hub.
+        """
+        from hf_unlearn.black_box import Ledger
+
+        key = (base, None if base in self.bases else revision)
+        model = self._cached(key)
+        if model is None:
+            with self._loading:  # else two first visitors load the same model twice
+                model = self._cached(key) or self._load(*key)
+        own = copy(model)
+        own.ledger = Ledger()
+        return own
+
+    def _cached(self, key: tuple[str, str | None]) -> ClipBlackBox | None:
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def _load(self, base: str, revision: str | None) -> ClipBlackBox:
+        from space.shared_clip import SharedClip, parameters
+
+        if base in self.bases:
+            model = SharedClip(self.bases[base])
+        else:
+            if not self.any_on_hub:
+                raise ValueError(f"This Space offers {', '.join(self.bases)}, not '{str(base)[:80]}'.")
+            model = SharedClip(base, revision=checked(base, revision))
+        with self._lock:
+            self._kept[base, revision] = model
+            while len(self._kept) > 1 and sum(map(parameters, self._kept.values())) > MAX_CACHED:
+                self._kept.popitem(last=False)
+        return model
+
+
+def checked(repo_id: str, revision: str | None = None) -> str:
+    """The commit of a stranger's model that is safe to load: known kind, no code, safetensors, bearable size.
+
+    Read without a token, so that nobody sees through this Space what its owner may see.
+
+    Raises:
+        ValueError: if it is not; the message says why and what to do.
+        OSError: if the Hub can't be asked.
+    """
+    from huggingface_hub import HfApi, errors
+
+    name = str(repo_id)[:80]
+    if not isinstance(repo_id, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,96})?", repo_id, re.A):
+        raise ValueError(f"'{name}' is no model id; expected one from the Hub such as openai/clip-vit-base-patch16.")
+    sha = commit_of(repo_id, revision, token=False)
+    api = HfApi(token=False)
+    with explained(repo_id, sha):
+        sizes = {file.path: file.size for file in api.list_repo_tree(repo_id, revision=sha) if hasattr(file, "size")}
+        if "config.json" not in sizes:
+            raise ValueError(f"{name} has no config.json; expected a CLIP that transformers loads.")
+        if large := [path for path, size in sizes.items() if not _weights(path) and size > MAX_SIDE_FILE]:
+            raise ValueError(f"{name}: {large[0][:60]} is larger than {MAX_SIDE_FILE >> 20} MB; choose another model.")
+        configs = {path: _json(api, repo_id, path, sha) for path in JSONS if path in sizes}
+        _check_configs(name, configs)
+        try:
+            weights = api.get_safetensors_metadata(repo_id, revision=sha)
+        except errors.NotASafetensorsRepoError:
+            raise ValueError(_not_safetensors(api, repo_id)) from None
+        except errors.SafetensorsParsingError:
+            raise ValueError(f"{name}: its safetensors file is damaged; choose another model.") from None
+    parameters = sum(weights.parameter_count.values())
+    if parameters > MAX_PARAMETERS:
+        raise ValueError(
+            f"{name} has {parameters / 1e6:,.0f} million parameters; this Space loads up to "
+            f"{MAX_PARAMETERS // 10**6:,} million. Use hf_unlearn on a machine of your own for it."
+        )
+    return sha
+
+
+def _check_configs(name: str, configs: Mapping[str, Any]) -> None:
+    if coded := [path for path, content in configs.items() if _has(content, "auto_map")]:
+        raise ValueError(f"{name} brings code of its own ({coded[0]} has auto_map); this Space runs none.")
+    kind = configs["config.json"].get("model_type")
+    if kind not in FAMILIES:
+        raise ValueError(f"{name} is of type '{str(kind)[:40]}', no CLIP we know; expected {', '.join(FAMILIES)}.")
+    for path, content in configs.items():
+        for key, value in _numbers(content):
+            if value > BOUNDS.get(key, 2**63):
+                raise ValueError(f"{name}: {path} asks for {key} {value:,.0f}; at most {BOUNDS[key]:,} is loaded.")
+
+
+def _json(api: Any, repo_id: str, path: str, sha: str) -> dict[str, Any]:
+    try:
+        content = json.loads(Path(api.hf_hub_download(repo_id, path, revision=sha)).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise ValueError(f"{repo_id[:80]}: {path} is damaged; choose another model.")
+    return content
+
+
+def _not_safetensors(api: Any, repo_id: str) -> str:
+    pulls = [ref.ref for ref in api.list_repo_refs(repo_id, include_pull_requests=True).pull_requests or ()]
+    hint = f"; one of its pull requests may hold them (revision {pulls[-1]})" if pulls else ""
+    return f"{repo_id[:80]} has no weights as safetensors, and this Space loads no pickles{hint}."
+
+
+def _weights(path: str) -> bool:
+    return path.endswith((".safetensors", ".bin", ".msgpack", ".h5", ".onnx", ".pt", ".pth", ".ot", ".npz"))
+
+
+def _has(content: Any, key: str) -> bool:
+    inside = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
+    return (isinstance(content, dict) and key in content) or any(_has(value, key) for value in inside)
+
+
+def _numbers(content: Any, key: str = "") -> list[tuple[str, float]]:
+    """Every number in a config under the key that it stands under."""
+    if isinstance(content, dict):
+        return [pair for name, value in content.items() for pair in _numbers(value, name)]
+    if isinstance(content, list):
+        return [pair for value in content for pair in _numbers(value, key)]
+    return [(key, content)] if isinstance(content, int | float) else []

@@ -1,0 +1,89 @@
+"""Files that visitors take away: each in a folder of its own, gone after a while and when the app ends."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tempfile
+import time
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from space.limits import one_line
+
+if TYPE_CHECKING:
+    from hf_unlearn import ForgetAdapter
+    from space.shelf import Shelf
+
+KEPT_SECONDS = 600
+MAX_EXPORTED = 200_000_000  # parameters
+
+
+class Outbox:
+    """A temporary folder for zips; Gradio copies what it serves from here."""
+
+    def __init__(self) -> None:
+        self._home = tempfile.TemporaryDirectory(prefix="space-out-")
+        self._lock = Lock()
+
+    def put(self, name: str, content: bytes) -> str:
+        """The path of a new file with this content."""
+        with self._lock:
+            self._sweep()
+            folder = Path(tempfile.mkdtemp(dir=self._home.name))
+        path = folder / name
+        path.write_bytes(content)
+        return str(path)
+
+    def adapter(self, adapter: ForgetAdapter) -> str:
+        """The adapter as a zip: what `save_pretrained` writes, in one folder."""
+        from hf_unlearn.adapter_files import files_of
+
+        name = file_name(adapter)
+        files = files_of(adapter.context, adapter.config, adapter.report)
+        return self.put(f"{name}.zip", zipped({f"{name}/{path}": content for path, content in files.items()}))
+
+    def export(self, shelf: Shelf, adapter: ForgetAdapter, hardened: bool = False) -> str:
+        """A plain transformers checkpoint that forgets by itself, as a zip.
+
+        Raises:
+            ValueError: if the base is too large to send, or can't carry a context.
+        """
+        from hf_unlearn.export import export
+        from space.shared_clip import parameters
+
+        model = shelf.adapted(adapter).model
+        if parameters(model) > MAX_EXPORTED:
+            raise ValueError(
+                f"{adapter.config.base_model} is too large to send as a checkpoint; download the adapter and run "
+                "'hf-unlearn export ADAPTER FOLDER' on a machine of your own."
+            )
+        name = f"{file_name(adapter)}-checkpoint"
+        with tempfile.TemporaryDirectory(prefix="space-") as home:
+            folder = Path(home) / name
+            export(adapter.context, adapter.config, model, folder, hardened)
+            files = {f"{name}/{path.name}": path.read_bytes() for path in sorted(folder.iterdir())}
+        return self.put(f"{name}.zip", zipped(files))
+
+    def _sweep(self) -> None:
+        for folder in Path(self._home.name).iterdir():
+            if time.time() - folder.stat().st_mtime > KEPT_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def file_name(adapter: ForgetAdapter) -> str:
+    """A name for an adapter's files, from what it forgets."""
+    words = one_line("-".join(adapter.config.forget[:2])).lower()
+    kept = "".join(c if c.isascii() and c.isalnum() else "-" for c in words).strip("-")[:40]
+    return f"no-{kept or 'adapter'}"
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path, content in files.items():
+            archive.writestr(path, content)
+    return whole.getvalue()

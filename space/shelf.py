@@ -1,0 +1,175 @@
+"""The adapters that visitors may use: the library's, the Hub's, and each visitor's own, kept in memory only."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from space.archives import adapter_folder, unpacked
+from space.limits import plain_text
+from space.models import Models
+
+if TYPE_CHECKING:
+    from hf_unlearn import AdaptedClip, ForgetAdapter
+
+PLACES = ("space/adapters/*", "runs/*/adapter", "runs/*")
+OWN = "own/"  # before the key of a visitor's own adapter; what follows can't be guessed
+MAX_OWN, OWN_SECONDS = 500, 3_600
+MAX_N_CTX = 64
+KEPT_FROM_HUB = 64
+
+
+@dataclass
+class _Own:
+    adapter: ForgetAdapter
+    session: str
+    seen: float
+
+
+class Shelf:
+    """Adapters by key: a folder of the library relative to the root, `user/name` on the Hub, or `own/…`.
+
+    Args:
+        root: the folder that holds `runs` and `space/adapters`.
+        models: the base models.
+    """
+
+    def __init__(self, root: Path, models: Models) -> None:
+        self.root, self.models = root, models
+        self._own: OrderedDict[str, _Own] = OrderedDict()
+        self._from_hub: OrderedDict[str, ForgetAdapter] = OrderedDict()
+        self._lock = Lock()
+
+    def library(self, base: str | None = None) -> tuple[dict[str, ForgetAdapter], list[str]]:
+        """Adapters by folder, and one line of text per folder that was left out."""
+        found, left_out = {}, []
+        for key in self._folders():
+            try:
+                adapter = self._saved(key)
+            except ValueError as error:
+                left_out.append(f"{plain_text(key)} is left out: {plain_text(str(error))}")
+                continue
+            if base in (None, adapter.config.base_model):
+                found[key] = adapter
+        return found, left_out
+
+    def own(self, session: str) -> dict[str, ForgetAdapter]:
+        """The adapters that this visitor made or brought."""
+        self._forget_old()
+        with self._lock:
+            return {key: kept.adapter for key, kept in self._own.items() if kept.session == session}
+
+    def keep(self, adapter: ForgetAdapter, session: str) -> str:
+        """Takes a visitor's adapter; its key is a secret that only this visitor is told.
+
+        Raises:
+            ValueError: if its context is longer than any we make, or its base is none we may load.
+        """
+        if adapter.config.n_ctx > MAX_N_CTX:
+            raise ValueError(f"This adapter's context has {adapter.config.n_ctx} tokens; at most {MAX_N_CTX} are used.")
+        self._forget_old()
+        key = OWN + secrets.token_urlsafe(16)
+        with self._lock:
+            self._own[key] = _Own(adapter, session, time.monotonic())
+            while len(self._own) > MAX_OWN:
+                self._own.popitem(last=False)
+        return key
+
+    def upload(self, paths: Sequence[str | Path], session: str) -> str:
+        """Takes an adapter as a zip or as its files; its key.
+
+        Raises:
+            ValueError: if it is none, is damaged, tampered with or too large.
+        """
+        from hf_unlearn import ForgetAdapter
+
+        with unpacked(paths) as folder:
+            where = adapter_folder(folder)
+            try:
+                adapter = ForgetAdapter.from_pretrained(where)
+            except ValueError as error:
+                raise ValueError(str(error).replace(f"{where}/", "").replace(str(where), "adapter")) from error
+        return self.keep(adapter, session)
+
+    def adapter(self, key: object) -> ForgetAdapter:
+        """An adapter by its key; one on the Hub is fetched, without a token.
+
+        Raises:
+            ValueError: if there is none, or it is damaged.
+            OSError: if it can't be had from the Hub.
+        """
+        if not key or not isinstance(key, str):
+            raise ValueError("No adapter is chosen.")
+        if key.startswith(OWN):
+            with self._lock:
+                if (kept := self._own.get(key)) is not None:
+                    kept.seen = time.monotonic()
+                    return kept.adapter
+            raise ValueError("This adapter of yours is no longer here; make it again, or upload it.")
+        if key in self._folders():
+            return self._saved(key)
+        if key.count("/") != 1 or key.startswith(("runs/", ".", "/")):
+            raise ValueError(f"There is no saved adapter '{key[:80]}'; choose one of the list, or give user/name.")
+        return self._of_hub(key)
+
+    def adapted(self, adapter: ForgetAdapter) -> AdaptedClip:
+        """The adapter's base with the adapter in effect; a switch of the caller's own.
+
+        Raises:
+            ValueError: if the base is none we may load, or not the one that the adapter was made for.
+        """
+        from hf_unlearn import AdaptedClip
+
+        base, revision = adapter.config.base_model, adapter.config.base_revision
+        if base not in self.models.bases and revision is None:
+            raise ValueError(
+                f"This adapter was made for '{base[:80]}', a folder on its maker's machine, which nobody else has."
+            )
+        return AdaptedClip(self.models.get(base, revision), adapter)
+
+    def _of_hub(self, key: str) -> ForgetAdapter:
+        from hf_unlearn import ForgetAdapter
+        from hf_unlearn.hub import commit_of
+
+        sha = commit_of(key, token=False)
+        with self._lock:
+            if (known := self._from_hub.get(f"{key}@{sha}")) is not None:
+                return known
+        adapter = ForgetAdapter.from_pretrained(key, revision=sha, token=False)
+        if adapter.config.n_ctx > MAX_N_CTX:
+            raise ValueError(f"{key}: its context has {adapter.config.n_ctx} tokens; at most {MAX_N_CTX} are used.")
+        with self._lock:
+            self._from_hub[f"{key}@{sha}"] = adapter
+            while len(self._from_hub) > KEPT_FROM_HUB:
+                self._from_hub.popitem(last=False)
+        return adapter
+
+    def _forget_old(self) -> None:
+        now = time.monotonic()
+        with self._lock:
+            for key in [key for key, kept in self._own.items() if now - kept.seen > OWN_SECONDS]:
+                del self._own[key]
+
+    def _folders(self) -> list[str]:
+        from hf_unlearn.adapter import CONFIG, CONTEXT
+
+        folders = [folder for place in PLACES for folder in sorted(self.root.glob(place))]
+        return [
+            folder.relative_to(self.root).as_posix()
+            for folder in folders
+            if not folder.name.startswith(".") and all((folder / name).is_file() for name in (CONFIG, CONTEXT))
+        ]
+
+    def _saved(self, key: str) -> ForgetAdapter:
+        from hf_unlearn import ForgetAdapter
+
+        try:
+            return ForgetAdapter.from_pretrained(self.root / key)
+        except ValueError as error:
+            raise ValueError(str(error).replace(f"{self.root}/", "")) from error

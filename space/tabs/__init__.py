@@ -1,0 +1,1 @@
+"""The page, tab by tab: each module draws one and wires it."""

@@ -1,0 +1,209 @@
+"""A visitor's run: estimated before, told step by step while it lasts, stopped at any time, judged at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING, Any
+
+from space.material import NAMES, Material, Order, gather
+from space.shelf import Shelf
+
+if TYPE_CHECKING:
+    from hf_unlearn import ClipBlackBox, ForgetAdapter
+    from hf_unlearn.unlearn import Result, Step
+
+RUN_SECONDS = 900
+TOLD_EVERY = 0.7  # seconds
+MEASURED_QUERIES, MEASURED_IMAGES = 8, 8
+SEARCH_OVERHEAD = 1.6  # the search's own arithmetic beside the queries, as measured with the embedded CLIP
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands: what it does, and figures of every step so far."""
+
+    doing: str
+    queries: int = 0
+    budget: int = 0
+    left: float | None = None  # seconds
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def share(self) -> float:
+        return self.queries / self.budget if self.budget else 0.0
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a run ended with: the adapter, its key on the shelf, why it stopped, where forgotten images go now."""
+
+    adapter: ForgetAdapter
+    key: str
+    reason: str
+    steps: tuple[Step, ...]
+    landed: dict[str, dict[str, float]] = field(default_factory=dict)  # forgotten class -> name -> share of its images
+
+
+class Runs:
+    """The runs of all visitors, one each at a time."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self.shelf = shelf
+        self._stops: dict[str, Event] = {}
+        self._lock = Lock()
+
+    def stop(self, session: str) -> None:
+        """Ends the visitor's run after the step it is at; the best so far is kept."""
+        with self._lock:
+            if session in self._stops:
+                self._stops[session].set()
+
+    def estimate(self, order: Order) -> float:
+        """Seconds that a run will take, from queries and encodings measured just now.
+
+        Raises:
+            ValueError, OSError: as `gather` and `Models.get` do.
+        """
+        import torch
+        from PIL import Image
+
+        model = self.shelf.models.get(order.base)
+        names = [*order.forget, *order.keep]
+        images = 2 * 20 * len(names) if order.source != NAMES else 0
+        start = time.monotonic()
+        few = model.add_images([Image.new("RGB", (64, 64))] * MEASURED_IMAGES)
+        encoding = (time.monotonic() - start) / MEASURED_IMAGES
+        contexts = model.token_mean.expand(MEASURED_QUERIES, 4, -1) + torch.zeros(MEASURED_QUERIES, 4, model.dim)
+        start = time.monotonic()
+        model.log_scores(contexts, few, names)
+        query = (time.monotonic() - start) / MEASURED_QUERIES
+        return images * encoding + order.budget * query * SEARCH_OVERHEAD
+
+    def run(self, order: Order, session: str) -> Iterator[Progress | Made]:
+        """Runs an order; the last thing told is what was made. Closing the iterator stops the run.
+
+        Raises:
+            ValueError, OSError: whatever makes the order impossible; the message is for the visitor.
+        """
+        stop = Event()
+        with self._lock:
+            if session in self._stops:
+                self._stops[session].set()  # one each
+            self._stops[session] = stop
+        told: SimpleQueue[Progress | Made | BaseException] = SimpleQueue()
+        worker = Thread(target=self._work, args=(order, session, stop, told), daemon=True, name="run")
+        worker.start()
+        try:
+            while True:
+                news = _latest(told)
+                if isinstance(news, BaseException):
+                    raise news
+                yield news
+                if isinstance(news, Made):
+                    return
+                time.sleep(TOLD_EVERY)
+        finally:
+            stop.set()
+            with self._lock:
+                if self._stops.get(session) is stop:
+                    del self._stops[session]
+
+    def _work(self, order: Order, session: str, stop: Event, told: SimpleQueue) -> None:
+        try:
+            told.put(Progress("Loading the model"))
+            model = self.shelf.models.get(order.base)
+            told.put(Progress("Reading the images"))
+            material = gather(order)
+            told.put(Progress("Encoding the images, once"))
+            result = _search(model, material, order, stop, told)
+            told.put(Progress("Judging", order.budget, order.budget, None, result.history))
+            adapter, landed = judged(model, material, result.adapter)
+            key = self.shelf.keep(adapter, session)
+            told.put(Made(adapter, key, result.reason.value, result.history, landed))
+        except BaseException as error:  # told to the visitor, in the visitor's own thread
+            told.put(error)
+
+
+def _search(model: ClipBlackBox, material: Material, order: Order, stop: Event, told: SimpleQueue) -> Result:
+    from hf_unlearn import unlearn
+
+    steps: list[Step] = []
+    start = time.monotonic()
+
+    def note(step: Step) -> bool:
+        steps.append(step)
+        spent = step.seconds - steps[0].seconds
+        done = step.queries - steps[0].queries
+        left = spent / done * (order.budget - step.queries) if done else None
+        told.put(Progress("Searching", step.queries, order.budget, left, tuple(steps)))
+        return stop.is_set() or time.monotonic() - start > RUN_SECONDS
+
+    options: dict[str, Any] = {
+        "forget": order.forget, "max_queries": order.budget, "strength": order.strength, "patience": None,
+        "progress": False, "on_step": note,
+    }  # fmt: skip
+    if order.source == NAMES:
+        return _from_names(model, material.names, options)
+    assert material.train is not None
+    shots = max(material.train.counts().values())
+    return unlearn(model, material.train, validation=material.validation, shots=shots, **options)
+
+
+def _from_names(model: ClipBlackBox, names: tuple[str, ...], options: dict[str, Any]) -> Result:
+    """A run without images."""
+    raise ValueError(
+        f"Forgetting {len(names)} names without any image is not possible in this version; choose the demo's drawings, "
+        "images of your own, or a data set."
+    )
+
+
+def judged(
+    model: ClipBlackBox, material: Material, adapter: ForgetAdapter
+) -> tuple[ForgetAdapter, dict[str, dict[str, float]]]:
+    """The adapter with its report inside, and where the forgotten images go; as it is without images to judge by."""
+    from hf_unlearn import evaluate
+
+    if material.judged is None:
+        return adapter, {}
+    report = evaluate(
+        model,
+        material.judged,
+        adapter,
+        validation=material.validation if material.kind == "test" else None,
+        unlisted=material.unlisted,
+        unlisted_validation=material.unlisted_validation,
+        synonyms=material.synonyms,
+        kind=material.kind,
+    )
+    return adapter.with_report(report.content), landed(model, material, adapter)
+
+
+def landed(model: ClipBlackBox, material: Material, adapter: ForgetAdapter) -> dict[str, dict[str, float]]:
+    """Forgotten class -> name -> share of the class's images that the model now gives that name, largest first."""
+    images = material.judged
+    assert images is not None
+    gone = [i for i, label in enumerate(images.labels) if images.names[label] in adapter.config.forget]
+    own = images.select(gone)
+    handle = model.add_images(own)
+    guesses = model.log_scores(adapter.context[None], handle, own.names)[0].argmax(-1).tolist()
+    shares: dict[str, dict[str, float]] = {}
+    counts = own.counts()
+    for label, guess in zip(own.labels, guesses, strict=True):
+        row = shares.setdefault(own.names[label], {})
+        row[own.names[guess]] = row.get(own.names[guess], 0.0) + 1 / counts[own.names[label]]
+    return {name: dict(sorted(row.items(), key=lambda item: -item[1])) for name, row in shares.items()}
+
+
+def _latest(told: SimpleQueue) -> Any:
+    """Waits for news and skips those already overtaken."""
+    news = told.get()
+    while not isinstance(news, BaseException | Made):
+        try:
+            news = told.get_nowait()
+        except Empty:
+            return news
+    return news
