@@ -147,18 +147,10 @@ def _search(model: ClipBlackBox, material: Material, order: Order, stop: Event, 
         "progress": False, "on_step": note,
     }  # fmt: skip
     if order.source == NAMES:
-        return _from_names(model, material.names, options)
+        return unlearn(model, classes=material.names, **options)
     assert material.train is not None
     shots = max(material.train.counts().values())
     return unlearn(model, material.train, validation=material.validation, shots=shots, **options)
-
-
-def _from_names(model: ClipBlackBox, names: tuple[str, ...], options: dict[str, Any]) -> Result:
-    """A run without images."""
-    raise ValueError(
-        f"Forgetting {len(names)} names without any image is not possible in this version; choose the demo's drawings, "
-        "images of your own, or a data set."
-    )
 
 
 def judged(
