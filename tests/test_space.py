@@ -11,7 +11,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from hf_unlearn import ForgetAdapter, unlearn
+from hf_unlearn import ForgetAdapter, demo, unlearn
 from space.compare import describe, examples
 from space.limits import open_image, parse_labels, plain_text
 from space.models import Models
@@ -27,7 +27,7 @@ def shelf(clip, clip_folder, tmp_path_factory) -> Shelf:
     root = tmp_path_factory.mktemp("root")
     result = unlearn(clip, coloured(4), forget=["red"], max_queries=30, method="lcs-cma", shots=2, progress=False)
     result.adapter.save_pretrained(root / KEY)
-    return Shelf(root, Models({result.adapter.config.base_model: clip_folder}))
+    return Shelf(root, Models({result.adapter.config.base_model: clip_folder, "embedded": "embedded"}))
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +37,10 @@ def client(shelf):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    demo = build(shelf.root, shelf.models.bases)
-    launch(demo, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", server_port=port)
+    app = build(shelf.root, shelf.models.bases)
+    launch(app, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", server_port=port)
     yield Client(f"http://127.0.0.1:{port}", verbose=False, analytics_enabled=False)
-    demo.close()
+    app.close()
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +163,21 @@ def test_an_adapter_for_a_base_that_nobody_else_has_is_refused(shelf):
     elsewhere = Shelf(shelf.root, Models())
     with pytest.raises(ValueError, match="a folder on its maker's machine"):
         elsewhere.adapted(elsewhere.adapter(KEY))
+
+
+def test_a_client_makes_the_embedded_clip_forget_by_names_only_and_uses_what_was_made(client, tmp_path):
+    gone, kept = ["beer mug", "wine glass"], ["pizza", "rose", "bicycle", "house", "guitar"]
+    made = client.predict(
+        ", ".join(gone), ", ".join(kept), "embedded", "names", 60, "normal", "", api_name="/forget"
+    )  # fmt: skip
+    assert made["forget"] == gone
+    assert made["retain"] == kept
+    assert set(made["landed"]) == set(gone)
+    drawing = demo.plain(["beer mug"], "test")[0]
+    drawing.convert("RGB").save(tmp_path / "mug.png")
+    before, after, message = ask(client, str(tmp_path / "mug.png"), made["adapter"], "\n".join([*gone, *kept]))
+    assert before["beer mug (to be forgotten)"] > after["beer mug (to be forgotten)"]
+    assert "The adapter is in effect" in message
 
 
 def test_strings_from_an_adapter_are_no_markup(shelf):
