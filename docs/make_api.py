@@ -19,7 +19,10 @@ PUBLIC = {  # chapter -> what is documented, by the module that has it
     ),
     "Images": ("data:LabeledImages", "data:BrokenFile"),
     "Models": ("black_box:BlackBox", "black_box:ClipBlackBox", "remote:SpaceBlackBox", "black_box:Ledger"),
-    "Adapters": ("adapter:ForgetAdapter", "adapter:AdaptedClip", "adapter_config:AdapterConfig"),
+    "Adapters": (
+        "adapter:ForgetAdapter", "adapter:AdaptedClip", "adapter_config:AdapterConfig", "compose:combine",
+        "compose:without",
+    ),
     "Judge": ("evaluate:evaluate", "evaluate:Report", "audit:audit", "audit:Audit", "audit:Thresholds"),
     "Own optimizers": ("optimizers:Optimizer", "objective:Objective", "context:LatentContext"),
     "Errors": (

@@ -1,7 +1,9 @@
 """Pictures of the Space's tabs for the README: `make screenshots`; light, dark and as on a phone."""
 
+import shutil
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 from PIL import Image
@@ -24,7 +26,9 @@ def run(page: Page, address: str) -> None:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as root, serving(Path(root)) as address, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as root, ExitStack() as stack:
+        shutil.copytree(HERE.parent / "space" / "adapters", Path(root) / "space" / "adapters")
+        address, playwright = (stack.enter_context(each) for each in (serving(Path(root)), sync_playwright()))
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1100, "height": 900})
         page.set_default_timeout(180_000)
