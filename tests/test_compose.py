@@ -1,6 +1,7 @@
 """One adapter from several, and one that keeps a class again: lists, start, budget, errors, real effect."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -133,3 +134,15 @@ def test_on_the_embedded_clip_a_combination_forgets_both_and_a_class_comes_back(
     accuracy = {entry["name"]: entry["accuracy_after"] for entry in report["per_class"]}
     assert accuracy["beer mug"] >= 0.5
     assert sum(accuracy[name] for name in ("wine glass", *bugs)) / 3 < 0.4
+
+
+def test_the_adapters_of_the_space_are_combined_and_one_given_back_by_names_only():
+    model, folder = ClipBlackBox(device="cpu"), Path(__file__).parent.parent / "space" / "adapters"
+    insects, tobacco = (ForgetAdapter.from_pretrained(folder / name) for name in ("insects", "tobacco"))
+    both = combine([insects, tobacco], model, max_queries=30, progress=False).adapter
+    assert set(both.config.forget) == {*insects.config.forget, "cigarette"}
+    assert both.config.hyperparameters["images"] == "none: names only"
+    assert both.config.ledger["image_encodings"] == 0
+    back = without(both, "cigarette", model, max_queries=20, progress=False).adapter
+    assert set(back.config.forget) == set(insects.config.forget)
+    assert "cigarette" in back.config.retain
