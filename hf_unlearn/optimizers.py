@@ -220,7 +220,6 @@ class Proximal:
         self._phase, self.eta, self._loss = facts["phase"], facts["eta"], facts["loss"]
         self.incumbent, self._doubt = (tensors[name].numpy().copy() for name in ("incumbent", "doubt"))
         device = self._objective.labels.device
-        self._objective = self._objective.to(device)
         self._scores, self._jacobian = tensors["scores"].to(device), tensors["jacobian"].to(device)
 
     def _move(self, latents: Array, losses: Array, log_scores: Tensor, row: int) -> None:
