@@ -9,7 +9,7 @@ tables, paired differences and plots of that file. Every method gets the same im
 `lcs-cma-paper`, which keeps the paper's), budget and seeds, and no early stop. Single-threaded
 workers, one per core. `tune10`, `tune60`, `tune100` are other class draws, for choosing settings, which
 stand behind a method's name. `coop` and `null-space` see more than scores; `names-only` and `c-emb` (the paper's) see
-no image.
+no image, `unlabelled` sees images without labels.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from pathlib import Path
 
 import torch
 from arena_report import tell
+from PIL import Image
 from rich.progress import track
 from white_box import ClassEmbeddings, NullSpace, coop
 
@@ -56,6 +57,8 @@ def run(job: Job) -> list[dict]:
                   "patience": None, "progress": False}  # fmt: skip
         if method == "names-only":
             result = unlearn(model, classes=task.names, **shared)
+        elif method == "unlabelled":
+            result = unlearn(model, classes=task.names, unlabelled=unsorted(task, seed), **shared)
         elif method == "c-emb":
             box = ClassEmbeddings.of(model)
             result = unlearn(box, task.train, validation=task.validation, method="lcs-cma-paper", **shared)
@@ -81,6 +84,12 @@ def run(job: Job) -> list[dict]:
         table.append({**where, "budget": budget, "row": method, "seconds": took, **adapter.config.metrics, **row,
                       "per_class": judge_all(adapter.context)})  # fmt: skip
     return table
+
+
+def unsorted(task: Task, seed: int) -> list[Image.Image]:
+    """The images that others train on, without labels, among as many of other things."""
+    images = [*task.train, *task.unlisted_validation]
+    return random.Random(seed).sample(images, len(images))
 
 
 def per_class(model: ClipBlackBox, task: Task) -> Callable[[torch.Tensor], list[float]]:

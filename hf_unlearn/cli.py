@@ -13,7 +13,7 @@ from rich.markup import escape
 from hf_unlearn.card import plain
 from hf_unlearn.cli_audit import audit_command
 from hf_unlearn.cli_compose import compose
-from hf_unlearn.cli_files import read_digests, read_images, read_lines, read_strings
+from hf_unlearn.cli_files import read_digests, read_images, read_lines, read_strings, read_unlabelled
 from hf_unlearn.cli_hub import hub
 
 app = typer.Typer(
@@ -56,6 +56,9 @@ def forget(
     classes: Annotated[
         Path | None, typer.Option(help="File of all class names, one a line: forgets by names only, without images.")
     ] = None,
+    unlabelled: Annotated[
+        Path | None, typer.Option(help="With --classes: folder of images, unsorted; those the model is sure of help.")
+    ] = None,
     model: Model = "embedded",
     names: Names = None,
     test: Annotated[Path | None, typer.Option(help="Folder of test images; else what --shots leaves over.")] = None,
@@ -85,6 +88,7 @@ def forget(
     --forget pug --out adapters/no-beagles
 
     Without images: hf-unlearn forget --classes names.txt --forget beagle --out adapters/no-beagles
+    (better with --unlabelled FOLDER, images of whatever you have)
 
     On several GPUs: accelerate launch --num_processes 4 -m hf_unlearn forget ...
     """
@@ -100,13 +104,16 @@ def forget(
     images = read_images(data, _names(names), skip_broken) if data else None
     if images and exclude:
         images = images.without(read_digests(exclude))
+    if unlabelled and images:
+        raise ValueError("--unlabelled goes with --classes; the images of --data are labelled already")
     listed = read_lines(classes, "--classes") if classes else None
+    anything = read_unlabelled(unlabelled) if unlabelled else None
     split_names(images.names if images else listed or [], forget)
     judged = read_images(test, _names(names), skip_broken) if test else None
     clip = ClipBlackBox(model, template=template)
     result = unlearn(
-        clip, images, forget=forget, classes=listed, max_queries=max_queries, method=method.value, shots=shots,
-        n_ctx=n_ctx, strength=strength, patience=patience or None, seed=seed, run_dir=run_dir,
+        clip, images, forget=forget, classes=listed, unlabelled=anything, max_queries=max_queries, method=method.value,
+        shots=shots, n_ctx=n_ctx, strength=strength, patience=patience or None, seed=seed, run_dir=run_dir,
         init=ForgetAdapter.from_pretrained(init) if init else None,
     )  # fmt: skip
     finish(result, clip, images, judged, shots=shots, seed=seed, folder=out_folder, as_json=as_json)

@@ -87,6 +87,24 @@ def read_images(folder: Path, names: dict[str, str] | None, skip_broken: bool = 
     return images
 
 
+def read_unlabelled(folder: Path) -> list[Path]:
+    """`--unlabelled`: the images below a folder; what can be told from outside to be no image is told on stderr.
+
+    Raises:
+        ValueError: if there is no image.
+    """
+    from hf_unlearn.image_files import list_images, suspects
+
+    files = list_images(folder) if folder.is_dir() else []
+    broken = suspects(files, folder)
+    for file in broken:
+        Console(stderr=True).print(plain(f"left out: {file}"), markup=False, highlight=False, soft_wrap=True)
+    gone = {file.path for file in broken}
+    if not (found := [path for path in files if path not in gone]):
+        raise ValueError(f"--unlabelled {folder}: expected a folder with images, found none")
+    return found
+
+
 def _object(path: Path, option: str) -> dict[str, Any]:
     try:
         content = json.loads(_text(path, option))

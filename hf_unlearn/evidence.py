@@ -1,12 +1,14 @@
-"""What a run learns from and is chosen by: few-shot images, or stand-ins made from class names alone."""
+"""What a run learns from and is chosen by: few-shot images, stand-ins made from class names, unlabelled images."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -27,6 +29,7 @@ ANYTHING = (
     "book", "cup", "plate", "apple", "bread", "cake", "shirt", "shoe", "bag", "ball", "piano", "camera", "star",
     "cloud", "fire", "man", "woman", "hand", "heart", "bridge", "city", "island", "flag", "map", "tool", "box",
 )  # fmt: skip
+SURE = 0.5  # the least probability at which the plain model's word is taken for an unlabelled image
 SIGNAL = 0.5  # share of a stand-in's length that its class makes; the rest is noise, as in real images
 
 
@@ -39,7 +42,8 @@ class Evidence:
         handle: all of them, as the black box knows them.
         train, validation: `(n,)` class of each.
         identity: what makes two runs the same run.
-        images: the images themselves; None for stand-ins.
+        kind: what it is made of, for whoever gets the adapter.
+        images: the images themselves, stand-ins aside; None if there are none.
     """
 
     names: tuple[str, ...]
@@ -47,7 +51,43 @@ class Evidence:
     train: Tensor
     validation: Tensor
     identity: dict[str, Any]
+    kind: str
     images: LabeledImages | None = None
+
+
+def class_names(
+    images: LabeledImages | None, classes: Sequence[str] | None, unlabelled: object, validation: object
+) -> tuple[str, ...]:
+    """The names of all classes. Raises: ValueError: if what a run is given does not go together."""
+    if images is not None:
+        if classes is not None or unlabelled:
+            raise ValueError("classes and unlabelled images are for a run by names; labelled images bring their own")
+        return images.names
+    if classes is None:
+        raise ValueError("expected labelled images, or the names of all classes (classes=) for a run by names only")
+    if validation is not None:
+        raise ValueError("a run by names only validates on stand-ins; give labelled images to use validation images")
+    return tuple(classes)
+
+
+def gather(
+    crew: Crew,
+    model: BlackBox,
+    images: LabeledImages | None,
+    validation: LabeledImages | None,
+    unlabelled: Sequence[Image.Image | Path] | None,
+    names: Sequence[str],
+    forget: Collection[str],
+    shots: int,
+    seed: int,
+) -> Evidence:
+    """The best of what a run is given. Raises: ValueError: see `from_images`, `from_names`."""
+    if images is not None:
+        return from_images(crew, model, images, validation, forget, shots, seed)
+    if unlabelled:
+        anything = LabeledImages(tuple(unlabelled), (0,) * len(unlabelled), ("anything",))
+        return from_unlabelled(crew, model, anything, names, shots, seed)
+    return from_names(model, names, shots, seed)
 
 
 def from_images(
@@ -81,6 +121,7 @@ def from_images(
         torch.tensor(train.labels),
         torch.tensor(held_out.labels),
         {"training images": train.digests(), "validation images": held_out.digests()},
+        "labelled",
         both,
     )
 
@@ -121,4 +162,33 @@ def from_names(model: BlackBox, names: Sequence[str], shots: int, seed: int) -> 
         parts.append(F.normalize(SIGNAL * chosen + noise, dim=-1))
     labels = torch.arange(len(names)).repeat_interleave(shots)
     handle = ImageSet(torch.cat(parts).to(model.device))
-    return Evidence(tuple(names), handle, labels, labels.clone(), {"stand-ins": shots})
+    return Evidence(tuple(names), handle, labels, labels.clone(), {"stand-ins": shots}, "none: names only")
+
+
+def from_unlabelled(
+    crew: Crew, model: BlackBox, images: LabeledImages, names: Sequence[str], shots: int, seed: int
+) -> Evidence:
+    """Images that the plain model is sure of, the surest first, train and validate by turns; stand-ins fill up.
+
+    Args:
+        images: of any of the classes and of anything else; their labels are not looked at.
+
+    Raises:
+        ValueError: see `from_names`.
+    """
+    made = from_names(model, names, shots, seed)
+    encoded = crew.encode(model, images)
+    sure, guess = cast(ClipBlackBox, model).zero_shot(encoded, names).exp().max(-1)
+    features = made.handle.features.clone()
+    shown: list[int] = []
+    for label in range(len(names)):
+        known = ((guess == label) & (sure > SURE)).nonzero().flatten()
+        known = known[sure[known].argsort(descending=True, stable=True)][: 2 * shots]
+        for offset, half in ((0, known[::2]), (len(made.train), known[1::2])):
+            place = offset + shots * label
+            features[place : place + len(half)] = encoded.features[half]
+        shown += known.tolist()
+    return replace(
+        made, handle=ImageSet(features), identity={**made.identity, "unlabelled images": images.digests()},
+        kind="unlabelled", images=images.select(sorted(shown)),
+    )  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -77,6 +78,7 @@ def unlearn(
     *,
     forget: Sequence[str],
     classes: Sequence[str] | None = None,
+    unlabelled: Sequence[Image.Image | Path] | None = None,
     max_queries: int = 2_000,
     method: str | Recipe = "proximal",
     validation: LabeledImages | None = None,
@@ -99,6 +101,8 @@ def unlearn(
             model answers to text, see `evidence.from_names`.
         forget: names of the classes to forget.
         classes: names of all classes, those to forget among them, for a run by names only.
+        unlabelled: for such a run, images of some of the classes and of anything else; those that the plain model is
+            sure of take the place of stand-ins, see `evidence.from_unlabelled`.
         max_queries: candidate contexts to score at most; each is scored once on all images.
         method: one of `METHODS`, or a `Recipe`.
         n_ctx: context length, if not the method's own.
@@ -118,7 +122,7 @@ def unlearn(
         RunError: if the run folder holds another run, is in use, or can't be written.
     """
     start = time.monotonic()
-    names = _names(images, classes, validation)
+    names = evidence.class_names(images, classes, unlabelled, validation)
     plan = (recipe(method, len(names)) if isinstance(method, str) else method).with_strength(strength)
     if init is not None:
         init.check_base(model)
@@ -129,10 +133,7 @@ def unlearn(
     _check(model, names, forget, max_queries, plan)
     before = model.ledger.copy()
     crew = Crew()
-    if images is None:
-        learnt = evidence.from_names(model, names, shots, seed)
-    else:
-        learnt = evidence.from_images(crew, model, images, validation, forget, shots, seed)
+    learnt = evidence.gather(crew, model, images, validation, unlabelled, names, forget, shots, seed)
     is_forget = torch.tensor([name in forget for name in names])
     objective = objective_of(plan, learnt.train, is_forget)
     selection = objective_of(plan, learnt.validation, is_forget)
@@ -213,7 +214,7 @@ def unlearn(
         method=method if isinstance(method, str) else plan.optimizer,
         hyperparameters={
             **asdict(plan), "options": dict(plan.options), "shots": shots, "patience": patience,
-            "max_queries": max_queries, "images": "labelled" if images else "none: names only", "strength": strength,
+            "max_queries": max_queries, "images": learnt.kind, "strength": strength,
             "init": init and init.config.context_sha256,
         },
         seed=seed,
@@ -248,18 +249,6 @@ def _identity(
 
 def _validation(step: Step) -> dict[str, float | None]:
     return {"validation_H": step.H, "validation_err_for": step.err_for, "validation_acc_mem": step.acc_mem}
-
-
-def _names(images: LabeledImages | None, classes: Sequence[str] | None, validation: object) -> tuple[str, ...]:
-    if images is not None:
-        if classes is not None:
-            raise ValueError("classes are for a run by names only; labelled images bring their own")
-        return images.names
-    if classes is None:
-        raise ValueError("expected labelled images, or the names of all classes (classes=) for a run by names only")
-    if validation is not None:
-        raise ValueError("a run by names only validates on stand-ins; give labelled images to use validation images")
-    return tuple(classes)
 
 
 def _check(model: BlackBox, names: Sequence[str], forget: Sequence[str], max_queries: int, plan: Recipe) -> None:
