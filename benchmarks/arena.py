@@ -114,14 +114,16 @@ def task_of(name: str, draw: int, seed: int) -> Task:
 
 
 def recipe_of(method: str, classes: int) -> str | Recipe:
-    """`"proximal:n_ctx=8,step=0.05"`: the method's recipe with other settings, its own or its optimizer's."""
+    """`"proximal:n_ctx=8,step=0.05,strength=1"`: the method's recipe with other settings, or its optimizer's."""
     base, _, settings = method.partition(":")
     if not settings:
         return base
     plan = recipe(base, classes)
     for setting in settings.split(","):
         key, value = setting.split("=")
-        if key in {item.name for item in fields(plan)}:
+        if key == "strength":
+            plan = plan.with_strength(json.loads(value))
+        elif key in {item.name for item in fields(plan)}:
             plan = replace(plan, **{key: json.loads(value)})
         else:
             plan = replace(plan, options=(*plan.options, (key, json.loads(value))))
