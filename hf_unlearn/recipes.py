@@ -73,7 +73,7 @@ def recipe(method: str, classes: int) -> Recipe:
         case "proximal":
             return Recipe(8, shared=256, unique=0, spread=9.0, orthogonal=True, optimizer="proximal")
         case "lcs-cma":
-            return Recipe(4, shared=100, unique=25)
+            return Recipe(8, shared=100, unique=25)
         case "lcs-cma-paper":
             return Recipe(n_ctx, shared, unique, entropy_weight=1.0, margin_weight=0.0, leak_weight=0.0)
         case "bbt-cma":
