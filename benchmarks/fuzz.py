@@ -1,4 +1,5 @@
-"""100,000 hostile inputs for each reader: config, context, report, label files, images, folders, API payloads, state.
+"""100,000 hostile inputs for each reader: config, context, report, label files, images, folders, API payloads,
+zips, state.
 
     python benchmarks/fuzz.py                              # everything; hours
     python benchmarks/fuzz.py --inputs 5000 --only report.json "image files"
@@ -23,6 +24,7 @@ from conftest import write_clip  # noqa: E402
 from fuzzing import Readers  # noqa: E402
 
 ROOM = 2 * 2**30
+MEMORY = Path("/dev/shm")  # small files are written there twenty times as fast
 AT_ONCE = 2_000  # inputs per seed: hypothesis remembers all inputs of a seed
 
 
@@ -34,9 +36,9 @@ def fuzz(readers: Readers, target: str, inputs: int, start: int) -> tuple[int, f
     def feed(content: object) -> None:
         nonlocal count, slowest
         count += 1
-        begun = time.process_time()
+        begun = time.thread_time()
         read(content)
-        slowest = max(slowest, time.process_time() - begun)
+        slowest = max(slowest, time.thread_time() - begun)
 
     quiet = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
     turn = 0
@@ -58,7 +60,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     failed = 0
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
         readers = Readers(Path(folder), write_clip(Path(folder) / "clip", seed=0))
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + ROOM, used + ROOM))

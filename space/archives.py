@@ -12,7 +12,9 @@ from pathlib import Path, PurePosixPath
 from hf_unlearn.data import SUFFIXES, LabeledImages
 from space.limits import open_image
 
-MAX_ENTRIES, MAX_UNPACKED = 5_000, 200 * 2**20
+MAX_ENTRIES, MAX_UNPACKED, MAX_DEPTH = 5_000, 200 * 2**20, 16
+MAX_LIST, LONGEST_END = 2 * 2**20, 22 + 65_535  # bytes of a zip's list of entries, and of what stands after it
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, UnicodeDecodeError)
 MAX_IMAGES = 2_000
 SIDE = 512  # pixels; larger images of a training set are made smaller as they are read
 
@@ -82,18 +84,19 @@ def labelled_images(folder: Path) -> LabeledImages:
 
 
 def _unzip(path: Path, folder: Path) -> None:
-    """Sizes are counted as bytes come out: what a zip says of itself may be a lie."""
+    """Nothing is written before all names are known; sizes are counted as bytes come out: a zip may lie about them."""
     try:
+        _check_list(path)
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             if len(entries) > MAX_ENTRIES:
                 raise ValueError(f"This zip has {len(entries):,} entries; at most {MAX_ENTRIES:,} are unpacked.")
             if sum(entry.file_size for entry in entries) > MAX_UNPACKED:
                 raise ValueError(_too_much())
+            targets = [folder / _inside(entry) for entry in entries]
             left = MAX_UNPACKED
-            for entry in entries:
-                target = folder / _inside(entry)
-                if entry.is_dir():
+            for entry, target in zip(entries, targets, strict=True):
+                if entry.filename.endswith(("/", "\\")):
                     continue
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(entry) as source, target.open("xb") as sink:
@@ -101,18 +104,33 @@ def _unzip(path: Path, folder: Path) -> None:
                         if (left := left - len(chunk)) < 0:
                             raise ValueError(_too_much())
                         sink.write(chunk)
-    except RuntimeError:
-        raise ValueError("This zip is encrypted; send one without a password.") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+    except UNREADABLE as error:
         why = error.strerror if isinstance(error, OSError) else str(error)[:80]
         raise ValueError(f"This zip can't be read ({why or 'it is damaged'}); make it again.") from error
+
+
+def _check_list(path: Path) -> None:
+    """The size of a zip's list of entries, which `zipfile` reads whole, ten times as large in memory."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - LONGEST_END))
+        tail = file.read()
+    at = tail.rfind(b"PK\5\6")
+    large = tail[max(0, at - 20) : at].startswith(b"PK\6\7")  # then its size stands elsewhere
+    if at >= 0 and (large or int.from_bytes(tail[at + 12 : at + 16], "little") > MAX_LIST):
+        raise ValueError(f"This zip's list of entries is too long; at most {MAX_ENTRIES:,} are unpacked.")
 
 
 def _inside(entry: zipfile.ZipInfo) -> PurePosixPath:
     name = PurePosixPath(entry.filename.replace("\\", "/"))
     kind = entry.external_attr >> 28  # of a Unix file: 8 is a plain one, 4 a folder, 0 not said
-    if name.is_absolute() or ".." in name.parts or ":" in str(name) or "\0" in str(name) or kind not in (0, 4, 8):
+    if name.is_absolute() or ".." in name.parts or ":" in str(name) or kind not in (0, 4, 8):
         raise ValueError(f"This zip has an entry that leads elsewhere ('{entry.filename[:60]}'); nothing was unpacked.")
+    if len(name.parts) > MAX_DEPTH:
+        raise ValueError(f"This zip has folders in folders, {len(name.parts)} deep; at most {MAX_DEPTH} are unpacked.")
+    if entry.flag_bits & 1:
+        raise ValueError("This zip is encrypted; send one without a password.")
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError("This zip is packed in an unusual way; make an ordinary one (deflate).")
     return name
 
 

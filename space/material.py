@@ -64,11 +64,15 @@ class Order:
         files: Sequence[str] = (),
         dataset: str = "",
     ) -> Order:
-        """From what the page or a client sends.
+        """From what the page or a client sends, which may be anything that JSON holds.
 
         Raises:
-            ValueError: if something is missing, out of bounds, or to be both forgotten and kept.
+            ValueError: if something is missing, no text where text is expected, out of bounds, or to be both forgotten
+                and kept.
         """
+        texts = (base, forget or "", keep or "", source, strength, dataset or "")
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("An order is text, but for its budget: names stand one per line.")
         if source not in SOURCES:
             raise ValueError(f"There is no source of images '{str(source)[:40]}'; choose {', '.join(SOURCES)}.")
         if not isinstance(budget, int | float) or not BUDGETS[0] <= budget <= BUDGETS[1]:

@@ -3,7 +3,8 @@
 import resource
 
 import pytest
-from fuzzing import REPORT_OF, Readers, json_files
+from fuzzing import Readers
+from hostile import REPORT_OF, json_files
 from hypothesis import HealthCheck, given, settings
 
 from hf_unlearn.adapter_config import AdapterError
@@ -13,7 +14,7 @@ from hf_unlearn.plots import plot_report
 EXAMPLES = {"image folders": 150, "API payloads": 400}
 TARGETS = (
     "config.json", "forget_context.safetensors", "report.json", "names and groups", "attack words", "exclusions",
-    "image files", "image folders", "API payloads", "a run's state",
+    "image files", "image folders", "API payloads", "zips", "a run's state",
 )  # fmt: skip
 QUIET = {"deadline": 5_000, "database": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
 
