@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests"), str(Path(__file__).parents[1])]
-from forked import start  # noqa: E402
+from forked import Forked  # noqa: E402
 
 from hf_unlearn import demo  # noqa: E402
 from hf_unlearn.adapter_files import CONTEXT  # noqa: E402
@@ -44,7 +44,7 @@ def command(images: Path, forget: list[str], out: Path, run: Path) -> list[str]:
 
 def kill(words: list[str], run: Path, draw: random.Random, longest: float, during_save: bool) -> str:
     """Starts the run and kills it; says when: before, between or during saves, or that it had ended."""
-    fresh, said = run / f".{STATE}", run.with_suffix(".said")
+    fresh = run / f".{STATE}"
 
     def saving() -> bool:
         try:
@@ -53,10 +53,10 @@ def kill(words: list[str], run: Path, draw: random.Random, longest: float, durin
             return False
 
     left = fresh.stat().st_mtime_ns if fresh.exists() else 0  # by an earlier kill
-    process = start(words, said)
+    process = Forked(words, run)
     if during_save:
         skipped = draw.randrange(2)  # saves that are let through
-        while process.is_alive():
+        while process.poll() is None:
             if saving():
                 if not skipped:
                     time.sleep(draw.uniform(0, 0.002))
@@ -66,20 +66,13 @@ def kill(words: list[str], run: Path, draw: random.Random, longest: float, durin
                     time.sleep(0.0002)
             time.sleep(0.0002)
     else:
-        process.join(draw.uniform(0, longest))
-    if process.exitcode is not None:
-        return "ended" if process.exitcode == 0 else f"failed: {said.read_text().strip()}"
+        process.wait(draw.uniform(0, longest))
+    if (status := process.poll()) is not None:
+        return "ended" if status == 0 else f"failed: {process.said()[1].strip()}"
     process.kill()
-    process.join()
     if saving():
         return "during a save"
     return "between saves" if (run / STATE).exists() else "before the first save"
-
-
-def ended(words: list[str], said: Path) -> str:
-    """Runs to the end; what was said."""
-    start(words, said).join()
-    return said.read_text()
 
 
 def main() -> None:
@@ -92,7 +85,7 @@ def main() -> None:
         folder = Path(place)
         forget = write_images(folder / "images")
         begun = time.monotonic()
-        ended(command(folder / "images", forget, folder / "whole", folder / "run-whole"), folder / "whole.said")
+        Forked(command(folder / "images", forget, folder / "whole", folder / "run-whole"), folder / "whole").wait()
         longest = (time.monotonic() - begun) / 2  # until a kill that waits for no save
         whole = (folder / "whole" / CONTEXT).read_bytes()
         runs = 0
@@ -105,11 +98,11 @@ def main() -> None:
                 if moments[-1] == "ended":
                     break
             when += moments
-            told = ended(words, run.with_suffix(".said"))
+            (last := Forked(words, run)).wait()
             same = (out / CONTEXT).exists() and (out / CONTEXT).read_bytes() == whole
             lost += not same
-            print(f"run {runs}: killed {', '.join(moments)}: {'the same adapter' if same else 'LOST ' + told}",
-                  flush=True)  # fmt: skip
+            outcome = "the same adapter" if same else f"LOST {last.said()[1]}"
+            print(f"run {runs}: killed {', '.join(moments)}: {outcome}", flush=True)
     kills = {moment: when.count(moment) for moment in sorted(set(when)) if moment != "ended"}
     print(f"{sum(kills.values())} kills ({', '.join(f'{n} {moment}' for moment, n in kills.items())}), "
           f"{runs} runs, {lost} lost")  # fmt: skip

@@ -17,19 +17,49 @@ SERVER.set_forkserver_preload(
 )  # fmt: skip
 
 
-def start(arguments: list[str], said: Path, settings: dict[str, str] | None = None) -> multiprocessing.Process:
-    """Runs `hf-unlearn` with these arguments; what it prints goes to the file `said`."""
-    process = SERVER.Process(target=_main, args=(arguments, said, settings or {}), daemon=True)
-    process.start()
-    return process
+class Forked:
+    """One `hf-unlearn` with these arguments and more environment, on one thread; what it prints goes to two files."""
+
+    def __init__(self, arguments: list[str], said: Path, settings: dict[str, str] | None = None) -> None:
+        self._out, self._err = said.with_suffix(".out"), said.with_suffix(".err")
+        self._process = SERVER.Process(
+            target=_main, args=(arguments, self._out, self._err, settings or {}), daemon=True
+        )
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        """The exit status; None as long as it runs."""
+        return self._process.exitcode
+
+    def wait(self, seconds: float | None = None) -> int | None:
+        """The same, waiting at most so long."""
+        self._process.join(seconds)
+        return self.poll()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._process.kill()
+        self._process.join()
+
+    def said(self) -> tuple[str, str]:
+        """Its output and its errors so far."""
+        return self._out.read_text(), self._err.read_text()
 
 
-def _main(arguments: list[str], said: Path, settings: dict[str, str]) -> None:
-    with said.open("w") as file:
-        for stream in (1, 2):
+def _main(arguments: list[str], out: Path, err: Path, settings: dict[str, str]) -> None:
+    for stream, path in ((1, out), (2, err)):
+        with path.open("w") as file:
             os.dup2(file.fileno(), stream)
     os.environ.update(settings)
     sys.argv = ["hf-unlearn", *arguments]
+    import torch
+
     from hf_unlearn.cli import main
 
+    torch.set_num_threads(1)
     main()

@@ -4,21 +4,21 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from forked import Forked
 
 from hf_unlearn.processes import micro_batch
+from hf_unlearn.run_dir import STATE
 
 ARGUMENTS = ("--forget", "red", "--shots", "2", "--patience", "0")
 
 
 @contextmanager
-def started(count: int, arguments: list[str]):
+def started(count: int, arguments: list[str], place: Path):
     """`hf-unlearn` in so many processes, with what torchrun and `accelerate launch` tell theirs."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -26,28 +26,22 @@ def started(count: int, arguments: list[str]):
     told = {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     if count > 1:
         told |= {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "hf_unlearn", *arguments],
-            env={**os.environ, **told, **({"RANK": str(rank), "LOCAL_RANK": str(rank)} if count > 1 else {})},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(count)
-    ]
+    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} if count > 1 else {} for rank in range(count)]
+    processes = [Forked(arguments, place / f"{count}-{number}", told | rank) for number, rank in enumerate(ranks)]
     try:
         yield processes
     finally:
         for process in processes:
             process.kill()
-            process.wait()
 
 
-def finished(count: int, arguments: list[str]) -> list[tuple[str, str]]:
-    with started(count, arguments) as processes:
-        said = [process.communicate(timeout=240) for process in processes]
-        assert [process.returncode for process in processes] == [0] * count, said
+def finished(jobs: dict[int, list[str]], place: Path) -> dict[int, list[tuple[str, str]]]:
+    """What the processes of several jobs, one for each count of them, said."""
+    with ExitStack() as stack:
+        running = {count: stack.enter_context(started(count, words, place)) for count, words in jobs.items()}
+        codes = {count: [process.wait(240) for process in job] for count, job in running.items()}
+        said = {count: [process.said() for process in job] for count, job in running.items()}
+        assert codes == {count: [0] * count for count in jobs}, said
     return said
 
 
@@ -73,48 +67,46 @@ def test_a_population_is_split_by_its_names_alone():
 
 @pytest.mark.parametrize("method", ["proximal", "lcs-cma"])
 def test_one_two_and_three_processes_make_the_same_adapter_bit_for_bit(clip_folder, many_classes, tmp_path, method):
-    contexts, ledgers = [], []
-    for count in (1, 2, 3):
-        out = tmp_path / str(count)
-        said = finished(count, command(clip_folder, many_classes, out, 90, method))
-        assert "adapter saved" in said[0][0]
-        assert not any(other for other, _ in said[1:]), "only the main process speaks"
-        contexts.append((out / "forget_context.safetensors").read_bytes())
-        ledgers.append(json.loads((out / "config.json").read_text())["ledger"])
+    jobs = {count: command(clip_folder, many_classes, tmp_path / str(count), 90, method) for count in (1, 2, 3)}
+    for first, *others in finished(jobs, tmp_path).values():
+        assert "adapter saved" in first[0]
+        assert not any(other for other, _ in others), "only the main process speaks"
+    contexts = [(tmp_path / str(count) / "forget_context.safetensors").read_bytes() for count in jobs]
+    ledgers = [json.loads((tmp_path / str(count) / "config.json").read_text())["ledger"] for count in jobs]
     assert contexts[0] == contexts[1] == contexts[2]
     assert [ledger["queries"] for ledger in ledgers] == [90] * 3
     assert len({ledger["text_tokens"] for ledger in ledgers}) == 1
 
 
-def busy(process: subprocess.Popen, seconds: float) -> None:
-    """Waits until a process has used so much processor time, so that it is past its start."""
-    ticks = os.sysconf("SC_CLK_TCK")
+def searching(run_dir: Path) -> None:
+    """Waits until a run has saved its first state, so that all its processes are past their start."""
     for _ in range(1200):
-        fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        if (int(fields[11]) + int(fields[12])) / ticks > seconds:
+        if (run_dir / STATE).exists():
             return
         time.sleep(0.1)
-    raise AssertionError("the process never got going")
+    raise AssertionError("the run never got going")
 
 
 def test_a_process_that_dies_ends_the_job_with_a_clear_message(clip_folder, image_folder, tmp_path):
-    with started(2, command(clip_folder, image_folder, tmp_path / "out", 10**7)) as (main, other):
-        busy(main, 15)
+    words = [*command(clip_folder, image_folder, tmp_path / "out", 10**7), "--run-dir", str(tmp_path / "run")]
+    with started(2, words, tmp_path) as (main, other):
+        searching(tmp_path / "run")
         other.kill()
-        _, said = main.communicate(timeout=60)
-    assert main.returncode == 2
+        assert main.wait(60) == 2
+    said = main.said()[1]
     assert "another process of this job has ended" in said
     assert "Traceback" not in said
     assert not (tmp_path / "out").exists()
 
 
 def test_ctrl_c_stops_all_processes_after_the_same_step_and_saves_the_best(clip_folder, image_folder, tmp_path):
-    with started(2, command(clip_folder, image_folder, tmp_path / "out", 10**7)) as processes:
+    words = [*command(clip_folder, image_folder, tmp_path / "out", 10**7), "--run-dir", str(tmp_path / "run")]
+    with started(2, words, tmp_path) as processes:
+        searching(tmp_path / "run")
         for process in processes:
-            busy(process, 15)
-        for process in processes:
-            process.send_signal(signal.SIGINT)
-        said = [process.communicate(timeout=60) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
+            os.kill(process.pid, signal.SIGINT)
+        codes = [process.wait(60) for process in processes]
+    said = [process.said() for process in processes]
+    assert codes == [0, 0], said
     assert "interrupted; the best so far is kept" in said[0][0]
     assert (tmp_path / "out" / "config.json").exists()

@@ -1,16 +1,16 @@
 """Runs that survive: killed at any moment, taken up again, the same adapter bit for bit."""
 
-import os
 import random
-import signal
 import stat
 import subprocess
 import sys
 import time
+from shutil import copytree
 
 import pytest
 import torch
 from conftest import coloured
+from forked import Forked
 
 from hf_unlearn import unlearn
 from hf_unlearn.recipes import METHODS
@@ -163,7 +163,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_any_training(clip_folder
     place.mkdir()
     command = forget(clip_folder, image_folder, tmp_path / "out", tmp_path / "run")
     command[command.index(option) + 1] = str(place / "new")
-    done = on_a_disk_of_its_own(place, "ro", command)
+    done = on_a_disk_of_its_own(place, "ro", [sys.executable, "-m", "hf_unlearn", *command])
     assert done.returncode == 2
     assert f"{place / 'new'}: can't be" in done.stderr
     assert "(Read-only file system); choose another" in done.stderr
@@ -173,10 +173,9 @@ def test_a_folder_that_cannot_be_written_is_told_before_any_training(clip_folder
 
 def test_the_command_in_a_run_folder_that_another_process_holds_says_so(clip_folder, image_folder, tmp_path):
     with RunDir(tmp_path / "run", {}).locked():
-        command = forget(clip_folder, image_folder, tmp_path / "out", tmp_path / "run")
-        done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "another process is working in this run folder" in done.stderr
+        held = Forked(forget(clip_folder, image_folder, tmp_path / "out", tmp_path / "run"), tmp_path / "held")
+        assert held.wait() == 2
+    assert "another process is working in this run folder" in held.said()[1]
     assert not (tmp_path / "out").exists()
 
 
@@ -206,31 +205,29 @@ def test_a_state_comes_back_as_it_was(tmp_path):
 
 def forget(clip_folder, image_folder, out, run_dir, *more) -> list[str]:
     return [
-        sys.executable, "-m", "hf_unlearn", "forget", "--model", clip_folder, "--data", str(image_folder), "--forget",
-        "red", "--shots", "2", "--patience", "0", "--max-queries", "1500", "--out", str(out), "--run-dir",
-        str(run_dir), *more,
+        "forget", "--model", clip_folder, "--data", str(image_folder), "--forget", "red", "--shots", "2", "--patience",
+        "0", "--max-queries", "1500", "--out", str(out), "--run-dir", str(run_dir), *more,
     ]  # fmt: skip
 
 
 def test_killed_five_times_at_random_the_adapter_is_the_same(clip_folder, image_folder, tmp_path):
-    subprocess.run(forget(clip_folder, image_folder, tmp_path / "whole", tmp_path / "a"), check=True)
+    whole = Forked(forget(clip_folder, image_folder, tmp_path / "whole", tmp_path / "a"), tmp_path / "whole")
     draw = random.Random(0)
     command = forget(clip_folder, image_folder, tmp_path / "killed", tmp_path / "b")
     kills = 0
     for _ in range(5):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        process = Forked(command, tmp_path / "killed")
         state, start = tmp_path / "b" / STATE, time.monotonic()
         before = state.stat().st_mtime_ns if state.exists() else 0
         while process.poll() is None and time.monotonic() - start < 120:
             if state.exists() and state.stat().st_mtime_ns != before:
                 break
             time.sleep(0.01)
-        time.sleep(draw.uniform(0, 1.0))
+        process.wait(draw.uniform(0, 1.0))
         if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
+            process.kill()
             kills += 1
-        process.wait()
-    subprocess.run(command, check=True)
+    assert Forked(command, tmp_path / "killed").wait() == whole.wait() == 0
     assert kills >= 3, "the run ended before it could be killed"
     same = [(tmp_path / name / "forget_context.safetensors").read_bytes() for name in ("whole", "killed")]
     assert same[0] == same[1]
@@ -240,13 +237,14 @@ def test_leaving_images_out_equals_never_having_seen_them(clip_folder, image_fol
     contributed = sorted((image_folder / "blue").iterdir())[:3]
     listed = tmp_path / "contributor.txt"
     listed.write_text("\n".join(map(str, contributed)) + "\n")
-    short = ["--max-queries", "60"]
-    subprocess.run(
-        [*forget(clip_folder, image_folder, tmp_path / "a", tmp_path / "ra", *short), "--exclude", str(listed)],
-        check=True,
-    )
+    fewer = copytree(image_folder, tmp_path / "fewer")
     for path in contributed:
-        path.unlink()
-    subprocess.run(forget(clip_folder, image_folder, tmp_path / "b", tmp_path / "rb", *short), check=True)
+        (fewer / "blue" / path.name).unlink()
+    commands = {
+        "a": forget(clip_folder, image_folder, tmp_path / "a", tmp_path / "ra", "--exclude", str(listed)),
+        "b": forget(clip_folder, fewer, tmp_path / "b", tmp_path / "rb"),
+    }
+    runs = [Forked([*words, "--max-queries", "60"], tmp_path / name) for name, words in commands.items()]
+    assert [run.wait() for run in runs] == [0, 0]
     same = [(tmp_path / name / "forget_context.safetensors").read_bytes() for name in ("a", "b")]
     assert same[0] == same[1]
