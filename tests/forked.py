@@ -18,12 +18,21 @@ SERVER.set_forkserver_preload(
 
 
 class Forked:
-    """One `hf-unlearn` with these arguments and more environment, on one thread; what it prints goes to two files."""
+    """One `hf-unlearn` on one thread.
 
-    def __init__(self, arguments: list[str], said: Path, settings: dict[str, str] | None = None) -> None:
+    Args:
+        arguments: what stands behind `hf-unlearn`.
+        said: two files beside each other get what it prints.
+        settings: more environment.
+        folder: where it works.
+    """
+
+    def __init__(
+        self, arguments: list[str], said: Path, settings: dict[str, str] | None = None, folder: Path = Path()
+    ) -> None:
         self._out, self._err = said.with_suffix(".out"), said.with_suffix(".err")
         self._process = SERVER.Process(
-            target=_main, args=(arguments, self._out, self._err, settings or {}), daemon=True
+            target=_main, args=(arguments, self._out, self._err, settings or {}, folder), daemon=True
         )
         self._process.start()
 
@@ -51,11 +60,12 @@ class Forked:
         return self._out.read_text(), self._err.read_text()
 
 
-def _main(arguments: list[str], out: Path, err: Path, settings: dict[str, str]) -> None:
+def _main(arguments: list[str], out: Path, err: Path, settings: dict[str, str], folder: Path) -> None:
     for stream, path in ((1, out), (2, err)):
         with path.open("w") as file:
             os.dup2(file.fileno(), stream)
     os.environ.update(settings)
+    os.chdir(folder)
     sys.argv = ["hf-unlearn", *arguments]
     import torch
 
