@@ -18,7 +18,7 @@ space: setup
 	$(BIN)/python app.py
 
 test: setup check
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: setup
 	$(BIN)/ruff check .
