@@ -1,6 +1,6 @@
 """100,000 hostile inputs for each reader: of an adapter, of words, images, folders, zips, requests and a run's state.
 
-    python benchmarks/fuzz.py                              # everything; about half an hour on a core of its own
+    python benchmarks/fuzz.py                              # everything; about an hour
     python benchmarks/fuzz.py --inputs 5000 --only report.json "image files"
 
 What may come out is an answer that holds what it promises, or the reader's own error. Memory is capped at 2 GB above

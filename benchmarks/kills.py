@@ -1,6 +1,6 @@
 """Runs killed with SIGKILL at random moments, every second one during a save, then taken up again.
 
-    python benchmarks/kills.py                  # 50 kills, about 8 minutes on a core
+    python benchmarks/kills.py                  # 50 kills, 16 minutes on a busy machine
     python benchmarks/kills.py --kills 5
 
 A run that is killed five times and then ends must leave the adapter of the run that nobody touched, bit for bit; a run
