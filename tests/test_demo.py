@@ -99,6 +99,12 @@ def test_unknown_tasks_and_draws_are_refused():
         demo.task("emoji10", 20)
 
 
+def test_a_concept_that_the_artists_of_a_role_did_not_draw_makes_no_task():
+    (*_, undrawn) = (name for name in demo.concepts() if not demo.drawings(name, "validation"))
+    with pytest.raises(ValueError, match=f"no validation artist .* drew '{undrawn}'; leave it out"):
+        demo.task_of([undrawn, "guitar"], [undrawn])
+
+
 def test_the_professions_for_a_bias_report_are_there():
     jobs = (
         "artist",

@@ -79,7 +79,7 @@ def task_of(names: Sequence[str], forget: Sequence[str], shots: int = 16, seed: 
     """The task of forgetting some of any concepts.
 
     Raises:
-        ValueError: if a name is no concept of the archive.
+        ValueError: if a name is no concept of the archive, or one that a role's artists did not draw.
     """
     if unknown := [name for name in names if name not in concepts()]:
         raise ValueError(f"no drawings of {unknown[0]!r}; hf_unlearn.demo.concepts() has the names")
@@ -159,10 +159,15 @@ def drawing_numbers(names: Sequence[str], role: str, copies: int) -> list[int]:
 
 
 def augmented(names: Sequence[str], role: str, copies: int, seed: int) -> LabeledImages:
-    """`copies` augmented images per class, its drawings taken in turn."""
+    """`copies` augmented images per class, its drawings taken in turn.
+
+    Raises:
+        ValueError: if a class has no drawing by the artists of the role.
+    """
     items, labels = [], []
     for label, name in enumerate(names):
-        found = drawings(name, role)
+        if not (found := drawings(name, role)):
+            raise ValueError(f"no {role} artist ({', '.join(ARTISTS[role])}) drew {name!r}; leave it out of the task")
         for number in range(copies):
             artist, drawing = found[number % len(found)]
             key = hashlib.sha256(f"{role} {seed} {name} {artist} {number}".encode()).digest()
