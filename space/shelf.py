@@ -22,6 +22,7 @@ PLACES = ("space/adapters/*", "runs/*/adapter", "runs/*")
 OWN = "own/"  # before the key of a visitor's own adapter; what follows can't be guessed
 MAX_OWN, OWN_SECONDS = 500, 3_600
 MAX_N_CTX = 64
+GONE = "This adapter of yours is no longer here; make it again, or upload it."
 KEPT_FROM_HUB = 64
 
 
@@ -81,6 +82,19 @@ class Shelf:
                 self._own.popitem(last=False)
         return key
 
+    def reclaim(self, key: str, session: str) -> ForgetAdapter:
+        """A visitor's own adapter, for the session that the visitor has now: who has the key is its owner.
+
+        Raises:
+            ValueError: if it is not here, or no longer.
+        """
+        self._forget_old()
+        with self._lock:
+            if (kept := self._own.get(key)) is None:
+                raise ValueError(GONE)
+            kept.session, kept.seen = session, time.monotonic()
+            return kept.adapter
+
     def upload(self, paths: Sequence[str | Path], session: str) -> str:
         """Takes an adapter as a zip or as its files; its key.
 
@@ -111,7 +125,7 @@ class Shelf:
                 if (kept := self._own.get(key)) is not None:
                     kept.seen = time.monotonic()
                     return kept.adapter
-            raise ValueError("This adapter of yours is no longer here; make it again, or upload it.")
+            raise ValueError(GONE)
         if key in self._folders():
             return self._saved(key)
         if key.count("/") != 1 or key.startswith(("runs/", ".", "/")):

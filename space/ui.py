@@ -34,11 +34,12 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
     runs = Runs(shelf)
     with gr.Blocks(title="hf_unlearn", analytics_enabled=False, delete_cache=(600, 3600)) as demo:
         gr.Markdown("# hf_unlearn\nMake a CLIP forget the categories you choose, its weights untouched.")
+        made = gr.BrowserState("")  # of no tab: one that is not open yet would not have it when the page is loaded
         with gr.Tabs() as tabs:
             with gr.Tab("Try", id="try"):
                 trying = try_tab.draw(shelf)
             with gr.Tab("Forget", id="forget"):
-                chosen = forget_tab.draw(shelf, runs, Outbox())
+                chosen = forget_tab.draw(shelf, runs, Outbox(), made, demo)
             with gr.Tab("Library", id="library"):
                 library_tab.draw(shelf, demo)
             with gr.Tab("About", id="about"):

@@ -11,20 +11,33 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
+
+import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
+try:
+    from playwright.sync_api import Browser, expect, sync_playwright
+except ImportError:
+    CHROMIUM, expect = "", None
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+if os.environ.get("CI") == "true" and not (CHROMIUM and find_spec("axe_playwright_python") and find_spec("mcp")):
+    raise RuntimeError("the page must be tested here: install Debian's chromium, and run make setup")
+in_chromium = pytest.mark.skipif(
+    not CHROMIUM,
+    reason="the page was not tested: it takes chromium (apt-get install chromium) and make setup",
+)
 SERVE = "import sys; from pathlib import Path; from space.ui import build, launch; launch(build(Path(sys.argv[1])))"
 
 
 @contextmanager
-def serving(root: Path, **settings: str) -> Iterator[str]:
-    """The app with this root at an address on loopback."""
+def serving(root: Path, log: Path | None = None, **settings: str) -> Iterator[str]:
+    """The app with this root at an address on loopback; whatever it prints goes into `log`, if there is one."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -33,7 +46,10 @@ def serving(root: Path, **settings: str) -> Iterator[str]:
         "GRADIO_SERVER_NAME": "127.0.0.1", "PYTHONPATH": str(REPOSITORY), "HF_TOKEN": "", **settings,
     }  # fmt: skip
     command = [sys.executable, "-c", SERVE, str(root)]
-    with subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL) as app:
+    with (
+        open(log or os.devnull, "wb") as out,
+        subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=out, stderr=out if log else None) as app,
+    ):
         address = f"http://127.0.0.1:{port}"
         try:
             for _ in range(240):
@@ -46,3 +62,13 @@ def serving(root: Path, **settings: str) -> Iterator[str]:
             yield address
         finally:
             app.terminate()
+
+
+@contextmanager
+def browsing() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    expect.set_options(timeout=60_000)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()

@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import RLock, Thread
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import hub_login
 import yaml
 
 TOKENS = {"hf_owner": "user", "hf_other": "other"}
@@ -58,13 +59,15 @@ class Fault:
 
 
 class Hub:
-    """The server; use as a context manager. `requests` lists what was asked, `faults` what is to go wrong."""
+    """The server; use as a context manager. `requests` lists what was asked, `sent` counts the bytes answered,
+    `faults` says what is to go wrong."""
 
     def __init__(self) -> None:
         self.repos: dict[str, Repo] = {}
         self.lfs: dict[str, bytes] = {}
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.faults: list[Fault] = []
+        self.sent = 0  # bytes answered
         self.lock = RLock()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"hub": self}))
         self.server.daemon_threads = True
@@ -180,12 +183,17 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
         if self.command != "HEAD":
+            self.hub.sent += len(raw[: self.cut])
             self.wfile.write(raw[: self.cut])
             if self.cut is not None:
                 self.wfile.flush()
                 self.reset()
 
     # Who may see what
+
+    def expect(self, fine: bool, message: str) -> None:
+        if not fine:
+            raise Refused(400, "", message)
 
     def user(self) -> str | None:
         given = self.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -375,10 +383,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def content(self, content: bytes, **headers: str) -> None:
         content = self.change(content) if self.change else content
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         start = int(asked[1]) if asked else 0
-        headers |= {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"} if asked else {}
-        self.send(206 if asked else 200, content[start:], Accept_Ranges="bytes", **headers)
+        end = min(int(asked[2]) + 1, len(content)) if asked and asked[2] else len(content)
+        headers |= {"Content-Range": f"bytes {start}-{end - 1}/{len(content)}"} if asked else {}
+        self.send(206 if asked else 200, content[start:end], Accept_Ranges="bytes", **headers)
 
 
 MODEL = r"([\w.-]+/[\w.-]+)"
@@ -400,4 +409,5 @@ ROUTES: list[tuple[str, str, Callable[..., None]]] = [
     ("PUT", "/storage/(.+)", Handler.lfs_put),
     ("GET HEAD", "/storage/(.+)", Handler.lfs_get),
     ("GET HEAD", f"/{MODEL}/resolve/([^/]+)/(.+)", Handler.resolve),
+    *hub_login.ROUTES,
 ]

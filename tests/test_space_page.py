@@ -1,26 +1,14 @@
 """The three stories of a visitor, on the real page, in a real browser."""
 
-import os
 import re
 import time
 import zipfile
 from pathlib import Path
 
 import pytest
-from browser import CHROMIUM, FLAGS, serving
+from browser import browsing, expect, in_chromium, serving
 
-try:
-    from playwright.sync_api import Page, expect, sync_playwright
-except ImportError:
-    CHROMIUM = ""
-
-if not CHROMIUM and os.environ.get("CI") == "true":
-    raise RuntimeError("the page must be tested here: install Debian's chromium and the package playwright")
-pytestmark = pytest.mark.skipif(
-    not CHROMIUM, reason="the page was not tested: it takes chromium (apt-get install chromium) and make setup"
-)
-
-
+pytestmark = in_chromium
 GRADIOS_OWN = "aria-prohibited-attr"  # an empty gr.Label has an aria-label where none belongs
 
 
@@ -37,15 +25,12 @@ def address(root):
 
 @pytest.fixture(scope="module")
 def chromium():
-    expect.set_options(timeout=60_000)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with browsing() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
-def page(chromium, address) -> "Page":
+def page(chromium, address):
     context = chromium.new_context(accept_downloads=True)
     page = context.new_page()
     page.set_default_timeout(60_000)

@@ -14,10 +14,10 @@ from space import report
 from space.limits import plain_text
 from space.material import BUDGETS, DATASET, DRAWINGS, FILES, NAMES, SOURCES, STRENGTHS, Order
 from space.models import EMBEDDED
-from space.outbox import Outbox, file_name
+from space.outbox import Outbox
 from space.page import HEAVY, LAST, LIGHT, PRIVATE, RUN, in_words, session_of
-from space.sharing import login_is_possible, push
 from space.shelf import Shelf
+from space.tabs import keep_tab
 from space.tabs.try_tab import bases_of
 from space.training import Made, Progress, Runs
 
@@ -52,8 +52,8 @@ class _Form:
         ]  # fmt: skip
 
 
-def draw(shelf: Shelf, runs: Runs, outbox: Outbox) -> gr.Textbox:
-    """Draws and wires the tab; the key of what was made arrives in the textbox returned when Try is to use it."""
+def draw(shelf: Shelf, runs: Runs, outbox: Outbox, made: gr.BrowserState, demo: gr.Blocks) -> gr.Textbox:
+    """Draws and wires the tab; the key in `made` arrives in the textbox returned when Try is to use it."""
     everyday, grouped, preset = _concepts()
     with gr.Row():
         with gr.Column(scale=1):
@@ -93,14 +93,7 @@ def draw(shelf: Shelf, runs: Runs, outbox: Outbox) -> gr.Textbox:
         label="Best so far on validation images: H green, forget error red, retain accuracy blue", x_title="queries",
     )  # fmt: skip
     shown = gr.HTML(elem_classes="report")
-    made, chosen = gr.Textbox(visible=False), gr.Textbox(visible=False)
-    with gr.Column(visible=False) as after:
-        with gr.Row():
-            use = gr.Button("Use it in Try", variant="primary")
-            zipped = gr.DownloadButton("Download the adapter (zip)")
-            export = gr.Button("Export a checkpoint")
-        exported = gr.File(label="A plain transformers checkpoint that forgets by itself", visible=False)
-        _draw_push(shelf, made)
+    keeping = keep_tab.draw(shelf, outbox, shown, made, demo)
 
     def order(
         base: str, forget: str, keep: str, source: str, budget: float, strength: str, files: str | None, dataset: str
@@ -135,10 +128,6 @@ def draw(shelf: Shelf, runs: Runs, outbox: Outbox) -> gr.Textbox:
     def halt(request: gr.Request) -> None:
         runs.stop(session_of(request))
 
-    @in_words
-    def save(key: str) -> gr.File:
-        return gr.File(value=outbox.export(shelf, shelf.adapter(key)), visible=True)
-
     search.change(None, search, None, js=SEARCH, **PRIVATE)
     ticked: dict[str, Any] = {"outputs": forget, **LAST, **LIGHT, **PRIVATE}
     for group in groups:
@@ -162,34 +151,13 @@ def draw(shelf: Shelf, runs: Runs, outbox: Outbox) -> gr.Textbox:
     )  # fmt: skip
     buttons = [start, stop]
     started = start.click(lambda: (gr.Button(interactive=False), gr.Button(interactive=True)), None, buttons, **PRIVATE)
-    ran = started.then(run, form.inputs(), [bar, chart, shown, made, after, zipped], **RUN, **PRIVATE)
+    told = [bar, chart, shown, made, keeping.panel, keeping.zipped]
+    ran = started.then(run, form.inputs(), told, **RUN, **PRIVATE)
+    ran.then(None, js=keep_tab.STAY, **PRIVATE)
     ran.then(lambda: (gr.Button(interactive=True), gr.Button(interactive=False), ""), None, [*buttons, bar], **PRIVATE)
     stop.click(halt, None, None, queue=False, **PRIVATE)
-    use.click(lambda key: key, made, chosen, **LIGHT, **PRIVATE)
-    export.click(save, made, exported, **HEAVY, **PRIVATE)
     _offer(shelf, runs)
-    return chosen
-
-
-def _draw_push(shelf: Shelf, made: gr.Textbox) -> None:
-    with gr.Accordion("Push it to your account on the Hub", open=False):
-        if not login_is_possible():
-            gr.Markdown(
-                "Logging in is not set up here. Download the zip, unpack it, then `hf-unlearn push FOLDER NAME`."
-            )
-            return
-        gr.LoginButton()
-        name = gr.Textbox(label="Name of the new repository", placeholder="clip-without-beer", max_lines=1)
-        private = gr.Checkbox(True, label="Private")
-        button = gr.Button("Push")
-        said = gr.Markdown()
-
-        @in_words
-        def send(key: str, name: str, private: bool, token: gr.OAuthToken | None) -> str:
-            return push(shelf.adapter(key), name, private, token.token if token else None)
-
-        button.click(send, [made, name, private], said, **HEAVY, **PRIVATE)
-        made.change(lambda key: file_name(shelf.adapter(key)) if key else "", made, name, **LIGHT, **PRIVATE)
+    return keeping.chosen
 
 
 def _offer(shelf: Shelf, runs: Runs) -> None:
