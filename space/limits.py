@@ -59,6 +59,8 @@ def parse_labels(text: str, most: int = MAX_LABELS, what: str = "labels") -> lis
     Raises:
         ValueError: if none is left, there are more than `most`, or one is longer than 200 characters.
     """
+    if not isinstance(text, str):
+        raise ValueError(f"Expected the {what} as text, one per line; got {type(text).__name__}.")
     if len(text) > MAX_LABELS * (MAX_LABEL + 2):
         raise ValueError(f"The {what} are too long a text; at most {most:,} of {MAX_LABEL} characters are read.")
     parts = text.splitlines() if len(text.strip().splitlines()) > 1 else text.split(",")

@@ -61,6 +61,8 @@ class Models:
         """
         from hf_unlearn.black_box import Ledger
 
+        if not isinstance(base, str):
+            raise ValueError(f"Expected a base model's name as text, got {type(base).__name__}.")
         key = (base, None if base in self.bases else revision)
         model = self._cached(key)
         if model is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from gradio_http import free_port
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
@@ -38,9 +38,7 @@ SERVE = "import sys; from pathlib import Path; from space.ui import build, launc
 @contextmanager
 def serving(root: Path, log: Path | None = None, **settings: str) -> Iterator[str]:
     """The app with this root at an address on loopback; whatever it prints goes into `log`, if there is one."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = {
         **os.environ, "HF_HUB_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_SERVER_PORT": str(port),
         "GRADIO_SERVER_NAME": "127.0.0.1", "PYTHONPATH": str(REPOSITORY), "HF_TOKEN": "", **settings,

@@ -3,12 +3,13 @@
 import re
 import socket
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import coloured
+from gradio_http import free_port, launched
 
 from hf_unlearn import LabeledImages, SpaceBlackBox, remote, unlearn
 from hf_unlearn.black_box import BudgetSpentError
@@ -19,27 +20,15 @@ BASE = "tiny"
 NAMES = ["red", "green", "blue", "grey"]
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+def serving(root, folder: str, port: int = 0, queries: int = 100_000):
+    from space.ui import build
 
-
-@contextmanager
-def serving(root, folder: str, port: int, queries: int = 100_000):
-    from space.ui import build, launch
-
-    demo = build(root, {BASE: folder}, queries)
-    launch(demo, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", server_port=port)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        demo.close()
+    return launched(build(root, {BASE: folder}, queries), port)
 
 
 @pytest.fixture(scope="module")
 def address(clip_folder, tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("root"), clip_folder, free_port()) as url:
+    with serving(tmp_path_factory.mktemp("root"), clip_folder) as url:
         yield url
 
 
@@ -106,7 +95,7 @@ def test_no_other_session_can_ask_about_images(address, box):
 
 
 def test_the_servers_query_budget_is_honoured_and_the_best_so_far_kept(clip_folder, tmp_path):
-    with serving(tmp_path, clip_folder, free_port(), queries=50) as url:
+    with serving(tmp_path, clip_folder, queries=50) as url:
         result = train(SpaceBlackBox(url, model=BASE), method="lcs-cma", max_queries=200)
         assert result.reason is StopReason.REFUSED
         assert result.history[-1].queries == 40

@@ -1,6 +1,5 @@
 """The real app on a loopback port, driven over HTTP by the real client; and its handlers without Gradio."""
 
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 from conftest import coloured
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from gradio_http import launched
 from PIL import Image
 
 from hf_unlearn import ForgetAdapter, demo, unlearn
@@ -32,15 +32,10 @@ def shelf(clip, clip_folder, tmp_path_factory) -> Shelf:
 
 @pytest.fixture(scope="module")
 def client(shelf):
-    from space.ui import build, launch
+    from space.ui import build
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    app = build(shelf.root, shelf.models.bases)
-    launch(app, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", server_port=port)
-    yield Client(f"http://127.0.0.1:{port}", verbose=False, analytics_enabled=False)
-    app.close()
+    with launched(build(shelf.root, shelf.models.bases)) as address:
+        yield Client(address, verbose=False, analytics_enabled=False)
 
 
 @pytest.fixture(scope="module")

@@ -143,7 +143,7 @@ def test_a_visitor_brings_images_logs_in_and_pushes_to_the_own_account(hub, home
         assert set(hub.repos["user/mine"].tree()) == {*FILES, ".gitattributes"}
         page.get_by_label("Name of the new repository").fill("other/mine")
         page.get_by_role("button", name="Push", exact=True).click()
-        expect(page.get_by_text("rights").first).to_be_visible()
+        expect(page.get_by_text("the Hub refused (403)")).to_be_visible()
         assert "other/mine" not in hub.repos
 
         other = chromium.new_context().new_page()
