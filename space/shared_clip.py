@@ -1,7 +1,10 @@
-"""A CLIP that the threads of many visitors use at once."""
+"""A CLIP that the threads of many visitors use at once, and that remembers the labels asked about last."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import lru_cache
 from threading import Lock
 from typing import Any
 
@@ -9,13 +12,46 @@ from torch import Tensor
 
 from hf_unlearn import ClipBlackBox
 
+REMEMBERED, LARGEST = 256, 2**17  # lists of labels, and numbers of one: 128 MB at most
+
 
 class SharedClip(ClipBlackBox):
-    """Its weights are only read. The path that puts a hook on the text tower is one caller's at a time."""
+    """Its weights are only read, so what was computed once holds. Copies share all of this.
+
+    The path that puts a hook on the text tower is one caller's at a time.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._hooked = Lock()  # copies share it
+        self._hooked, self._remembering = Lock(), Lock()
+        self._texts: OrderedDict[Any, tuple[Tensor, int]] = OrderedDict()
+        self._print = lru_cache(maxsize=1)(super().fingerprint)
+
+    def fingerprint(self) -> list[list[float]]:
+        return self._print()
+
+    def text_features(self, contexts: Tensor, names: Sequence[str]) -> Tensor:
+        """One context's are remembered: a visitor asks about the same labels again and again. All are in the ledger."""
+        if len(contexts) != 1:
+            return super().text_features(contexts, names)
+        key = self.template, tuple(names), tuple(contexts.shape), contexts.cpu().numpy().tobytes()
+        with self._remembering:
+            known = self._texts.get(key)
+        if known is not None:
+            features, tokens = known
+            self.ledger.text_tokens += tokens
+        else:
+            before = self.ledger.text_tokens
+            features = super().text_features(contexts, names)
+            tokens = self.ledger.text_tokens - before
+        if features.numel() > LARGEST:
+            return features
+        with self._remembering:
+            self._texts[key] = features, tokens
+            self._texts.move_to_end(key)
+            while len(self._texts) > REMEMBERED:
+                self._texts.popitem(last=False)
+        return features
 
     def _inject(self, contexts: Tensor, prompts: list[list[int]]) -> Tensor:
         with self._hooked:

@@ -2,16 +2,18 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import coloured
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from gradio_http import launched
 from PIL import Image
 
-from hf_unlearn import ForgetAdapter, demo, unlearn
+from hf_unlearn import ClipBlackBox, ForgetAdapter, demo, unlearn
 from space.compare import describe, examples
 from space.limits import open_image, parse_labels, plain_text
 from space.models import Models
@@ -154,6 +156,23 @@ def test_an_adapter_saved_while_the_app_runs_is_found_and_a_damaged_one_left_out
         (folder / "config.json").unlink()  # the app goes on without them
 
 
+def test_labels_asked_about_again_get_the_same_scores_and_cost_no_text(shelf, clip):
+    model = shelf.models.get("embedded")
+    images, context = model.add_images(coloured(1)), 0.1 * torch.ones(1, 2, model.dim)
+    for names in (["red", "green"], ["green", "red"]):
+        ledger = replace(model.ledger)
+        first = model.log_scores(context, images, names)
+        asked = model.ledger.text_tokens - ledger.text_tokens
+        assert torch.equal(model.log_scores(context, images, names), first)
+        assert model.ledger.text_tokens - ledger.text_tokens == 2 * asked
+        assert torch.equal(first, ClipBlackBox("embedded").log_scores(context, images, names))
+    tower, model.model.text_model.encoder.layers = model.model.text_model.encoder.layers, None
+    try:
+        assert torch.equal(shelf.models.get("embedded").log_scores(context, images, names), first)
+    finally:
+        model.model.text_model.encoder.layers = tower
+
+
 def test_an_adapter_for_a_base_that_nobody_else_has_is_refused(shelf):
     elsewhere = Shelf(shelf.root, Models())
     with pytest.raises(ValueError, match="a folder on its maker's machine"):
@@ -176,8 +195,6 @@ def test_a_client_makes_the_embedded_clip_forget_by_names_only_and_uses_what_was
 
 
 def test_strings_from_an_adapter_are_no_markup(shelf):
-    from dataclasses import replace
-
     hostile = "<img src=x onerror=alert(1)> [a](http://evil) **b**"
     assert not set("<>[]()*:/") & set(plain_text(hostile))
     adapter = ForgetAdapter.from_pretrained(shelf.root / KEY)
@@ -187,8 +204,6 @@ def test_strings_from_an_adapter_are_no_markup(shelf):
 
 
 def test_test_drawings_are_those_of_the_names_that_the_demo_knows(shelf):
-    from dataclasses import replace
-
     adapter = ForgetAdapter.from_pretrained(shelf.root / KEY)
     assert examples(adapter) == []  # colours are no emoji
     config = replace(adapter.config, forget=["beer mug", "red"], retain=["guitar", "banana", "green"])
