@@ -4,8 +4,8 @@
     python benchmarks/space_load.py --visitors 1 --forgetting 0 --seconds 20 --pause 0
 
 A visitor looks at the scores for `--pause` seconds before the next picture; who forgets starts anew at once. What has
-no answer `--grace` seconds after the end is counted as such and not waited for. Every visitor has labels of its own, so an answer about other labels is a mix-up; so is an adapter that forgets another
-visitor's names.
+no answer `--grace` seconds after the end is counted as such and not waited for. Every visitor has labels of its own,
+so an answer about other labels is a mix-up; so is an adapter that forgets another visitor's names.
 """
 
 import argparse
@@ -13,89 +13,100 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
-from gradio_client import Client, handle_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from browser import serving
+from gradio_http import Stranger
 
 from hf_unlearn import demo
+
+
+class Crowd:
+    """Visitors, each in a thread of its own; what they were answered, and how long it took."""
+
+    def __init__(self, address: str, picture: Path, pause: float) -> None:
+        self.address, self.picture, self.pause = address, picture, pause
+        self.waits: list[float] = []  # of a visitor, upload and queue included
+        self.served: list[float] = []  # of the server, for the same
+        self.runs: list[float] = []
+        self.wrong: list[str] = []
+        self.names = sorted(name for name, facts in demo.concepts().items() if facts["category"] != "People & Body")
+
+    def classify(self, visitor: Stranger, number: int) -> None:
+        own = [f"{name} {number}" for name in self.names[:8]]
+        start = time.monotonic()
+        asked = visitor.upload(self.picture), "\n".join(own), "", "embedded", True
+        before, *_ = visitor.call(visitor.named("classify"), *asked)
+        self.waits.append(time.monotonic() - start)
+        self.served.append(visitor.took)
+        if {row["label"] for row in before["confidences"]} != set(own):
+            self.wrong.append(f"visitor {number} got another's labels")
+        time.sleep(self.pause)
+
+    def forget(self, visitor: Stranger, number: int) -> None:
+        gone, kept = self.names[10 * number : 10 * number + 3], self.names[10 * number + 3 : 10 * number + 9]
+        start = time.monotonic()
+        asked = "\n".join(gone), "\n".join(kept), "embedded", "drawings", 50, "normal", ""
+        (made,) = visitor.call(visitor.named("forget"), *asked)
+        self.runs.append(time.monotonic() - start)
+        if made["forget"] != gone:
+            self.wrong.append(f"run {number} forgot another's names")
+
+    def come(self, act: Callable[[Stranger, int], None], number: int, end: float) -> threading.Thread:
+        """One visitor, who goes on till the end."""
+
+        def stay() -> None:
+            visitor = Stranger(self.address)
+            while time.monotonic() < end:
+                try:
+                    act(visitor, number)
+                except Exception as error:
+                    self.wrong.append(f"{act.__name__}: {error!r}"[:200])
+                    time.sleep(1)
+
+        thread = threading.Thread(target=stay, daemon=True)
+        thread.start()
+        return thread
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--visitors", type=int, default=50)
     parser.add_argument("--forgetting", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=120)
-    parser.add_argument("--pause", type=float, default=2)
-    parser.add_argument("--grace", type=float, default=120)
+    for name, seconds in (("seconds", 120), ("pause", 2), ("grace", 120)):
+        parser.add_argument(f"--{name}", type=float, default=seconds)
     args = parser.parse_args()
-    names = sorted(name for name, concept in demo.concepts().items() if concept["category"] != "People & Body")
-    waits: list[float] = []
-    runs: list[float] = []
-    wrong: list[str] = []
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as address:
-        picture = Path(folder) / "picture.png"
-        demo.drawings("guitar", "test")[0][1].save(picture)
+        crowd = Crowd(address, Path(folder) / "picture.png", pause=0)
+        demo.drawings("guitar", "test")[0][1].save(crowd.picture)
+        crowd.classify(Stranger(address), 0)  # loads the model
+        crowd.waits, crowd.served, crowd.pause = [], [], args.pause
         app = next(p for p in psutil.Process().children() if "python" in p.name())
-        Client(address, verbose=False).predict(
-            handle_file(str(picture)), "guitar\nkey", "", "embedded", True, api_name="/classify"
-        )
         before, end = app.memory_info().rss, time.monotonic() + args.seconds
-
-        def classify(number: int) -> None:
-            own = [f"{name} {number}" for name in names[:8]]
-            client = Client(address, verbose=False)
-            while time.monotonic() < end:
-                start = time.monotonic()
-                try:
-                    answer = client.predict(
-                        handle_file(str(picture)), "\n".join(own), "", "embedded", True, api_name="/classify"
-                    )
-                except Exception as error:
-                    wrong.append(f"classify: {error!r}"[:200])
-                    continue
-                waits.append(time.monotonic() - start)
-                if {row["label"] for row in answer[0]["confidences"]} != set(own):
-                    wrong.append(f"visitor {number} got another's labels")
-                time.sleep(args.pause)
-
-        def forget(number: int) -> None:
-            gone, kept = names[10 * number : 10 * number + 3], names[10 * number + 3 : 10 * number + 9]
-            client = Client(address, verbose=False)
-            while time.monotonic() < end:
-                start = time.monotonic()
-                try:
-                    made = client.predict(
-                        "\n".join(gone), "\n".join(kept), "embedded", "drawings", 50, "normal", "", api_name="/forget"
-                    )
-                except Exception as error:
-                    wrong.append(f"forget: {error!r}"[:200])
-                    continue
-                runs.append(time.monotonic() - start)
-                if made["forget"] != gone:
-                    wrong.append(f"run {number} forgot another's names")
-
-        threads = [threading.Thread(target=classify, args=(i,), daemon=True) for i in range(args.visitors)]
-        threads += [threading.Thread(target=forget, args=(i,), daemon=True) for i in range(args.forgetting)]
-        for thread in threads:
-            thread.start()
+        threads = [crowd.come(crowd.classify, i, end) for i in range(args.visitors)]
+        threads += [crowd.come(crowd.forget, i, end) for i in range(args.forgetting)]
         peak = before
         while (waiting := sum(thread.is_alive() for thread in threads)) and time.monotonic() < end + args.grace:
             peak = max(peak, app.memory_info().rss)
-            time.sleep(0.5)
+            time.sleep(0.2)
         after = app.memory_info().rss
-    waits.sort()
-    middle, tail = (waits[min(len(waits) - 1, int(share * len(waits)))] for share in (0.5, 0.95))
-    print(f"{args.visitors} visitors, {args.forgetting} forgetting, {args.seconds:.0f} s: {len(waits)} classified, "
-          f"p50 {middle:.2f} s, p95 {tail:.2f} s; {len(runs)} runs, longest {max(runs, default=0):.0f} s; memory "
-          f"{before >> 20} MB before, {peak >> 20} at most, {after >> 20} after; {len(wrong)} errors, "
-          f"{waiting} without an answer {args.grace:.0f} s after the end")  # fmt: skip
-    for line in sorted(set(wrong))[:10]:
+    waits, served = (f"p50 {share(of, 0.5):.3f} s, p95 {share(of, 0.95):.3f} s" for of in (crowd.waits, crowd.served))
+    print(f"{args.visitors} visitors every {args.pause:g} s, {args.forgetting} forgetting, {args.seconds:g} s: "
+          f"{len(crowd.waits)} answers, waited {waits}, of which the server took {served}; "
+          f"{len(crowd.runs)} runs, longest {max(crowd.runs, default=0):.0f} s; memory {before >> 20} MB before, "
+          f"{peak >> 20} at most, {after >> 20} after; {len(crowd.wrong)} errors, {waiting} still waiting")  # fmt: skip
+    for line in sorted(set(crowd.wrong))[:10]:
         print("  ", line)
-    sys.exit(bool(wrong or waiting))
+    sys.exit(bool(crowd.wrong or waiting))
+
+
+def share(seconds: list[float], part: float) -> float:
+    """The quantile, 0 of nothing."""
+    return sorted(seconds)[min(len(seconds) - 1, int(part * len(seconds)))] if seconds else 0.0
 
 
 if __name__ == "__main__":

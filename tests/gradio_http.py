@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import socket
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,16 @@ def launched(demo: Any, port: int = 0):
 
 
 class Stranger:
-    """Somebody who calls any event of the page with any data, those that no client is offered too."""
+    """Somebody who calls any event of the page with any data, those that no client is offered too.
+
+    `took` is what the server spent on the last call, in seconds, the wait in its queue aside.
+    """
+
+    patience = 600  # seconds
 
     def __init__(self, address: str) -> None:
-        self.http = httpx.Client(base_url=f"{address}/gradio_api", timeout=60)
-        self.session = secrets.token_hex(6)
+        self.http = httpx.Client(base_url=f"{address}/gradio_api", timeout=self.patience)
+        self.session, self.took = secrets.token_hex(6), 0.0
         self.events = httpx.get(f"{address}/config", timeout=60).json()
         self.labels = {c["id"]: c["props"].get("label") for c in self.events["components"]}
 
@@ -51,6 +57,10 @@ class Stranger:
             if event["inputs"] and self.labels[event["inputs"][0]] == first_input and kind in kinds:
                 return event["id"]
         raise LookupError(f"no {kind} of {first_input!r}")
+
+    def named(self, api_name: str) -> int:
+        """The number of an event that has a name for clients."""
+        return next(event["id"] for event in self.events["dependencies"] if event["api_name"] == api_name)
 
     def upload(self, path: Path) -> dict[str, Any]:
         """A file as an event's data names it."""
@@ -65,15 +75,26 @@ class Stranger:
         Raises:
             Refusal: if it fails; with the words that the visitor reads.
         """
+        self.join(event, *data)
+        with self.listening() as news:
+            for item in news:
+                if item["msg"] == "process_completed":
+                    if not item["success"]:
+                        raise Refusal(str(item["output"].get("error")))
+                    self.took = item["output"]["duration"]
+                    return item["output"]["data"]
+        raise Refusal("the answer ended early")
+
+    def join(self, event: int, *data: Any) -> None:
+        """Queues a call."""
         asked = {"data": data, "fn_index": event, "session_hash": self.session}
         joined = self.http.post("/queue/join", json=asked)
         if joined.is_error:
             raise Refusal(joined.text)
+
+    @contextmanager
+    def listening(self) -> Iterator[Iterator[dict[str, Any]]]:
+        """What the server tells this session, as long as the block lasts."""
         with self.http.stream("GET", "/queue/data", params={"session_hash": self.session}) as answer:
-            for line in answer.iter_lines():
-                news = json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
-                if news.get("msg") == "process_completed":
-                    if not news["success"]:
-                        raise Refusal(str(news["output"].get("error")))
-                    return news["output"]["data"]
-        raise Refusal("the answer ended early")
+            lines = (line.removeprefix("data:") for line in answer.iter_lines() if line.startswith("data:"))
+            yield map(json.loads, lines)

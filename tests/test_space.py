@@ -1,7 +1,9 @@
 """The real app on a loopback port, driven over HTTP by the real client; and its handlers without Gradio."""
 
+import asyncio
 import subprocess
 import sys
+from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,6 +88,27 @@ def test_the_client_sees_a_documented_endpoint_and_the_saved_adapters(client, sh
     assert client.predict(api_name="/adapters") == [
         {"adapter": KEY, "model": base, "forget": ["red"], "retain": ["green", "blue", "grey"]}
     ]
+
+
+def test_an_agent_calls_classify_over_mcp(client, picture):
+    mcp = pytest.importorskip("mcp")
+    from mcp.client.streamable_http import streamablehttp_client
+
+    async def call() -> tuple[set[str], str]:
+        async with (
+            streamablehttp_client(f"{client.src.rstrip('/')}/gradio_api/mcp/") as (read, write, _),
+            mcp.ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            image = f"data:image/png;base64,{b64encode(Path(picture).read_bytes()).decode()}"
+            asked = {"image": image, "labels": "red\ngreen", "adapter": KEY, "model": BASE_ANY, "enabled": True}
+            answer = await session.call_tool("classify", asked)
+            assert not answer.isError, answer
+            return {tool.name for tool in (await session.list_tools()).tools}, str(answer.content)
+
+    tools, said = asyncio.run(call())
+    assert {"classify", "forget", "adapters"} <= tools
+    assert "The adapter is in effect" in said
 
 
 @pytest.mark.parametrize("adapter", ["runs/nothing", "../../etc", "/etc", "runs/colours", "own/guess"])

@@ -1,6 +1,8 @@
 """Hostile input over HTTP to the running Space: each is answered in words, and the Space still answers after it."""
 
 import json
+import threading
+import time
 import zipfile
 
 import pytest
@@ -34,6 +36,15 @@ def alive(stranger, tmp_path):
 
 def classify(stranger, image, labels=LABELS, adapter="", base="embedded"):
     return stranger.call(stranger.event("Image", "upload"), image, labels, adapter, base, True)
+
+
+def run_of(stranger) -> int:
+    """The number of the page's event that makes a model forget."""
+    return next(event["id"] for event in stranger.events["dependencies"] if event["types"]["generator"])
+
+
+def running() -> bool:
+    return any(thread.name == "run" for thread in threading.enumerate())
 
 
 def picture(path, kind):
@@ -144,9 +155,8 @@ def test_zips_as_adapters_and_as_images(stranger, tmp_path, kind):
     sent = stranger.upload(tmp_path / "sent.zip")
     with pytest.raises(Refusal, match=words):
         stranger.call(stranger.event("An adapter as a zip, or its files", "upload"), [sent])
-    run = next(e["id"] for e in stranger.events["dependencies"] if e["types"]["generator"])
     with pytest.raises(Refusal, match=words):
-        stranger.call(run, "embedded", "a", "", "files", 50, "normal", sent, "")
+        stranger.call(run_of(stranger), "embedded", "a", "", "files", 50, "normal", sent, "")
 
 
 def test_adapters(stranger, clip, tmp_path):
@@ -171,3 +181,16 @@ def test_adapters(stranger, clip, tmp_path):
     show = stranger.event("Adapter, or an adapter's id on the Hub", "input")
     answer = stranger.call(show, chosen["value"], "embedded")
     assert "<img" not in answer[2]
+
+
+def test_who_leaves_stops_the_run(stranger):
+    visitor = Stranger(str(stranger.http.base_url).removesuffix("/gradio_api/"))
+    asked = ["embedded", "bomb\ndagger", "guitar\nbanana", "drawings", 3_000, "normal", None, ""]
+    visitor.join(run_of(visitor), *asked)
+    with visitor.listening() as news:
+        next(item for item in news if "Searching" in str(item))
+        assert running()
+    give_up = time.monotonic() + 30
+    while running() and time.monotonic() < give_up:
+        time.sleep(0.2)
+    assert not running()
