@@ -1,12 +1,13 @@
 """The three stories of a visitor, on the real page, in a real browser."""
 
 import re
+import shutil
 import time
 import zipfile
 from pathlib import Path
 
 import pytest
-from browser import browsing, expect, in_chromium, serving
+from browser import REPOSITORY, browsing, expect, in_chromium, serving
 
 pytestmark = in_chromium
 GRADIOS_OWN = "aria-prohibited-attr"  # an empty gr.Label has an aria-label where none belongs
@@ -97,16 +98,57 @@ def test_a_visitor_opens_an_adapter_of_the_library_by_its_link(page, address, ro
     if not list((root / "space" / "adapters").glob("*/config.json")):
         pytest.fail("the adapter of the story before is missing")
     page.goto(f"{address}/?tab=library")
-    card = page.locator(".card").first
-    expect(card).to_contain_text("Forgets 3")
+    card = page.locator(".card", has_text="Forgets 3").first
+    expect(card).to_be_visible()
     card.get_by_role("link").click()
     expect(page.get_by_role("tab", name="Try")).to_have_attribute("aria-selected", "true")
     expect(page.get_by_text("The adapter is in effect").first).to_be_visible()
 
 
+def test_a_visitor_tries_an_adapter_by_keyboard_alone(page, address, root):
+    shutil.copytree(REPOSITORY / "space" / "adapters" / "alcohol", root / "space" / "adapters" / "alcohol")
+    page.goto(f"{address}/?adapter=space/adapters/alcohol")
+    expect(page.get_by_text("Drop an image").first).to_be_visible()
+    keys = page.keyboard
+
+    def go_to(control) -> None:
+        """Tab after Tab, until the control has the focus."""
+        control.wait_for()
+        for _ in range(80):
+            if control.evaluate("element => element === document.activeElement"):
+                return
+            keys.press("Tab")
+        pytest.fail(f"no Tab leads to {control}")
+
+    go_to(page.get_by_role("tab", name="Library"))
+    keys.press("Enter")
+    expect(page.locator(".card").first).to_be_visible()
+    keys.press("Shift+Tab")
+    keys.press("Shift+Tab")
+    keys.press("Enter")
+    go_to(page.locator(".drawings button.thumbnail-item").first)
+    keys.press("Enter")
+    expect(page.get_by_text("with the adapter it says").first).to_be_visible()
+    go_to(page.get_by_label("Labels"))
+    keys.press("Control+a")
+    keys.type("guitar, beer mug")
+    go_to(page.get_by_role("button", name="Compare"))
+    keys.press("Enter")
+    expect(page.locator(".scores").first).not_to_contain_text("bear")
+    go_to(page.get_by_label("Adapter in effect"))
+    keys.press("Space")
+    expect(page.get_by_text("The adapter is switched off").first).to_be_visible()
+    go_to(page.get_by_label("Adapter, or an adapter's id"))
+    keys.press("Control+a")
+    keys.type("No adapter")
+    keys.press("ArrowDown")
+    keys.press("Enter")
+    expect(page.get_by_text("No adapter is chosen").first).to_be_visible()
+
+
 @pytest.mark.parametrize("tab", ["try", "forget", "library", "about"])
 def test_every_tab_fits_a_phone_and_axe_finds_nothing_serious(chromium, address, tab):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")  # never missing in CI, see browser.py
     page = chromium.new_page(viewport={"width": 390, "height": 844})
     page.goto(f"{address}/?tab={tab}")
     page.get_by_role("tab", selected=True).wait_for()

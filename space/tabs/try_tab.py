@@ -77,16 +77,16 @@ def draw(shelf: Shelf) -> TryTab:
                 label="Or pick a test drawing", columns=4, height="auto", object_fit="contain", visible=False,
                 allow_preview=False, interactive=False, buttons=[], elem_classes="drawings",
             )  # fmt: skip
-        with gr.Column(scale=3):
+            labels = gr.Textbox(
+                label="Labels", lines=4, max_lines=6, info="One per line, or on a single line separated by commas."
+            )
+            button = gr.Button("Compare", variant="primary")
+        with gr.Column(scale=3):  # last: every score is a stop of the Tab key
             enabled = gr.Checkbox(True, label="Adapter in effect", info="Switch it off: both sides become equal.")
             with gr.Row():
                 before = gr.Label(label="Plain model", elem_classes="scores")
                 after = gr.Label(label=AFTER, elem_classes="scores")
             message = gr.Markdown(container=True, label="What this shows")
-            labels = gr.Textbox(
-                label="Labels", lines=4, max_lines=6, info="One per line, or on a single line separated by commas."
-            )
-            button = gr.Button("Compare", variant="primary")
     gr.Markdown(compare.LIMITS, elem_classes="note")
     return TryTab(
         base, adapter, look, upload, key, facts, checked(image), gallery, enabled, before, after, message, labels,
