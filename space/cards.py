@@ -95,8 +95,8 @@ def about() -> str:
         "Other names of the same thing are forgotten only in part, and names in neither list often lose accuracy. "
         "Scores are shares among the labels given. The embedded model is small, was trained on emoji drawings, and "
         "knows little of photos.",
-        "Your data": "Images are looked at and not kept. Adapters that you make or bring stay in this app's memory "
-        "under a key that only you have, for an hour after their last use. A token you log in with is used for your "
+        "Your data": "Images are looked at and not kept. Adapters that you make or bring stay in this app's memory for "
+        "an hour after their last use, under a key that only you have; your browser keeps the last one. A token you log in with is used for your "
         "push and stored nowhere.",
     }
     return PICTURE + "".join(f"<h3>{title}</h3><p>{escape(text)}</p>" for title, text in parts.items())

@@ -65,7 +65,7 @@ def serving(root: Path, log: Path | None = None, **settings: str) -> Iterator[st
 @contextmanager
 def browsing() -> Iterator[Browser]:
     """Debian's Chromium."""
-    expect.set_options(timeout=60_000)
+    expect.set_options(timeout=180_000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser

@@ -267,7 +267,8 @@ class Handler(BaseHTTPRequestHandler):
         repo = self.repo(repo_id)
         sha = self.sha(repo, revision or "main")
         files = [{"rfilename": path} for path in repo.commits[sha]]
-        self.send(200, {"id": repo_id, "modelId": repo_id, "sha": sha, "private": repo.private, "siblings": files,
+        name = repo_id.removeprefix("datasets/")
+        self.send(200, {"id": name, "modelId": name, "sha": sha, "private": repo.private, "siblings": files,
                         "gated": "auto" if repo.gated else False, "tags": []})  # fmt: skip
 
     def paths_info(self, repo_id: str, revision: str) -> None:
@@ -391,6 +392,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 MODEL = r"([\w.-]+/[\w.-]+)"
+DATASET = r"(datasets/[\w.-]+/[\w.-]+)"  # kept under this name
 ROUTES: list[tuple[str, str, Callable[..., None]]] = [
     ("GET", "/api/whoami-v2", Handler.whoami),
     ("POST", "/api/repos/create", Handler.create),
@@ -409,5 +411,9 @@ ROUTES: list[tuple[str, str, Callable[..., None]]] = [
     ("PUT", "/storage/(.+)", Handler.lfs_put),
     ("GET HEAD", "/storage/(.+)", Handler.lfs_get),
     ("GET HEAD", f"/{MODEL}/resolve/([^/]+)/(.+)", Handler.resolve),
+    ("POST", f"/api/{DATASET}/paths-info/(.+)", Handler.paths_info),
+    ("GET", f"/api/{DATASET}/tree/([^/]+)(?:/(.+))?", Handler.tree),
+    ("GET", f"/api/{DATASET}(?:/revision/(.+))?", Handler.info),
+    ("GET HEAD", f"/{DATASET}/resolve/([^/]+)/(.+)", Handler.resolve),
     *hub_login.ROUTES,
 ]

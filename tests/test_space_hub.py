@@ -49,8 +49,12 @@ def address(hub, home):
 
 
 @pytest.fixture(scope="module")
-def classify(address, tmp_path_factory):
-    client = Client(address, verbose=False, analytics_enabled=False)
+def client(address) -> Client:
+    return Client(address, verbose=False, analytics_enabled=False)
+
+
+@pytest.fixture(scope="module")
+def classify(client, tmp_path_factory):
     picture = tmp_path_factory.mktemp("picture") / "red.png"
     coloured(1)[0].save(picture)
 
@@ -112,6 +116,29 @@ def test_a_strangers_model_is_refused_in_words_and_nothing_large_is_fetched(hub,
     assert hub.sent - sent < len(LARGE) / 4
     assert not [path for path in (home / "hf").rglob("*") if path.stat().st_size > len(LARGE) / 4]
     assert classify("embedded")[0]
+
+
+def test_a_data_set_of_the_hub_is_read_within_bounds(hub, client, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    images = coloured(6)
+    table = {"picture": list(images), "kind": list(images.labels)}
+    kinds = datasets.Features({"picture": datasets.Image(), "kind": datasets.ClassLabel(names=list(COLOURS))})
+    datasets.Dataset.from_dict(table, features=kinds).to_parquet(tmp_path / "train.parquet")
+    hub.add("datasets/user/colours", {"train.parquet": (tmp_path / "train.parquet").read_bytes()})
+    hub.add("datasets/user/code", {"code.py": b"raise SystemExit", "data.bin": bytes(100)})
+
+    def forget(dataset: str) -> dict:
+        return client.predict("red", "", "embedded", "dataset", 50, "normal", dataset, api_name="/forget")
+
+    made = forget("user/colours")
+    assert (made["forget"], made["retain"]) == (["red"], ["green", "blue", "grey"])
+    assert made["figures"]["H"] >= 0
+    for name, words in [
+        ("user/none", "user/none"), ("user/code", "can't be read"), ("../../etc", "is no data set's id"),
+        ("", "no data set yet"),
+    ]:  # fmt: skip
+        with pytest.raises(AppError, match=words):
+            forget(name)
 
 
 @in_chromium

@@ -34,7 +34,7 @@ def chromium():
 def page(chromium, address):
     context = chromium.new_context(accept_downloads=True)
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(180_000)
     yield page
     context.close()
 
@@ -83,6 +83,11 @@ def test_a_visitor_makes_a_clip_forget_watches_it_and_uses_it(page, address, roo
         (folder,) = {name.split("/")[0] for name in archive.namelist()}
         assert {f"{folder}/config.json", f"{folder}/forget_context.safetensors"} < set(archive.namelist())
         archive.extractall(root / "space" / "adapters")
+    page.get_by_role("button", name="Export a checkpoint").click()
+    with page.expect_download() as download:
+        page.locator("a[download$='-checkpoint.zip']").first.click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert {"config.json", "model.safetensors", "tokenizer.json"} < {Path(n).name for n in archive.namelist()}
     page.get_by_role("button", name="Use it in Try").click()
     page.locator(".drawings button.thumbnail-item").first.click()
     expect(page.get_by_text("The adapter is in effect").first).to_be_visible()
