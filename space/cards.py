@@ -96,8 +96,8 @@ def about() -> str:
         "Scores are shares among the labels given. The embedded model is small, was trained on emoji drawings, and "
         "knows little of photos.",
         "Your data": "Images are looked at and not kept. Adapters that you make or bring stay in this app's memory for "
-        "an hour after their last use, under a key that only you have; your browser keeps the last one. A token you log in with is used for your "
-        "push and stored nowhere.",
+        "an hour after their last use, under a key that only you have; your browser keeps the last one. "
+        "A token you log in with is used for your push and stored nowhere.",
     }
     return PICTURE + "".join(f"<h3>{title}</h3><p>{escape(text)}</p>" for title, text in parts.items())
 
