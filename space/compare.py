@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from hf_unlearn.card import SCOPE
-from space.gpu import on_gpu
 from space.limits import MARK, MAX_LABELS, check_image, listed, one_line, parse_labels, plain_text
 from space.shelf import Shelf
 
@@ -53,7 +52,6 @@ def classify(
     return dict(zip(keys, before, strict=True)), dict(zip(keys, after, strict=True)), words
 
 
-@on_gpu
 def _scores(
     adapted: AdaptedClip, picture: Image.Image, names: Sequence[str], enabled: bool
 ) -> tuple[list[float], list[float]]:
@@ -66,7 +64,6 @@ def _scores(
     return before, after[0] if enabled else before
 
 
-@on_gpu
 def _plain(model: ClipBlackBox, picture: Image.Image, names: Sequence[str]) -> list[float]:
     return model.zero_shot(model.add_images([picture]), names)[0].exp().tolist()
 

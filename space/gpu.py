@@ -1,19 +1,19 @@
-"""ZeroGPU: on such a Space, what is marked runs on a GPU lent for the call; anywhere else it just runs."""
+"""ZeroGPU lends a GPU to one call in a forked process: nothing for a run that is watched and stopped from outside it,
+and one image is classified sooner than that process starts. On such a Space all is done on the CPU."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
-def on_gpu(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, by way of `spaces.GPU` where the Space has ZeroGPU."""
-    if not os.environ.get("SPACES_ZERO_GPU"):
-        return function
-    import spaces
+def device() -> str | None:
+    """Where models go: None is wherever torch would have them."""
+    return "cpu" if os.environ.get("SPACES_ZERO_GPU") else None
 
-    return spaces.GPU(function)
+
+def settle() -> None:
+    """Marks one function, without which such a Space does not start."""
+    if os.environ.get("SPACES_ZERO_GPU"):
+        import spaces
+
+        spaces.GPU(device)

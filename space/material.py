@@ -124,8 +124,8 @@ def gather(order: Order) -> Material:
         with unpacked(order.files) as folder:
             return _own(labelled_images(folder), order)
     if order.source == DATASET:
-        names = [*order.forget, *order.keep] if order.keep else []  # none: all there are
-        return _own(_of_dataset(order.dataset, names), order)
+        wanted = [*order.forget, *order.keep] if order.keep else []  # none: all there are
+        return _own(_of_dataset(order.dataset, wanted), order)
     if order.source == NAMES:
         names = (*order.forget, *order.keep)
         drawn = _drawn(order) if order.base == EMBEDDED and not _undrawn(names) else None

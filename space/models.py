@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_unlearn.hub import commit_of
 from hf_unlearn.hub_errors import explained
+from space.gpu import device
 
 if TYPE_CHECKING:
     from hf_unlearn import ClipBlackBox
@@ -82,11 +83,11 @@ class Models:
         from space.shared_clip import SharedClip, parameters
 
         if base in self.bases:
-            model = SharedClip(self.bases[base])
+            model = SharedClip(self.bases[base], device=device())
         else:
             if not self.any_on_hub:
                 raise ValueError(f"This Space offers {', '.join(self.bases)}, not '{str(base)[:80]}'.")
-            model = SharedClip(base, revision=checked(base, revision))
+            model = SharedClip(base, revision=checked(base, revision), device=device())
         with self._lock:
             self._kept[base, revision] = model
             while len(self._kept) > 1 and sum(map(parameters, self._kept.values())) > MAX_CACHED:

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from space.gpu import settle
 from space.limits import MAX_UPLOAD
 from space.models import Models
 from space.outbox import Outbox
@@ -64,6 +65,7 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
 
 def launch(demo: gr.Blocks, **options: Any) -> Any:
     """Serves the page; `options` are those of `gr.Blocks.launch`."""
+    settle()
     theme = gr.themes.Default(
         primary_hue="indigo", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
     ).set(
