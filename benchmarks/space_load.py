@@ -93,15 +93,15 @@ def main() -> None:
         while (waiting := sum(thread.is_alive() for thread in threads)) and time.monotonic() < end + args.grace:
             peak = max(peak, app.memory_info().rss)
             time.sleep(0.2)
-        after = app.memory_info().rss
+        after, wrong = app.memory_info().rss, sorted(crowd.wrong)  # before the app ends, and with it who still waits
     waits, served = (f"p50 {share(of, 0.5):.3f} s, p95 {share(of, 0.95):.3f} s" for of in (crowd.waits, crowd.served))
     print(f"{args.visitors} visitors every {args.pause:g} s, {args.forgetting} forgetting, {args.seconds:g} s: "
           f"{len(crowd.waits)} answers, waited {waits}, of which the server took {served}; "
           f"{len(crowd.runs)} runs, longest {max(crowd.runs, default=0):.0f} s; memory {before >> 20} MB before, "
-          f"{peak >> 20} at most, {after >> 20} after; {len(crowd.wrong)} errors, {waiting} still waiting")  # fmt: skip
-    for line in sorted(set(crowd.wrong))[:10]:
+          f"{peak >> 20} at most, {after >> 20} after; {len(wrong)} errors, {waiting} still waiting")  # fmt: skip
+    for line in dict.fromkeys(wrong[:10]):
         print("  ", line)
-    sys.exit(bool(crowd.wrong or waiting))
+    sys.exit(bool(wrong or waiting))
 
 
 def share(seconds: list[float], part: float) -> float:

@@ -68,7 +68,8 @@ def picture(path, kind):
     elif kind == "postscript":
         image.save(path, "EPS")
     else:
-        path.write_bytes({"empty": b"", "text": b"no image", "svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>"}[kind])
+        content = {"empty": b"", "text": b"no image", "svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>"}
+        path.write_bytes(content.get(kind, b"\x89PNG\r\n\x1a\n and nothing more"))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,8 @@ def picture(path, kind):
     [
         ("bomb", "at most 25"), ("20,000 px", "30 megapixels; at most 25"), ("strip", "strip of 20000 × 10"),
         ("truncated", "not a readable image"), ("postscript", "not an image we can read"),
-        ("text", "not an image we can read"), ("svg", "not an image we can read"), ("empty", "not an image we can"),
+        ("text", "not an image we can read"), ("header", "not an image we can read"),
+        ("svg", "not an image we can read"), ("empty", "not an image we can"),
         ("animated", None), ("CMYK", None), ("16-bit", None),
     ],
 )  # fmt: skip
@@ -93,7 +95,7 @@ def test_images(stranger, tmp_path, kind, words):
 @pytest.mark.parametrize(
     "image",
     [{"path": "/etc/passwd"}, {"path": "../../etc/passwd"}, {"path": "http://127.0.0.1:1/x.png"},
-     {"url": "file:///etc/passwd"}, {"path": None}, {}, "text", 7, [1], "data:image/png;base64,AAAA"],
+     {"url": "file:///etc/passwd"}, {"path": None}, {}, None, "text", 7, [1], "data:image/png;base64,AAAA"],
 )  # fmt: skip
 def test_what_is_no_upload(stranger, image):
     if isinstance(image, dict):
@@ -114,7 +116,8 @@ def test_an_upload_larger_than_allowed(stranger, tmp_path):
     [
         ({"labels": "x" * 300_000}, "too long a text"), ({"labels": "a\n" + "b" * 201}, "at most 200"),
         ({"labels": "\n".join(map(str, range(1_001)))}, "1,001 labels"), ({"labels": ""}, "no labels"),
-        ({"adapter": "../../etc"}, "no saved adapter"), ({"adapter": "own/guess"}, "no longer here"),
+        ({"adapter": "../../etc"}, "no saved adapter"), ({"adapter": "/etc"}, "no saved adapter"),
+        ({"adapter": "runs/nothing"}, "no saved adapter"), ({"adapter": "own/guess"}, "no longer here"),
         ({"adapter": MARKUP}, "no saved adapter '&lt;img"), ({"base": MARKUP}, "'&lt;img.*no model id"),
         ({"base": "../../etc/passwd"}, "no model id"), ({"base": "a" * 9_999}, "no model id"),
         ({"base": ["embedded"]}, "as text, got list"), ({"adapter": {"a": 1}}, "no saved adapter"),

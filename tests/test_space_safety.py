@@ -64,16 +64,6 @@ def test_a_link_in_a_zip_is_refused(tmp_path):
         pass
 
 
-def test_a_zip_bomb_and_a_zip_of_too_many_entries_are_refused(tmp_path):
-    bomb = written(tmp_path, {"a/zeros.png": bytes(201 * 2**20)})
-    assert bomb[0].stat().st_size < 2**20
-    with pytest.raises(ValueError, match="larger than 200 MB"), unpacked(bomb):
-        pass
-    many = written(tmp_path, {f"a/{i}.png": b"" for i in range(5_001)})
-    with pytest.raises(ValueError, match="5,001 entries"), unpacked(many):
-        pass
-
-
 def test_a_zip_that_lies_about_its_sizes_or_is_damaged_is_refused(tmp_path):
     whole = zipped({"a/1.png": bytes(1000)})
     for content in (whole[:-30], b"PK\x03\x04 and nothing more", whole.replace(b"a/1.png", b"b/2.png", 1)):
@@ -114,19 +104,6 @@ def test_unusual_kinds_of_images_are_read_as_rgb_or_refused_in_words(tmp_path, m
             open_image(tmp_path / "odd.tiff")
     else:
         assert open_image(tmp_path / f"odd.{kind}").mode == "RGB"
-
-
-def test_animated_truncated_and_very_long_images(tmp_path):
-    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue")]
-    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
-    assert open_image(tmp_path / "moving.gif").size == (20, 20)
-    Image.effect_noise((200, 200), 50).save(tmp_path / "whole.png")
-    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:5000])
-    with pytest.raises(ValueError, match="not a readable image"):
-        open_image(tmp_path / "cut.png")
-    Image.new("1", (20_000, 20_000)).save(tmp_path / "large.png")
-    with pytest.raises(ValueError, match="at most 25"):
-        open_image(tmp_path / "large.png")
 
 
 @pytest.mark.parametrize(
