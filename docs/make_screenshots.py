@@ -31,7 +31,7 @@ def main() -> None:
         address, playwright = (stack.enter_context(each) for each in (serving(Path(root)), sync_playwright()))
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1100, "height": 900})
-        page.set_default_timeout(180_000)
+        page.set_default_timeout(600_000)
         run(page, address)
         page.screenshot(path=HERE / "space-forget.png", full_page=True)
         page.get_by_role("button", name="Use it in Try").click()

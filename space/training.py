@@ -89,13 +89,13 @@ class Runs:
         Raises:
             ValueError, OSError: whatever makes the order impossible; the message is for the visitor.
         """
-        stop = Event()
+        stop, left = Event(), Event()
         with self._lock:
             if session in self._stops:
                 self._stops[session].set()  # one each
             self._stops[session] = stop
         told: SimpleQueue[Progress | Made | BaseException] = SimpleQueue()
-        worker = Thread(target=self._work, args=(order, session, stop, told), daemon=True, name="run")
+        worker = Thread(target=self._work, args=(order, session, stop, left, told), daemon=True, name="run")
         worker.start()
         try:
             while True:
@@ -108,11 +108,12 @@ class Runs:
                 time.sleep(TOLD_EVERY)
         finally:
             stop.set()
+            left.set()
             with self._lock:
                 if self._stops.get(session) is stop:
                     del self._stops[session]
 
-    def _work(self, order: Order, session: str, stop: Event, told: SimpleQueue) -> None:
+    def _work(self, order: Order, session: str, stop: Event, left: Event, told: SimpleQueue) -> None:
         try:
             told.put(Progress("Loading the model"))
             model = self.shelf.models.get(order.base)
@@ -120,6 +121,8 @@ class Runs:
             material = gather(order)
             told.put(Progress("Encoding the images, once"))
             result = _search(model, material, order, stop, told)
+            if left.is_set():  # nobody waits for the report
+                return
             told.put(Progress("Judging", order.budget, order.budget, None, result.history))
             adapter, landed = judged(model, material, result.adapter)
             key = self.shelf.keep(adapter, session)
