@@ -50,14 +50,14 @@ def table(rows: list[dict]) -> Table:
 
 
 def differences(rows: list[dict]) -> Iterable[str]:
-    """Ours against every peer, at equal queries and at each other's budgets."""
+    """Ours against every peer, at equal queries and where the peer had most."""
     budgets = sorted({budget for name, budget in kinds(rows) if name == OURS})
     for peer in PEERS:
         theirs = sorted({budget for name, budget in kinds(rows) if name == peer})
         for budget in budgets:
             for other in theirs:
                 pairs = paired(runs(rows, OURS, budget), runs(rows, peer, other))
-                if not pairs:
+                if not pairs or other not in (budget, theirs[-1]):
                     continue
                 mean, low, high = interval(pairs)
                 won = sum(ours["H"] > his["H"] for ours, his in pairs)
@@ -86,7 +86,7 @@ def interval(pairs: list[tuple[dict, dict]], times: int = 2_000) -> tuple[float,
 
 
 def plot(rows: list[dict], folder: Path) -> None:
-    """`arena-queries.png`: H against queries; `arena-entropy.png`: entropy against H."""
+    """`arena-queries.png`: H against queries; `arena-entropy.png`: entropy against H, as queries grow."""
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
@@ -109,6 +109,9 @@ def plot(rows: list[dict], folder: Path) -> None:
                 height = 100 * statistics.mean(row["H"] for row in found.values())
                 axis.axhline(height, color=colours[name], linestyle="--", label=name)
         axis.set(xscale="log", title=task, xlabel="queries", ylim=(0, 102))
+        axis.set_xticks(asked := sorted({budget for _, budget in kinds(own) if budget}), [f"{b:,}" for b in asked])
+        axis.tick_params(axis="x", labelsize=7)
+        axis.minorticks_off()
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("H on test images, %")
     axes[0][0].legend(fontsize=8, loc="lower right")
@@ -117,13 +120,12 @@ def plot(rows: list[dict], folder: Path) -> None:
     figure, axes = plt.subplots(1, len(tasks), figsize=(4.2 * len(tasks), 3.6), sharey=True, squeeze=False)
     for axis, task in zip(axes[0], tasks, strict=True):
         own = [row for row in rows if row["task"] == task]
-        for name, budget in sorted(kinds(own)):
-            found = list(runs(own, name, budget).values())
-            x, y = (100 * statistics.mean(row[key] for row in found) for key in ("H", "entropy"))
-            axis.scatter(x, y, color=colours.get(name, "C6"))
-            label = f"{name} {budget:,}" if budget else name
-            axis.annotate(label, (x, y), fontsize=7, xytext=(3, 3), textcoords="offset points")
-        axis.set(title=task, xlabel="H on test images, %", xlim=(0, 112), ylim=(0, 102))
+        for name in sorted({name for name, _ in kinds(own)}):
+            found = [runs(own, name, budget).values() for kind, budget in sorted(kinds(own)) if kind == name]
+            x, y = ([100 * statistics.mean(row[key] for row in some) for some in found] for key in ("H", "entropy"))
+            axis.plot(x, y, color=colours.get(name, "C6"), marker="o", markersize=4)
+            axis.annotate(name, (x[0], y[0]), fontsize=7, xytext=(-4, 5), textcoords="offset points", ha="right")
+        axis.set(title=task, xlabel="H on test images, %", xlim=(-20, 102), ylim=(0, 102))
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("entropy on forget images, %")
     save(figure, folder / "arena-entropy.png")
