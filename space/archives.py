@@ -114,7 +114,8 @@ def _check_list(path: Path) -> None:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - LONGEST_END))
         tail = file.read()
-    at = tail.rfind(b"PK\5\6")
+    bare = tail[-22:-18] == b"PK\5\6" and tail.endswith(b"\0\0")  # zipfile looks there first
+    at = len(tail) - 22 if bare else tail.rfind(b"PK\5\6")
     large = tail[max(0, at - 20) : at].startswith(b"PK\6\7")  # then its size stands elsewhere
     if at >= 0 and (large or int.from_bytes(tail[at + 12 : at + 16], "little") > MAX_LIST):
         raise ValueError(f"This zip's list of entries is too long; at most {MAX_ENTRIES:,} are unpacked.")

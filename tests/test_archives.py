@@ -43,7 +43,8 @@ def test_a_list_of_entries_that_would_fill_the_memory_is_not_read(tmp_path, monk
     many = zip_of([entry(b"%02d" % number + 60_000 * b"a") for number in range(40)], comment, {})
     wide = b"PK\6\6" + bytes(52) + b"PK\6\7" + bytes(16)  # its size would stand in front, in 64 bits
     end = many.rindex(b"PK\5\6")
-    for content in (many, many[:end] + wide + many[end:]):
+    hidden = many[: end + 16] + b"PK\5\6" + many[end + 20 :]  # where the list starts, written like another end
+    for content in (many, many[:end] + wide + many[end:], hidden):
         (tmp_path / "sent.zip").write_bytes(content)
         monkeypatch.setattr(zipfile, "ZipFile", None)
         with pytest.raises(ValueError, match="list of entries is too long"), unpacked([tmp_path / "sent.zip"]):
