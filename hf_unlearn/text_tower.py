@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from transformers.activations import QuickGELUActivation
 
 NODES = 2_048  # tokens computed at a time: bounds memory and keeps the activations in cache
 
@@ -135,7 +136,7 @@ class PrefixTower:
                 query = _heads(attention.q_proj(normed), attention).transpose(1, 2)
                 mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=attention.scale)
                 hidden = hidden + attention.out_proj(mixed.transpose(1, 2).flatten(2))
-                hidden = hidden + layer.mlp(layer.layer_norm2(hidden))
+                hidden = hidden + _mlp(layer.mlp, layer.layer_norm2(hidden))
         return states
 
     def _tail(self, tree: Tree, tail: Tensor, states: list[State]) -> Tensor:
@@ -154,7 +155,7 @@ class PrefixTower:
             query = _heads(attention.q_proj(normed), attention) * attention.scale
             mixed = _attend(query, key, value, state, levels)
             hidden = hidden + attention.out_proj(mixed.flatten(2))
-            hidden = hidden + layer.mlp(layer.layer_norm2(hidden))
+            hidden = hidden + _mlp(layer.mlp, layer.layer_norm2(hidden))
         return self.tower.final_layer_norm(hidden)[:, tree.prompts]
 
 
@@ -175,6 +176,15 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, prefix: State, levels: Se
         of_path.append((weights[..., length:].transpose(2, 3)[..., None] * value[:, path]).sum(2))
     mixed = torch.cat(of_prefix, 1).transpose(1, 2) @ prefix_value
     return mixed.transpose(1, 2) + torch.cat(of_path, 1)
+
+
+def _mlp(mlp: Any, hidden: Tensor) -> Tensor:
+    """`mlp(hidden)`; OpenAI's GELU, `x · sigmoid(1.702 x)`, as one SiLU whose scales the matrix products take along."""
+    if not isinstance(mlp.activation_fn, QuickGELUActivation):
+        return mlp(hidden)
+    scale, (fc1, fc2) = 1.702, (mlp.fc1, mlp.fc2)
+    inner = F.silu(torch.addmm(fc1.bias, hidden.flatten(0, -2), fc1.weight.T, beta=scale, alpha=scale))
+    return torch.addmm(fc2.bias, inner, fc2.weight.T, alpha=1 / scale).view_as(hidden)
 
 
 def _heads(states: Tensor, attention: Any) -> Tensor:
