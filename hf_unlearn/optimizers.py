@@ -10,6 +10,7 @@ import torch
 from cmaes import CMA
 from torch import Tensor
 
+from hf_unlearn.jacobian import FilteredJacobian
 from hf_unlearn.objective import Objective
 
 Array = np.ndarray
@@ -159,13 +160,11 @@ class Proximal:
         self.step = step
         self.strengths = tuple(strengths)
         self.drift = drift
-        rotation, _ = np.linalg.qr(generator.standard_normal((size, size)))
-        self._doubt: Array = rotation * np.linspace(1.0, 0.99, size) @ rotation.T  # P; near ties let chance decide
+        self._jacobian = FilteredJacobian(size, generator)
         self._phase = "start"
         self._waiting = False
         self._loss = np.inf
         self._scores = torch.empty(0)  # (images, C), at the incumbent
-        self._jacobian = torch.empty(0)  # (images * C, d)
         self._etas: list[float] = []
 
     def ask(self) -> Array:
@@ -175,9 +174,9 @@ class Proximal:
         if self._phase == "start":
             return self.incumbent[None].copy()
         if self._phase == "probe":
-            return self.incumbent + self.step * np.linalg.eigh(self._doubt)[1][:, : -self.probes - 1 : -1].T
+            return self.incumbent + self.step * self._jacobian.doubtful(self.probes).numpy()
         self._etas = [self.eta * factor for factor in self.strengths]
-        step = self._jacobian.new_zeros(len(self.incumbent))
+        step = self._scores.new_zeros(len(self.incumbent))
         steps = [step := self._solve(eta, step) for eta in self._etas]
         return self.incumbent + torch.stack(steps).double().cpu().numpy()
 
@@ -188,7 +187,6 @@ class Proximal:
         self.iterates = ()
         if self._phase == "start":
             self._objective = self._objective.to(log_scores.device)
-            self._jacobian = log_scores.new_zeros(log_scores[0].numel(), latents.shape[1])
             self._move(latents, losses, log_scores, 0)
             self._phase = "probe"
         elif self._phase == "probe":
@@ -199,11 +197,11 @@ class Proximal:
             best = int(np.nanargmin(np.where(np.isfinite(losses), losses, np.inf)))
             if losses[best] < self._loss:
                 self.eta = self._etas[best]
-                self._blur(min(1.0, float(np.square(latents[best] - self.incumbent).sum())))
+                self._jacobian.blur(self.drift * min(1.0, float(np.square(latents[best] - self.incumbent).sum())))
                 self._move(latents, losses, log_scores, best)
             else:
                 self.eta = max(0.3 * min(self._etas), LEAST_ETA)
-                self._blur(0.1 * float(self._doubt.diagonal().mean()))
+                self._jacobian.blur(self.drift * 0.1 * float(self._jacobian.doubt.diagonal().mean()))
             self._phase = "probe"
 
     def state(self) -> State:
@@ -211,37 +209,26 @@ class Proximal:
         return facts, {
             "incumbent": torch.from_numpy(self.incumbent),
             "scores": self._scores,
-            "jacobian": self._jacobian,
-            "doubt": torch.from_numpy(self._doubt),
+            "patterns": self._jacobian.patterns,
+            "jacobian": self._jacobian.values,
+            "doubt": self._jacobian.doubt,
         }
 
     def restore(self, state: State) -> None:
         facts, tensors = state
         self._phase, self.eta, self._loss = facts["phase"], facts["eta"], facts["loss"]
-        self.incumbent, self._doubt = (tensors[name].numpy().copy() for name in ("incumbent", "doubt"))
+        self.incumbent, self._jacobian.doubt = tensors["incumbent"].numpy().copy(), tensors["doubt"].clone()
         device = self._objective.labels.device
-        self._scores, self._jacobian = tensors["scores"].to(device), tensors["jacobian"].to(device)
+        self._scores = tensors["scores"].to(device)
+        self._jacobian.patterns = tensors["patterns"].to(device)
+        self._jacobian.values = tensors["jacobian"].to(device, copy=True)
 
     def _move(self, latents: Array, losses: Array, log_scores: Tensor, row: int) -> None:
         self.incumbent, self._loss, self._scores = latents[row].copy(), float(losses[row]), log_scores[row].clone()
         self.iterates = (row,)
 
     def _learn(self, latents: Array, log_scores: Tensor, noise: float) -> None:
-        """Kalman's update with the observation `f(z + move) - f(z) = J move + noise |move|`."""
-        for latent, scores in zip(latents, log_scores, strict=True):
-            move = latent - self.incumbent
-            if (length := float(move @ move)) > 1e-12 and torch.isfinite(scores).all():
-                seen = self._doubt @ move
-                gain = seen / (move @ seen + noise * length)
-                along, by = (torch.from_numpy(vector).to(self._jacobian) for vector in (move, gain))
-                surprise = (scores - self._scores).flatten() - self._jacobian @ along
-                self._jacobian.addr_(surprise, by)
-                self._doubt -= np.outer(gain, seen)
-
-    def _blur(self, amount: float) -> None:
-        """The filter's drift: `J` is another one elsewhere; nothing is more doubtful than at the start."""
-        self._doubt = (self._doubt + self._doubt.T) / 2 + self.drift * amount * np.eye(len(self._doubt))
-        self._doubt /= max(1.0, float(self._doubt.diagonal().max()))
+        self._jacobian.learn(torch.from_numpy(latents - self.incumbent), log_scores - self._scores, noise)
 
     def _solve(self, eta: float, start: Tensor) -> Tensor:
         """The prox-linear step `a*` by L-BFGS; the model is convex, so the start only saves time."""
@@ -251,8 +238,8 @@ class Proximal:
 
         def model() -> Tensor:
             search.zero_grad()
-            scores = (self._scores.flatten() + self._jacobian @ step).view_as(self._scores)
-            value = self._objective(scores.log_softmax(-1), rival) + step.square().sum() / (2 * eta)
+            scores = (self._scores + self._jacobian(step)).log_softmax(-1)
+            value = self._objective(scores, rival) + step.square().sum() / (2 * eta)
             value.backward()
             return value
 
