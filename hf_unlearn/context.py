@@ -52,12 +52,12 @@ class LatentContext:
             scale: standard deviation of the model's token embeddings.
             spread: every token of the start is moved by noise of `spread * scale`. Far from the origin a
                 token's direction is all that layer norms leave, and the residual stream keeps it.
-            orthogonal: the rows of `A` are orthogonal, `shared` at most `dim` of them, and a latent of
-                length 1 moves the context by the mean length of its tokens: directions count alike.
+            orthogonal: of a single block, the rows of `A` are orthogonal, as many as asked for or fit, and a
+                latent of length 1 moves the context by the mean length of its tokens: directions count alike.
 
         Raises:
             ValueError: if sizes are not positive, don't fit `start`, a single block has a shared part, or
-                orthogonal rows are asked for with unique parts.
+                orthogonal rows are asked for without one.
         """
         if n_ctx < 1 or shared < 0 or unique < 0 or shared + unique < 1:
             raise ValueError(f"expected n_ctx >= 1 and a latent, got n_ctx={n_ctx}, shared={shared}, unique={unique}")
@@ -65,18 +65,20 @@ class LatentContext:
             raise ValueError(f"a single block shares nothing; got shared={shared}, expected 0")
         if start.ndim == 2 and len(start) != n_ctx:
             raise ValueError(f"start has {len(start)} tokens, n_ctx is {n_ctx}; they must agree")
-        if orthogonal and unique:
-            raise ValueError(f"orthogonal rows are for a shared part alone, got unique={unique}, expected 0")
+        if orthogonal and not single_block:
+            raise ValueError("orthogonal rows are for a single block, got single_block=False")
         dim = start.shape[-1]
         generator = torch.Generator().manual_seed(seed)
         start = start.expand(n_ctx, dim).float().cpu()
         if spread:
             start = start + spread * scale * torch.randn(n_ctx, dim, generator=generator)
-        if orthogonal:
-            rotation = torch.linalg.qr(torch.randn(dim, dim, generator=generator)).Q[: min(shared, dim)]
-            return cls(start, rotation * start.square().sum(1).mean().div(n_ctx).sqrt(), len(rotation), 0)
         rows, columns = (unique, n_ctx * dim) if single_block else (shared + unique, dim)
-        projection = scale * torch.randn(rows, columns, generator=generator)
+        if orthogonal:
+            rows = unique = min(rows, columns)
+            rotation = torch.linalg.qr(torch.randn(columns, rows, generator=generator)).Q.T
+            projection = rotation * start.square().sum(1).mean().sqrt()
+        else:
+            projection = scale * torch.randn(rows, columns, generator=generator)
         return cls(start, projection, shared, unique, single_block)
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,30 +11,45 @@ RANK = 128  # patterns over images that changes are kept in, at most
 class FilteredJacobian:
     """`J`, known with a covariance `P` over the latent's directions that is the same for every score.
 
-    Changes of log-scores are kept centred over the classes (a softmax sees no more of them), and in few patterns over
-    the images where the first observations suffice to find these: two-tower scores are products of image and text
-    features, so there are no more patterns than features are wide.
+    Of a coordinate that no observation has moved along yet nothing is known (`J` is 0 there, `P` 1), so
+    only the known ones, which come first, cost time. Changes of log-scores are kept centred over the
+    classes (a softmax sees no more of them), and in few patterns over the images where the first observations
+    suffice to find these: two-tower scores are products of image and text features, so there are no more patterns than
+    features are wide.
 
     Args:
         size: `d`, width of the latent.
-        generator: for which directions come first.
         rank: patterns at most.
     """
 
-    def __init__(self, size: int, generator: np.random.Generator, rank: int = RANK) -> None:
-        rotation = torch.linalg.qr(torch.from_numpy(generator.standard_normal((size, size)))).Q
-        self.doubt = rotation * torch.linspace(1.0, 0.99, size) @ rotation.T  # P; near ties let chance decide
-        self.rank = rank
+    def __init__(self, size: int, rank: int = RANK) -> None:
+        self.size, self.rank = size, rank
+        self.known = 0
         self.patterns = torch.empty(0)  # (n, r), orthonormal columns
-        self.values = torch.empty(0)  # (r * C, d)
+        self.values = torch.empty(0)  # (d, r * C), transposed: J's columns are rows here
+        self.doubt = torch.eye(size, dtype=torch.float64)  # P
+
+    @property
+    def mean_doubt(self) -> float:
+        """Mean variance of the known coordinates."""
+        return float(self.doubt.diagonal()[: self.known].mean())
 
     def __call__(self, step: Tensor) -> Tensor:
-        """`(d,)` -> `(n, C)`: the change to expect, up to a constant per image."""
-        return self.patterns @ (self.values @ step).view(self.patterns.shape[1], -1)
+        """`(known,)` -> `(n, C)`: the change to expect, up to a constant per image."""
+        return self.patterns @ (step @ self.values[: self.known]).view(self.patterns.shape[1], -1)
 
     def doubtful(self, count: int) -> Tensor:
-        """`(count, d)`, orthonormal: the directions of which least is known, most doubtful first."""
-        return torch.linalg.eigh(self.doubt).eigenvectors[:, -count:].flip(1).T
+        """`(count, d)`, unit vectors: the coordinates of which least is known, each given those before it."""
+        fresh = range(self.known, min(self.known + count, self.size))
+        left, chosen = self.doubt.diagonal().clone(), list(fresh)
+        left[self.known :] = 0
+        seen: list[Tensor] = []
+        while len(chosen) < count:
+            chosen.append(int(left.argmax()))
+            column = self.doubt[chosen[-1]] - sum(one * one[chosen[-1]] for one in seen)
+            seen.append(column / left[chosen[-1]].sqrt())
+            left -= seen[-1].square()
+        return torch.eye(self.size, dtype=torch.float64)[chosen]
 
     def learn(self, moves: Tensor, changes: Tensor, noise: float) -> None:
         """Kalman's update with observations `change = J move + noise |move|`, one after the other.
@@ -52,26 +66,48 @@ class FilteredJacobian:
         changes = changes - changes.mean(-1, keepdim=True)
         if not len(self.patterns):
             self._begin(changes)
+        self.known = max(self.known, int(moves.any(0).nonzero().max()) + 1)
+        moves, values = moves[:, : self.known], self.values[: self.known]
+        doubt = self.doubt[: self.known, : self.known]
+        seen = moves @ doubt
+        gains = torch.empty_like(seen)
+        for i, move in enumerate(moves):
+            seen[i] -= (seen[:i] @ move) @ gains[:i]
+            gains[i] = seen[i] / (seen[i] @ move + noise * move @ move)
+        doubt.addmm_(gains.T, seen, alpha=-1)
         observed = (self.patterns.T @ changes).flatten(1)  # (k, r * C)
-        gains = torch.empty_like(moves)
-        for gain, move in zip(gains, moves, strict=True):
-            seen = self.doubt @ move
-            gain.copy_(seen / (move @ seen + noise * move @ move))
-            self.doubt -= torch.outer(gain, seen)
         along, by, mixed = (tensor.to(observed) for tensor in (moves, gains, moves @ gains.T))
         surprises = torch.linalg.solve_triangular(  # of each observation, those before it learnt
-            mixed.tril(-1), observed - along @ self.values.T, upper=False, unitriangular=True
+            mixed.tril(-1), observed - along @ values, upper=False, unitriangular=True
         )
-        self.values.addmm_(surprises.T, by)
+        values.addmm_(by.T, surprises)
 
     def blur(self, amount: float) -> None:
         """The filter's drift: `J` is another one elsewhere; nothing is more doubtful than at the start."""
-        self.doubt = (self.doubt + self.doubt.T) / 2 + amount * torch.eye(len(self.doubt), dtype=self.doubt.dtype)
-        self.doubt /= max(1.0, float(self.doubt.diagonal().max()))
+        doubt = self.doubt[: self.known, : self.known]
+        doubt.diagonal().add_(amount)
+        doubt /= max(1.0, float(doubt.diagonal().max()))
+
+    def state(self) -> dict[str, Tensor]:
+        """What `restore` takes."""
+        return {
+            "patterns": self.patterns,
+            "jacobian": self.values[: self.known].clone(),
+            "doubt": self.doubt[: self.known, : self.known].clone(),
+        }
+
+    def restore(self, state: dict[str, Tensor], device: torch.device) -> None:
+        self.patterns, values, doubt = (state[name] for name in ("patterns", "jacobian", "doubt"))
+        self.patterns, self.known = self.patterns.to(device), len(doubt)
+        self.doubt[: self.known, : self.known] = doubt
+        if self.known:
+            self.values = torch.zeros(self.size, values.shape[1], device=device)
+            self.values[: self.known] = values
 
     def _begin(self, changes: Tensor) -> None:
         count, images, classes = changes.shape
         self.patterns = torch.eye(images).to(changes)
         if count * (classes - 1) >= 2 * self.rank < images:
-            self.patterns = torch.linalg.svd(changes.transpose(0, 1).flatten(1), full_matrices=False).U[:, : self.rank]
-        self.values = changes.new_zeros(self.patterns.shape[1] * classes, len(self.doubt))
+            seen = changes.transpose(0, 1).flatten(1).double()
+            self.patterns = torch.linalg.eigh(seen @ seen.T).eigenvectors[:, -self.rank :].to(changes).contiguous()
+        self.values = changes.new_zeros(self.size, self.patterns.shape[1] * classes)

@@ -110,12 +110,12 @@ class BlockCMA:
 
 
 class Proximal:
-    """Prox-linear steps on the log-scores, whose Jacobian a Kalman filter keeps from every query.
+    """Prox-linear steps on the log-scores, whose Jacobian a Kalman filter keeps from every query (`jacobian`).
 
     A query returns `N x C` log-scores, not one number. Around the incumbent `z` they are modelled as
     `f(z) + J a`, `J` known with a covariance `P` over the latent's directions, the same for every score.
-    Each round probes the directions that `P` is most in doubt about, then solves for several strengths
-    `eta` of the proximal term, without a query,
+    Each round probes the coordinates that `P` is most in doubt about (new ones as long as there are any), then
+    solves for several strengths `eta` of the proximal term, without a query,
 
         a* = argmin_a  L(log_softmax(f(z) + J a)) + |a|² / (2 eta)
 
@@ -128,7 +128,7 @@ class Proximal:
     Args:
         size: width of the latent.
         objective: the loss; convex in the logits once the margin's rival is frozen.
-        seed: for where to look first.
+        seed: for which images make the model, where there are more.
         probes: directions per round.
         step: length of a probe.
         eta: first strength; a larger one allows larger steps.
@@ -148,7 +148,7 @@ class Proximal:
         eta: float = 1.0,
         strengths: Sequence[float] = (0.3, 1.0, 3.0),
         drift: float = 0.1,
-        model_images: int = 400,
+        model_images: int = 1_000,
     ) -> None:
         generator = np.random.default_rng(seed)
         self.images = _evenly(objective.labels, model_images, generator)
@@ -160,7 +160,7 @@ class Proximal:
         self.step = step
         self.strengths = tuple(strengths)
         self.drift = drift
-        self._jacobian = FilteredJacobian(size, generator)
+        self._jacobian = FilteredJacobian(size)
         self._phase = "start"
         self._waiting = False
         self._loss = np.inf
@@ -176,9 +176,12 @@ class Proximal:
         if self._phase == "probe":
             return self.incumbent + self.step * self._jacobian.doubtful(self.probes).numpy()
         self._etas = [self.eta * factor for factor in self.strengths]
-        step = self._scores.new_zeros(len(self.incumbent))
-        steps = [step := self._solve(eta, step) for eta in self._etas]
-        return self.incumbent + torch.stack(steps).double().cpu().numpy()
+        step = self._scores.new_zeros(self._jacobian.known)
+        trials = np.repeat(self.incumbent[None], len(self._etas), 0)
+        for trial, eta in zip(trials, self._etas, strict=True):
+            step = self._solve(eta, step)
+            trial[: len(step)] += step.double().cpu().numpy()
+        return trials
 
     def tell(self, latents: Array, losses: Array, log_scores: Tensor) -> None:
         if not self._waiting:
@@ -201,7 +204,7 @@ class Proximal:
                 self._move(latents, losses, log_scores, best)
             else:
                 self.eta = max(0.3 * min(self._etas), LEAST_ETA)
-                self._jacobian.blur(self.drift * 0.1 * float(self._jacobian.doubt.diagonal().mean()))
+                self._jacobian.blur(self.drift * 0.1 * self._jacobian.mean_doubt)
             self._phase = "probe"
 
     def state(self) -> State:
@@ -209,19 +212,15 @@ class Proximal:
         return facts, {
             "incumbent": torch.from_numpy(self.incumbent),
             "scores": self._scores,
-            "patterns": self._jacobian.patterns,
-            "jacobian": self._jacobian.values,
-            "doubt": self._jacobian.doubt,
+            **self._jacobian.state(),
         }
 
     def restore(self, state: State) -> None:
         facts, tensors = state
         self._phase, self.eta, self._loss = facts["phase"], facts["eta"], facts["loss"]
-        self.incumbent, self._jacobian.doubt = tensors["incumbent"].numpy().copy(), tensors["doubt"].clone()
-        device = self._objective.labels.device
-        self._scores = tensors["scores"].to(device)
-        self._jacobian.patterns = tensors["patterns"].to(device)
-        self._jacobian.values = tensors["jacobian"].to(device, copy=True)
+        self.incumbent = tensors["incumbent"].numpy().copy()
+        self._scores = tensors["scores"].to(self._objective.labels.device)
+        self._jacobian.restore(tensors, self._scores.device)
 
     def _move(self, latents: Array, losses: Array, log_scores: Tensor, row: int) -> None:
         self.incumbent, self._loss, self._scores = latents[row].copy(), float(losses[row]), log_scores[row].clone()

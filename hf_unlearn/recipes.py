@@ -71,7 +71,8 @@ def recipe(method: str, classes: int) -> Recipe:
     shared, unique, alone = (20, 5, 10) if few else (400, 100, 125)
     match method:
         case "proximal":
-            return Recipe(8, shared=256, unique=0, spread=9.0, orthogonal=True, optimizer="proximal")
+            width = 512 if few else 1_024
+            return Recipe(8, 0, width, single_block=True, spread=9.0, orthogonal=True, optimizer="proximal")
         case "lcs-cma":
             return Recipe(8, shared=100, unique=25)
         case "lcs-cma-paper":

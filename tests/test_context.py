@@ -135,16 +135,15 @@ def test_with_spread_the_start_is_far_out_and_drawn_from_the_seed():
 
 
 def test_orthogonal_directions_count_alike_and_a_unit_moves_the_context_by_a_tokens_length():
-    context = make(shared=4, unique=0, orthogonal=True, spread=3.0)
+    context = make(shared=0, unique=4, single_block=True, orthogonal=True, spread=3.0)
     moves = (context.decode(torch.eye(4)) - context.start).flatten(1)
     length = context.start.norm(dim=1).square().mean()
     torch.testing.assert_close(moves @ moves.T, length * torch.eye(4), rtol=1e-4, atol=1e-5)
-    tokens = moves.view(4, 3, DIM)
-    torch.testing.assert_close(tokens, tokens[:, :1].expand(4, 3, DIM))  # every token moves alike
 
 
-def test_there_are_no_more_orthogonal_directions_than_the_embedding_is_wide():
-    assert make(shared=DIM + 5, unique=0, orthogonal=True, spread=1.0).size == DIM
+def test_there_are_no_more_orthogonal_directions_than_the_context_has_numbers():
+    sizes = {"shared": 0, "single_block": True, "orthogonal": True, "spread": 1.0}
+    assert make(**sizes, unique=3 * DIM + 5).size == 3 * DIM
 
 
 def test_the_projection_leaves_the_global_random_state_alone():
@@ -162,7 +161,7 @@ def test_the_projection_leaves_the_global_random_state_alone():
         ({"unique": -1}, "unique=-1"),
         ({"shared": 0, "unique": 0}, "expected n_ctx >= 1 and a latent"),
         ({"single_block": True}, "a single block shares nothing; got shared=4"),
-        ({"orthogonal": True}, "orthogonal rows are for a shared part alone, got unique="),
+        ({"orthogonal": True}, "orthogonal rows are for a single block, got single_block=False"),
         ({"start": torch.zeros(2, DIM)}, "start has 2 tokens, n_ctx is 3"),
     ],
 )

@@ -68,7 +68,7 @@ def test_an_attack_on_a_black_box_does_not_know_which_box_or_whose_images_it_has
     assert not {"demo", "text_tower", "remote"} & set().union(*(siblings(n) for n in MODULES if n.startswith("audit.")))
 
 
-@pytest.mark.parametrize("name", ["image_files", "context", "objective", "metrics"])
+@pytest.mark.parametrize("name", ["image_files", "context", "objective", "jacobian", "metrics"])
 def test_the_foundations_import_no_sibling(name):
     assert siblings(name) == set()
 
@@ -77,8 +77,8 @@ def test_data_knows_image_files_and_no_other_sibling():
     assert siblings("data") == {"image_files"}
 
 
-def test_optimizers_know_the_objective_and_no_other_sibling():
-    assert siblings("optimizers") == {"objective"}
+def test_optimizers_know_the_objective_and_the_jacobian_and_no_other_sibling():
+    assert siblings("optimizers") == {"objective", "jacobian"}
 
 
 def test_the_black_box_does_not_know_who_uses_it():

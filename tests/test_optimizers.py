@@ -127,15 +127,20 @@ def test_ask_works_again_after_a_refusal(make, box):
     assert optimizer.ask().shape[1] == SIZE
 
 
-def test_the_same_seed_asks_the_same_and_another_seed_something_else(make):
-    def asked(seed):
-        box = LinearBlackBox()
-        optimizer = make(box, seed)
-        return np.concatenate([turn(optimizer, box) for _ in range(6)])
+def asked_with(make, seed):
+    box = LinearBlackBox()
+    optimizer = make(box, seed)
+    return np.concatenate([turn(optimizer, box) for _ in range(6)])
 
-    first = asked(5)
-    assert np.array_equal(asked(5), first)
-    assert not np.array_equal(asked(6)[: len(first)], first)
+
+def test_the_same_seed_asks_the_same(make):
+    assert np.array_equal(asked_with(make, 5), asked_with(make, 5))
+
+
+@pytest.mark.parametrize("name", [name for name in MAKERS if name.startswith("cma")])
+def test_another_seed_searches_elsewhere(name):
+    """The proximal one leaves chance to the projection."""
+    assert not np.array_equal(asked_with(MAKERS[name], 6), asked_with(MAKERS[name], 5))
 
 
 def test_chance_comes_from_the_seed_alone(make):
