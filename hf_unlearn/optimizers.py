@@ -194,7 +194,7 @@ class Proximal:
             self._phase = "probe"
         elif self._phase == "probe":
             self._learn(latents, log_scores, PROBE_NOISE)
-            self._phase = "trial"
+            self._phase = "trial" if self._jacobian.known else "probe"
         else:
             self._learn(latents, log_scores, TRIAL_NOISE)
             best = int(np.nanargmin(np.where(np.isfinite(losses), losses, np.inf)))

@@ -331,6 +331,15 @@ def test_directions_probed_rounds_ago_still_count(box):
     assert step @ gradient / np.linalg.norm(step) / np.linalg.norm(gradient) > 0.99
 
 
+def test_it_probes_again_while_no_answer_is_a_number(box):
+    optimizer = Proximal(SIZE, box.objective, seed=0, probes=4)
+    turn(optimizer, box)
+    first = optimizer.ask()
+    optimizer.tell(first, np.full(4, np.nan), torch.full_like(box.scores(first), torch.nan))
+    assert np.array_equal(turn(optimizer, box), first)
+    assert len(turn(optimizer, box)) == 3  # trials
+
+
 def test_a_refused_trial_shortens_the_next_step_and_is_no_iterate(box):
     optimizer = Proximal(SIZE, box.objective, seed=0, probes=SIZE)
     turn(optimizer, box)
