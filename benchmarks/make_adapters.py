@@ -1,9 +1,9 @@
 """Makes the adapters that come with the Space: `space/adapters/NAME`, all for the embedded CLIP.
 
-    python benchmarks/make_adapters.py
+    OMP_NUM_THREADS=1 python benchmarks/make_adapters.py
 
 A run that was stopped goes on where it was (its state is in `runs/adapters`; delete that to start over). The same
-command makes the same adapters bit for bit.
+command makes the same adapters bit for bit (with as many threads).
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def make(name: str, model: ClipBlackBox, folder: Path, max_queries: int, runs: P
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(FORGET)}; all if not given")
-    parser.add_argument("--max-queries", type=int, default=300)
+    parser.add_argument("--max-queries", type=int, default=1_000)
     parser.add_argument("--out", type=Path, default=ROOT / "space" / "adapters")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "adapters")
     given = parser.parse_args()
