@@ -84,6 +84,21 @@ def recipe(method: str, classes: int) -> Recipe:
     raise ValueError(f"unknown method {method!r}; expected one of {', '.join(METHODS)}")
 
 
+def latent_of(plan: Recipe, start: Tensor, scale: float, seed: int) -> LatentContext:
+    """The plan's latent around the mean token, `(dim,)`, or a finished context, `(n_ctx, dim)`, not spread."""
+    return LatentContext.create(
+        start,
+        scale,
+        n_ctx=plan.n_ctx,
+        shared=plan.shared,
+        unique=plan.unique,
+        single_block=plan.single_block,
+        spread=plan.spread if start.ndim == 1 else 0.0,
+        orthogonal=plan.orthogonal,
+        seed=seed,
+    )
+
+
 def objective_of(plan: Recipe, labels: Tensor, is_forget: Tensor) -> Objective:
     return Objective(labels, is_forget, plan.entropy_weight, plan.margin_weight, plan.margin_scale, plan.leak_weight)
 

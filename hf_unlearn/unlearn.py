@@ -24,11 +24,10 @@ from hf_unlearn.adapter import ForgetAdapter, base_name
 from hf_unlearn.adapter_config import AdapterConfig
 from hf_unlearn.adapter_files import digest
 from hf_unlearn.black_box import BlackBox, BudgetSpentError, Ledger
-from hf_unlearn.context import LatentContext
 from hf_unlearn.data import LabeledImages, split_names
 from hf_unlearn.evidence import Evidence
 from hf_unlearn.processes import Crew
-from hf_unlearn.recipes import Recipe, objective_of, optimizer_of, recipe
+from hf_unlearn.recipes import Recipe, latent_of, objective_of, optimizer_of, recipe
 from hf_unlearn.run_dir import RunDir
 from hf_unlearn.standing import Standing, Step
 
@@ -138,17 +137,8 @@ def unlearn(
     objective = objective_of(plan, learnt.train, is_forget)
     selection = objective_of(plan, learnt.validation, is_forget)
     seeds = np.random.SeedSequence(seed).generate_state(2)
-    latent = LatentContext.create(
-        model.token_mean if init is None else init.context,
-        model.token_std,
-        n_ctx=plan.n_ctx,
-        shared=plan.shared,
-        unique=plan.unique,
-        single_block=plan.single_block,
-        spread=plan.spread if init is None else 0.0,
-        orthogonal=plan.orthogonal,
-        seed=int(seeds[0]),
-    )
+    start_at = model.token_mean if init is None else init.context
+    latent = latent_of(plan, start_at, model.token_std, int(seeds[0]))
     optimizer = optimizer_of(plan, latent, objective, int(seeds[1]))
 
     standing = Standing()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hf_unlearn.black_box import BlackBox
-from hf_unlearn.context import LatentContext
 from hf_unlearn.objective import Objective
 from hf_unlearn.optimizers import Proximal
-from hf_unlearn.recipes import recipe
+from hf_unlearn.recipes import latent_of, recipe
 
 
 class CrossEntropy(Objective):
@@ -46,17 +46,8 @@ def learn(
         queries so far, the incumbent `(m, dim)`, and its log-scores `(N, C)`.
     """
     seeds = np.random.SeedSequence(seed).generate_state(2)
-    plan = recipe("proximal", len(objective.forget))
-    latent = LatentContext.create(
-        model.token_mean,
-        model.token_std,
-        n_ctx=n_ctx,
-        shared=plan.shared,
-        unique=plan.unique,
-        spread=plan.spread,
-        orthogonal=plan.orthogonal,
-        seed=int(seeds[0]),
-    )
+    plan = replace(recipe("proximal", len(objective.forget)), n_ctx=n_ctx)
+    latent = latent_of(plan, model.token_mean, model.token_std, int(seeds[0]))
     optimizer = Proximal(latent.size, objective, int(seeds[1]))
     spent = 0
     while spent < queries:
