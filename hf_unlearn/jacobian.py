@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 RANK = 128  # patterns over images that changes are kept in, at most
 
@@ -49,7 +50,7 @@ class FilteredJacobian:
             column = self.doubt[chosen[-1]] - sum(one * one[chosen[-1]] for one in seen)
             seen.append(column / left[chosen[-1]].sqrt())
             left -= seen[-1].square()
-        return torch.eye(self.size, dtype=torch.float64)[chosen]
+        return F.one_hot(torch.tensor(chosen), self.size).double()
 
     def learn(self, moves: Tensor, changes: Tensor, noise: float) -> None:
         """Kalman's update with observations `change = J move + noise |move|`, one after the other.
@@ -97,6 +98,7 @@ class FilteredJacobian:
         }
 
     def restore(self, state: dict[str, Tensor], device: torch.device) -> None:
+        """Goes on from a `state`, bit for bit, with scores on `device`."""
         self.patterns, values, doubt = (state[name] for name in ("patterns", "jacobian", "doubt"))
         self.patterns, self.known = self.patterns.to(device), len(doubt)
         self.doubt[: self.known, : self.known] = doubt
