@@ -117,17 +117,21 @@ def plot(rows: list[dict], folder: Path) -> None:
     axes[0][0].legend(fontsize=8, loc="lower right")
     save(figure, folder / "arena-queries.png")
 
+    others = sorted({row["row"] for row in rows} - set(colours))
+    colours |= {name: f"C{place}" for place, name in enumerate(others, 3)}
+    shown = {}
     figure, axes = plt.subplots(1, len(tasks), figsize=(4.2 * len(tasks), 3.6), sharey=True, squeeze=False)
     for axis, task in zip(axes[0], tasks, strict=True):
         own = [row for row in rows if row["task"] == task]
         for name in sorted({name for name, _ in kinds(own)}):
             found = [runs(own, name, budget).values() for kind, budget in sorted(kinds(own)) if kind == name]
             x, y = ([100 * statistics.mean(row[key] for row in some) for some in found] for key in ("H", "entropy"))
-            axis.plot(x, y, color=colours.get(name, "C6"), marker="o", markersize=4)
-            axis.annotate(name, (x[0], y[0]), fontsize=7, xytext=(-4, 5), textcoords="offset points", ha="right")
-        axis.set(title=task, xlabel="H on test images, %", xlim=(-20, 102), ylim=(0, 102))
+            marker = "s" if name in others else "o"
+            (shown[name],) = axis.plot(x, y, color=colours[name], marker=marker, markersize=4, label=name)
+        axis.set(title=task, xlabel="H on test images, %", xlim=(0, 102), ylim=(0, 102))
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("entropy on forget images, %")
+    axes[0][-1].legend(handles=list(shown.values()), fontsize=7, loc="upper left")
     save(figure, folder / "arena-entropy.png")
 
 
