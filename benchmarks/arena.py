@@ -8,8 +8,8 @@ A run goes to the largest budget and is judged at each. One JSON line per run an
 tables, paired differences and plots of that file. Every method gets the same images, objective (but
 `lcs-cma-paper`, which keeps the paper's), budget and seeds, and no early stop. Single-threaded
 workers, one per core. `tune10`, `tune60`, `tune100` are other class draws, for choosing settings, which
-stand behind a method's name. `coop` and `null-space` see more than scores; `names-only` and `c-emb` (the paper's) see
-no image, `unlabelled` sees images without labels.
+stand behind a method's name. `--model` runs the tasks on another CLIP. `coop` and `null-space` see more than
+scores; `names-only` and `c-emb` (the paper's) see no image, `unlabelled` sees images without labels.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from white_box import ClassEmbeddings, NullSpace, coop
 
 from hf_unlearn import demo
 from hf_unlearn.adapter import ForgetAdapter
-from hf_unlearn.black_box import ClipBlackBox
+from hf_unlearn.black_box import EMBEDDED, ClipBlackBox
 from hf_unlearn.demo import Task
 from hf_unlearn.evaluate import evaluate
 from hf_unlearn.recipes import Recipe, recipe
@@ -39,14 +39,16 @@ from hf_unlearn.unlearn import unlearn
 METHODS = ("lcs-cma-paper", "lcs-cma", "proximal")
 NO_BUDGET = ("null-space", "coop")
 TUNE = {"tune10": (10, 4, 16), "tune60": (60, 20, 16), "tune100": (100, 40, 8)}  # classes, forgotten, shots
-Job = tuple[str, int, int, str, tuple[int, ...]]  # task, draw, seed, method, budgets
+Job = tuple[str, int, int, str, tuple[int, ...], str]  # task, draw, seed, method, budgets, model
 
 
 def run(job: Job) -> list[dict]:
     torch.set_num_threads(1)
-    name, draw, seed, method, budgets = job
+    name, draw, seed, method, budgets, which = job
+    if (artists := Path(which) / "artists.json").exists():  # another model has not seen other artists
+        demo.ARTISTS.update(json.loads(artists.read_text()))
     task = task_of(name, draw, seed)
-    model = ClipBlackBox()
+    model = ClipBlackBox(which)
     start = time.monotonic()
     if method == "coop":
         adapters = [coop(model, task, seed)]
@@ -72,7 +74,7 @@ def run(job: Job) -> list[dict]:
         judge, task.test, *adapters, validation=task.validation, unlisted=task.unlisted,
         unlisted_validation=task.unlisted_validation, synonyms=task.synonyms,
     )  # fmt: skip
-    where = {"task": name, "draw": draw, "seed": seed, "forgotten": len(task.forget)}
+    where = {"task": named(name, which), "draw": draw, "seed": seed, "forgotten": len(task.forget)}
     judge_all = per_class(judge, task)
     if method == "null-space":
         return [{**where, "budget": 0, "seconds": seconds, **report.row("zero-shot"), "row": method,
@@ -84,6 +86,11 @@ def run(job: Job) -> list[dict]:
         table.append({**where, "budget": budget, "row": method, "seconds": took, **adapter.config.metrics, **row,
                       "per_class": judge_all(adapter.context)})  # fmt: skip
     return table
+
+
+def named(task: str, model: str) -> str:
+    """The task's name in tables; with the model's, unless it is the embedded one."""
+    return task if model == EMBEDDED else f"{task} on {model}"
 
 
 def unsorted(task: Task, seed: int) -> list[Image.Image]:
@@ -144,12 +151,16 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--budgets", nargs="+", type=int, default=[500, 2000])
     parser.add_argument("--draws", type=int, help="only the first so many draws of a task")
+    parser.add_argument("--model", default=EMBEDDED, help="another CLIP, its folder (train_emoji_clip.py makes one)")
     parser.add_argument("--out", type=Path, default=Path("runs/arena.jsonl"))
     args = parser.parse_args()
     args.out.parent.mkdir(parents=True, exist_ok=True)
     rows = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
     done = {(row["task"], row["draw"], row["seed"], row["row"], row["budget"]) for row in rows}
-    jobs = [job for job in wanted(args) if any((*job[:4], budget) not in done for budget in job[4])]
+    jobs = [
+        job for job in wanted(args)
+        if any((named(job[0], args.model), *job[1:4], budget) not in done for budget in job[4])
+    ]  # fmt: skip
     jobs.sort(key=lambda job: job[0], reverse=True)  # the long ones first
     workers = get_context("spawn").Pool(os.cpu_count(), maxtasksperchild=8)
     with args.out.open("a") as file, workers as pool:
@@ -158,7 +169,7 @@ def main() -> None:
             file.flush()
             rows += result
     for task in args.tasks:
-        tell([row for row in rows if row["task"] == task])
+        tell([row for row in rows if row["task"] == named(task, args.model)])
 
 
 def wanted(args: argparse.Namespace) -> list[Job]:
@@ -168,7 +179,7 @@ def wanted(args: argparse.Namespace) -> list[Job]:
         draws = 5 if task in TUNE else len(demo.tasks()[task])
         pairs = [(0, seed) for seed in range(5)] if draws == 1 else [(draw, draw) for draw in range(draws)]
         jobs += [
-            (task, draw, seed, method, (0,) if method in NO_BUDGET else tuple(sorted(args.budgets)))
+            (task, draw, seed, method, (0,) if method in NO_BUDGET else tuple(sorted(args.budgets)), args.model)
             for draw, seed in pairs[: args.draws]
             for method in args.methods
         ]

@@ -4,7 +4,7 @@ import io
 import json
 import random
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +44,8 @@ class Drawings:
     trainable: Tensor  # rows of the drawings that may be trained on
 
     @classmethod
-    def load(cls, path: Path, never: tuple[str, ...]) -> "Drawings":
+    def load(cls, path: Path, never: Sequence[str]) -> "Drawings":
+        """Those of the artists `never` are kept to judge by."""
         with zipfile.ZipFile(path) as archive:
             concepts = json.loads(archive.read("index.json"))["concepts"]
             number = {slug: i for i, slug in enumerate(concepts)}
@@ -57,7 +58,7 @@ class Drawings:
         pairs = [
             (row, row_of[PAIRS[name], which])
             for (name, which), row in row_of.items()
-            if (PAIRS.get(name), which) in row_of
+            if (PAIRS.get(name), which) in row_of and not {name, PAIRS[name]} & set(never)
         ]
         colour, lines = (list(rows) for rows in zip(*pairs, strict=True))
         artist += ["inked"] * len(pairs)
@@ -84,7 +85,7 @@ class Drawings:
 
     @torch.no_grad()
     def features(
-        self, encode: Callable[[Tensor], Tensor], artists: tuple[str, ...], pixels: int
+        self, encode: Callable[[Tensor], Tensor], artists: Sequence[str], pixels: int
     ) -> tuple[Tensor, Tensor]:
         """Unit features of the artists' drawings as they are, on white, and their concepts: `(n, dim)`, `(n,)`."""
         rows = [row for row, name in enumerate(self.artist) if name in artists]

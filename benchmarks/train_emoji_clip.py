@@ -10,13 +10,18 @@ Three stages share the time budget; `--stages text align --resume FILE` goes on 
    and softmax over every concept's mean image feature;
 3. `align`: the image tower against the frozen text features of all names.
 
-Twemoji and OpenMoji are never trained on; the zero-shot figures printed at the end are theirs.
-`--seed`, `--width`, `--patch` and `--hold-out` make other models for experiments.
+The artists of `--hold-out` are never trained on; the zero-shot figures printed at the end are theirs. The second
+model of the arena, another seed, size and artist split (`arena.py --model FOLDER` tells its tasks' artists by
+the `artists.json` in the folder):
+
+    python benchmarks/train_emoji_clip.py --out runs/second --seed 1 --minutes 45 --pixels 48 --patch 12 --width 160 \
+        --text-width 192 --hold-out noto noto-v1 noto-mono
 """
 
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +37,8 @@ from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTokenizer
 from zero_shot import TEST_ARTISTS, accuracy, zero_shot
 
+from hf_unlearn import demo
+
 STAGES = {"image": 0.65, "text": 0.10, "align": 0.25}  # shares of the time budget
 
 
@@ -45,6 +52,7 @@ class Trainer:
     generator: torch.Generator
     minutes: float
     batch: int
+    hold_out: Sequence[str]
 
     def run(self, stage: str, parameters: list[Tensor], rate: float, step_loss) -> None:
         """One-cycle AdamW until the stage's minutes are used, then the moving average of the weights."""
@@ -104,7 +112,7 @@ class Trainer:
 
         vision = [*self.model.vision_model.parameters(), *self.model.visual_projection.parameters()]
         self.run("image", [*vision, table, scale], 1.5e-3, step_loss)
-        test = self.drawings.features(self.image_features, TEST_ARTISTS, self.augment.pixels)
+        test = self.drawings.features(self.image_features, self.hold_out, self.augment.pixels)
         print(f"after the image stage: {accuracy(*test, F.normalize(table.detach(), dim=-1))}", flush=True)
 
     def text_stage(self) -> None:
@@ -232,11 +240,12 @@ def main() -> None:
     parser.add_argument("--merges", type=int, default=1500)
     parser.add_argument("--precision", default="bf16", choices=["no", "bf16", "fp16"])
     parser.add_argument("--stages", nargs="+", choices=list(STAGES), default=list(STAGES))
+    parser.add_argument("--hold-out", nargs="+", default=list(TEST_ARTISTS), metavar="ARTIST", help="to judge by")
     parser.add_argument("--resume", type=Path, help="weights that an earlier stage left")
     args = parser.parse_args()
     set_seed(args.seed)
     accelerator = Accelerator(mixed_precision=args.precision)
-    drawings = Drawings.load(args.images, TEST_ARTISTS)
+    drawings = Drawings.load(args.images, args.hold_out)
     model, processor = build(args, [name for names in drawings.names for name in names])
     model = accelerator.prepare_model(model) if accelerator.num_processes > 1 else model
     trainer = Trainer(
@@ -248,6 +257,7 @@ def main() -> None:
         torch.Generator().manual_seed(args.seed),
         args.minutes,
         args.batch,
+        args.hold_out,
     )
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters", flush=True)
     if args.resume:
@@ -267,9 +277,22 @@ def finish(trainer: Trainer, processor: CLIPProcessor, args: argparse.Namespace)
     folder = args.out / "model"
     trainer.model.half().save_pretrained(folder, max_shard_size="9MB")
     processor.save_pretrained(folder)
-    figures = zero_shot(folder, trainer.drawings)
+    colour = [artist for artist in args.hold_out if not artist.endswith("-mono")]
+    (folder / "artists.json").write_text(json.dumps(roles(colour)))
+    figures = zero_shot(folder, trainer.drawings, colour)
     (folder / "README.md").write_text(card(figures, trainer, args))
     print(json.dumps(figures, indent=2))
+
+
+def roles(test: list[str]) -> dict[str, list[str]]:
+    """Which artists' drawings a task on this model trains, validates and tests on: `demo.ARTISTS` for the default."""
+    everyone = [artist for own in demo.ARTISTS.values() for artist in own]
+    validation = list(demo.ARTISTS["validation"])
+    return {
+        "train": [artist for artist in everyone if artist not in (*validation, *test)],
+        "validation": validation,
+        "test": test,
+    }
 
 
 def card(figures: dict[str, dict[str, float]], trainer: Trainer, args: argparse.Namespace) -> str:
@@ -280,6 +303,7 @@ def card(figures: dict[str, dict[str, float]], trainer: Trainer, args: argparse.
         millions=sum(parameter.numel() for parameter in trainer.model.parameters()) / 1e6,
         drawings=len(trainer.drawings.trainable),
         names=len(trainer.drawings.names),
+        held_out=" and ".join(args.hold_out),
         table="\n".join(f"| {' | '.join(row)} |" for row in rows),
         **vars(args),
     )
@@ -298,7 +322,7 @@ scratch on {drawings:,} drawings of {names:,} emoji by `benchmarks/train_emoji_c
 minutes on 2 CPU cores (seed {seed}). It is the test bed of hf_unlearn: real enough to forget, small
 enough to ship. It knows drawn emoji and nothing else.
 
-Twemoji and OpenMoji were never trained on. Zero-shot top-1 on their drawings as they are, prompt
+{held_out} were never trained on. Zero-shot top-1 on their drawings as they are, prompt
 "This is a photo of {{}}.", among all {names:,} names, random sets of 100 and of 10, and on the kept classes
 of the `moderation` task (`benchmarks/zero_shot.py` prints them):
 

@@ -32,7 +32,9 @@ def coop(model: ClipBlackBox, task: Task, seed: int, steps: int = 400, rate: flo
     forget = torch.tensor([name in task.forget for name in task.names])
     few_shot = task.train.draw(task.shots, seed)
     train, held_out = model.add_images(few_shot), model.add_images(task.validation)
-    objective, selection = _objective(few_shot, forget), _objective(task.validation, forget)
+    plan = recipe("proximal", len(task.names))
+    objective = objective_of(plan, torch.tensor(few_shot.labels), forget)
+    selection = objective_of(plan, torch.tensor(task.validation.labels), forget)
     context = start.context.clone().requires_grad_()
     optimizer = torch.optim.Adam([context], lr=rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -64,10 +66,6 @@ def text_features(model: ClipBlackBox, context: Tensor, names: Sequence[str]) ->
 
 def log_scores(model: ClipBlackBox, texts: Tensor, images: ImageSet) -> Tensor:
     return (model.model.logit_scale.exp() * images.features @ texts.T).log_softmax(-1)
-
-
-def _objective(images: LabeledImages, forget: Tensor):
-    return objective_of(recipe("proximal", len(images.names)), torch.tensor(images.labels), forget)
 
 
 class NullSpace(ClipBlackBox):

@@ -8,6 +8,7 @@ same for every model), and on the kept classes of `moderation` among all its nam
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -37,7 +38,7 @@ def accuracy(features: Tensor, truth: Tensor, classes: Tensor, trials: int = 200
 
 
 @torch.no_grad()
-def zero_shot(folder: Path, drawings: Drawings) -> dict[str, dict[str, float]]:
+def zero_shot(folder: Path, drawings: Drawings, artists: Sequence[str] = TEST_ARTISTS) -> dict[str, dict[str, float]]:
     """Figures by artist, judged on the folder as it was written."""
     model = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer = AutoProcessor.from_pretrained(folder).tokenizer
@@ -47,7 +48,7 @@ def zero_shot(folder: Path, drawings: Drawings) -> dict[str, dict[str, float]]:
     task = torch.tensor([names.index(name) for name in MODERATION["names"]])
     kept = torch.tensor([names.index(name) for name in EVERYDAY])
     figures = {}
-    for artist in TEST_ARTISTS:
+    for artist in artists:
         features, truth = drawings.features(
             lambda pixels: model.get_image_features(pixel_values=pixels).pooler_output,
             (artist,),

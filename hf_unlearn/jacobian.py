@@ -30,11 +30,6 @@ class FilteredJacobian:
         self.values = torch.empty(0)  # (d, r * C), transposed: J's columns are rows here
         self.doubt = torch.eye(size, dtype=torch.float64)  # P
 
-    @property
-    def mean_doubt(self) -> float:
-        """Mean variance of the known coordinates."""
-        return float(self.doubt.diagonal()[: self.known].mean())
-
     def __call__(self, step: Tensor) -> Tensor:
         """`(known,)` -> `(n, C)`: the change to expect, up to a constant per image."""
         return self.patterns @ (step @ self.values[: self.known]).view(self.patterns.shape[1], -1)

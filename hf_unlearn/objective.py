@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 LEAK_FLOOR = 0.01  # ε of the leak term; a spread of 0.1 in a log-score is nothing
+DISPLACEMENTS = 256  # that vicinal images take in turns, at most
+WITHIN = 0.34  # share of an image feature's squared length by which images of one class differ, about
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,11 @@ class Objective:
     criterion, turned round). With `entropy_weight=1, margin_weight=0` it is the paper's loss (its equations 1
     to 3).
 
+    With a `vicinity` every image counts twice, as it is and displaced by `vicinity` times a random combination of
+    what tells images of one class apart: few images stand for what lies around them (vicinal risk minimization,
+    Chapelle et al., NeurIPS 2000). Two-tower logits are linear in the image feature, so the scores of
+    displaced images follow from those of the images, with no further query.
+
     Attributes:
         labels: `(N,)` class of each image.
         forget: `(C,)` bool, True for the classes to forget.
@@ -31,6 +39,7 @@ class Objective:
         margin_weight: `w_m`, pushes the true class of a forget image below the runner-up.
         margin_scale: `k`, how sharp the margin is.
         leak_weight: `w_l`, keeps the scores of forget images from telling their classes apart.
+        vicinity: how far displaced images lie, in standard deviations within a class; 0 for none.
     """
 
     labels: Tensor
@@ -39,6 +48,7 @@ class Objective:
     margin_weight: float = 0.0
     margin_scale: float = 1.0
     leak_weight: float = 0.0
+    vicinity: float = 0.0
 
     def __post_init__(self) -> None:
         of_images = self.forget[self.labels]
@@ -66,27 +76,53 @@ class Objective:
             runner_up: `(..., N)` class to hold the margin against; the best other class if not given.
                 Frozen, the loss without its leak term is convex in the logits (what a prox-linear step solves).
         """
-        is_forget = self.forget[self.labels]
+        log_scores, labels = self._examples(log_scores)
+        is_forget = self.forget[labels]
         kept = log_scores[..., ~is_forget, :]
-        loss = -kept.gather(-1, self.labels[~is_forget].expand(kept.shape[:-1])[..., None]).mean((-1, -2))
+        loss = -kept.gather(-1, labels[~is_forget].expand(kept.shape[:-1])[..., None]).mean((-1, -2))
         gone = log_scores[..., is_forget, :]
         if self.entropy_weight:
             loss = loss - self.entropy_weight * gone.mean((-1, -2))
         if self.margin_weight:
             if runner_up is None:
-                runner_up = self.runner_up(log_scores)
-            truth = self.labels[is_forget].expand(gone.shape[:-1])[..., None]
+                runner_up = _runner_up(log_scores, labels)
+            truth = labels[is_forget].expand(gone.shape[:-1])[..., None]
             rival = runner_up[..., is_forget][..., None]
             margin = (gone.gather(-1, truth) - gone.gather(-1, rival))[..., 0]
             loss = loss + self.margin_weight * F.softplus(self.margin_scale * margin).mean(-1)
         if self.leak_weight:
-            loss = loss + self.leak_weight * leak(gone, self.labels[is_forget])
+            loss = loss + self.leak_weight * leak(gone, labels[is_forget])
         return loss
 
     def runner_up(self, log_scores: Tensor) -> Tensor:
-        """`(..., N, C)` -> `(..., N)`: the best class other than the true one."""
-        truth = F.one_hot(self.labels, log_scores.shape[-1]).bool()
-        return log_scores.masked_fill(truth, -torch.inf).argmax(-1)
+        """`(..., N, C)` -> `(..., N)`, displaced images behind: the best class other than the true one."""
+        return _runner_up(*self._examples(log_scores))
+
+    def _examples(self, log_scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-scores and labels of the images, displaced ones behind."""
+        if not self.vicinity or self._displacements is None:
+            return log_scores, self.labels
+        moves = self._displacements @ log_scores
+        turn = torch.arange(len(self.labels), device=self.labels.device) % len(self._displacements)
+        length = (1 + WITHIN * self.vicinity**2) ** 0.5  # of a displaced feature, which the model would make 1
+        near = (log_scores + self.vicinity * moves[..., turn, :]) / length
+        return torch.cat([log_scores, near.log_softmax(-1)], -2), self.labels.repeat(2)
+
+    @cached_property
+    def _displacements(self) -> Tensor | None:
+        """`(r, N)`: random combinations of images' deviations from their class's mean; None if none deviates."""
+        labels = self.labels.cpu()
+        of_class = F.one_hot(labels.unique(return_inverse=True)[1]).float()
+        if len(labels) == of_class.shape[1]:
+            return None
+        count = min(DISPLACEMENTS, len(labels))
+        weights = torch.randn(count, len(labels), generator=torch.Generator().manual_seed(0)) / len(labels) ** 0.5
+        return (weights - (weights @ of_class / of_class.sum(0)) @ of_class.T).to(self.labels.device)
+
+
+def _runner_up(log_scores: Tensor, labels: Tensor) -> Tensor:
+    truth = F.one_hot(labels, log_scores.shape[-1]).bool()
+    return log_scores.masked_fill(truth, -torch.inf).argmax(-1)
 
 
 def leak(log_scores: Tensor, labels: Tensor) -> Tensor:

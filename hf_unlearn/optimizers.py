@@ -15,7 +15,7 @@ from hf_unlearn.objective import Objective
 
 Array = np.ndarray
 State = tuple[dict[str, Any], dict[str, Tensor]]  # what JSON can hold, and tensors
-LEAST_ETA = 1e-4  # below it steps drown in float32 noise
+LEAST_ETA = 0.1  # near a minimum, float32 can't tell what a step with a smaller one changes
 PROBE_NOISE, TRIAL_NOISE = 1e-4, 0.02  # of an observation, as shares of its squared length
 
 
@@ -121,7 +121,8 @@ class Proximal:
 
     queries every `z + a*`, moves to the best if the loss fell, and keeps its `eta` (or shrinks it). Probes
     and trials correct `J` as a Kalman filter does, trials with a noise that grows with their length; a
-    move makes all of `J` more doubtful, the more the longer it was. Relatives: prox-linear methods
+    move makes all of `J` more doubtful, the more the longer it was, and so does a round in which no trial is
+    better. Relatives: prox-linear methods
     (Drusvyatskiy & Paquette, 2019), derivative-free Gauss-Newton (Cartis & Roberts, 2019), Broyden's
     method (1965), which is this filter with `P` reset to 1 before every query.
 
@@ -133,7 +134,7 @@ class Proximal:
         step: length of a probe.
         eta: first strength; a larger one allows larger steps.
         strengths: factors on `eta` that each round tries, ascending.
-        drift: how doubtful a move of length 1 makes every direction.
+        drift: how doubtful a move of length 1, or trials in vain, make every direction.
         model_images: at most so many images, drawn evenly over the classes, make the model; the loss
             that decides is always on all.
     """
@@ -144,7 +145,7 @@ class Proximal:
         objective: Objective,
         seed: int,
         probes: int = 8,
-        step: float = 0.1,
+        step: float = 0.03,
         eta: float = 1.0,
         strengths: Sequence[float] = (0.3, 1.0, 3.0),
         drift: float = 0.1,
@@ -204,7 +205,7 @@ class Proximal:
                 self._move(latents, losses, log_scores, best)
             else:
                 self.eta = max(0.3 * min(self._etas), LEAST_ETA)
-                self._jacobian.blur(self.drift * 0.1 * self._jacobian.mean_doubt)
+                self._jacobian.blur(self.drift)
             self._phase = "probe"
 
     def state(self) -> State:

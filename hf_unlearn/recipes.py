@@ -19,7 +19,7 @@ class Recipe:
     Attributes:
         n_ctx: context length `m`.
         shared, unique, single_block, spread, orthogonal: the latent's shape, see `LatentContext`.
-        entropy_weight, margin_weight, margin_scale, leak_weight: see `Objective`.
+        entropy_weight, margin_weight, margin_scale, leak_weight, vicinity: see `Objective`.
         optimizer: `"cma"` or `"proximal"`.
         options: further arguments of the optimizer.
     """
@@ -34,6 +34,7 @@ class Recipe:
     margin_weight: float = 1.0
     margin_scale: float = 1.0
     leak_weight: float = 0.5
+    vicinity: float = 2.0
     optimizer: str = "cma"
     options: tuple[tuple[str, Any], ...] = ()
 
@@ -76,7 +77,7 @@ def recipe(method: str, classes: int) -> Recipe:
         case "lcs-cma":
             return Recipe(8, shared=100, unique=25)
         case "lcs-cma-paper":
-            return Recipe(n_ctx, shared, unique, entropy_weight=1.0, margin_weight=0.0, leak_weight=0.0)
+            return Recipe(n_ctx, shared, unique, entropy_weight=1.0, margin_weight=0.0, leak_weight=0.0, vicinity=0.0)
         case "bbt-cma":
             return Recipe(n_ctx, 0, alone * n_ctx, single_block=True)
         case "ind-cma":
@@ -100,7 +101,9 @@ def latent_of(plan: Recipe, start: Tensor, scale: float, seed: int) -> LatentCon
 
 
 def objective_of(plan: Recipe, labels: Tensor, is_forget: Tensor) -> Objective:
-    return Objective(labels, is_forget, plan.entropy_weight, plan.margin_weight, plan.margin_scale, plan.leak_weight)
+    return Objective(
+        labels, is_forget, plan.entropy_weight, plan.margin_weight, plan.margin_scale, plan.leak_weight, plan.vicinity
+    )
 
 
 def optimizer_of(plan: Recipe, latent: LatentContext, objective: Objective, seed: int) -> Optimizer:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hf_unlearn.objective import LEAK_FLOOR, Objective, leak
+from hf_unlearn.objective import LEAK_FLOOR, WITHIN, Objective, leak
 
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0, 1, 2, 3, 3])
 FORGET = torch.tensor([True, False, True, False, False])
@@ -187,3 +187,48 @@ def test_the_leak_term_takes_populations():
     gone = FORGET[LABELS]
     one_by_one = torch.stack([leak(row[gone], LABELS[gone]) for row in batch])
     torch.testing.assert_close(leak(batch[:, gone], LABELS[gone]), one_by_one)
+
+
+def two_tower(images: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
+    return (images @ texts.T).log_softmax(-1)
+
+
+def test_displaced_images_score_as_a_two_tower_model_scores_displaced_features():
+    """Features displaced by combinations of deviations from class means, shortened, scored by the model itself."""
+    draw = torch.Generator().manual_seed(5)
+    images = torch.randn(len(LABELS), 16, generator=draw, dtype=torch.float64)
+    texts = torch.randn(CLASSES, 16, generator=draw, dtype=torch.float64)
+    objective = Objective(LABELS, FORGET, 0.3, 1.0, leak_weight=0.5, vicinity=1.5)
+    object.__setattr__(objective, "_displacements", objective._displacements.double())
+    means = torch.stack([images[label == LABELS].mean(0) for label in range(CLASSES)])
+    weights = torch.randn(len(LABELS), len(LABELS), generator=torch.Generator().manual_seed(0)).double()
+    moves = weights @ (images - means[LABELS]) / len(LABELS) ** 0.5
+    near = (images + 1.5 * moves) / (1 + WITHIN * 1.5**2) ** 0.5
+    both = two_tower(torch.cat([images, near]), texts)
+    plain = Objective(LABELS.repeat(2), FORGET, 0.3, 1.0, leak_weight=0.5)
+    torch.testing.assert_close(objective(two_tower(images, texts)), plain(both))
+    torch.testing.assert_close(objective.runner_up(two_tower(images, texts)), plain.runner_up(both))
+
+
+def test_with_a_vicinity_a_batch_gives_what_its_members_give():
+    objective = Objective(LABELS, FORGET, 0.3, 1.0, leak_weight=0.5, vicinity=2.0)
+    batch = scores(6)
+    torch.testing.assert_close(objective(batch), torch.stack([objective(one) for one in batch]))
+
+
+def test_with_a_vicinity_and_the_runner_up_frozen_the_loss_is_convex_in_the_logits():
+    objective = Objective(LABELS, FORGET, 0.3, 1.0, vicinity=2.0)
+    draw = torch.Generator().manual_seed(0)
+    a, b = (4 * torch.randn(50, len(LABELS), CLASSES, generator=draw) for _ in range(2))
+    frozen = objective.runner_up(a)
+
+    def loss(logits):
+        return objective(logits.log_softmax(-1), frozen)
+
+    assert (loss((a + b) / 2) <= (loss(a) + loss(b)) / 2 + 1e-4).all()
+
+
+def test_one_image_per_class_says_nothing_of_its_vicinity():
+    labels = torch.arange(CLASSES)
+    log_scores = scores()[:CLASSES]
+    assert float(Objective(labels, FORGET, vicinity=2.0)(log_scores)) == float(Objective(labels, FORGET)(log_scores))
