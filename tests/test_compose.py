@@ -125,7 +125,7 @@ def test_on_the_embedded_clip_a_combination_forgets_both_and_a_class_comes_back(
                 **{**options, "validation": task.validation.only([*forget, *keep])}).adapter
         for forget in (drinks, bugs)
     )  # fmt: skip
-    both = combine([one, two], model, task.train, max_queries=260, **options).adapter
+    both = combine([one, two], model, task.train, max_queries=400, **options).adapter
     row = evaluate(model, task.test, both).rows[-1]
     assert row["err_for"] > 0.5
     assert row["acc_mem"] > 0.7
