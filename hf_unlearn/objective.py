@@ -102,7 +102,7 @@ class Objective:
         """Log-scores and labels of the images, displaced ones behind."""
         if not self.vicinity or self._displacements is None:
             return log_scores, self.labels
-        moves = self._displacements @ log_scores
+        moves = self._displacements.to(log_scores.dtype) @ log_scores
         turn = torch.arange(len(self.labels), device=self.labels.device) % len(self._displacements)
         length = (1 + WITHIN * self.vicinity**2) ** 0.5  # of a displaced feature, which the model would make 1
         near = (log_scores + self.vicinity * moves[..., turn, :]) / length
