@@ -42,10 +42,11 @@ class Drawings:
     artist: list[str]
     names: list[list[str]]  # every name of each concept, the class name first
     trainable: Tensor  # rows of the drawings that may be trained on
+    known: Tensor  # the concepts that they show
 
     @classmethod
-    def load(cls, path: Path, never: Sequence[str]) -> "Drawings":
-        """Those of the artists `never` are kept to judge by."""
+    def load(cls, path: Path, never: Sequence[str], without: Sequence[str] = ()) -> "Drawings":
+        """Those of the artists `never` are kept to judge by; the concepts `without` are judged by, never trained on."""
         with zipfile.ZipFile(path) as archive:
             concepts = json.loads(archive.read("index.json"))["concepts"]
             number = {slug: i for i, slug in enumerate(concepts)}
@@ -62,12 +63,17 @@ class Drawings:
         ]
         colour, lines = (list(rows) for rows in zip(*pairs, strict=True))
         artist += ["inked"] * len(pairs)
+        concept += [concept[row] for row in colour]
+        names = [entry["names"] for entry in concepts.values()]
+        known = [number for number, own in enumerate(names) if own[0] not in without]
+        seen = set(known)
         return cls(
             torch.cat([pixels, inked(pixels[colour], pixels[lines])]),
-            torch.tensor(concept + [concept[row] for row in colour]),
+            torch.tensor(concept),
             artist,
-            [entry["names"] for entry in concepts.values()],
-            torch.tensor([row for row, name in enumerate(artist) if name not in never]),
+            names,
+            torch.tensor([row for row, name in enumerate(artist) if name not in never and concept[row] in seen]),
+            torch.tensor(known),
         )
 
     def pick_rows(self, concepts: Tensor, generator: torch.Generator) -> Tensor:

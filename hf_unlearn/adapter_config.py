@@ -12,6 +12,7 @@ from typing import Any
 
 from hf_unlearn import __version__
 from hf_unlearn.data import check_names
+from hf_unlearn.naming import asked_names
 
 FORMAT_VERSION = 1
 CONFIG = "config.json"
@@ -33,6 +34,7 @@ class AdapterConfig:
         n_ctx, dim: shape of the context.
         template: the prompt around a class name.
         forget, retain: class names.
+        synonyms: forget class -> other names that it was trained to be forgotten under as well.
         method, hyperparameters, seed: how it was trained.
         ledger: queries, text tokens, image encodings, seconds, peak memory.
         metrics: the adapter's figures on the images it was judged on, if any.
@@ -55,6 +57,7 @@ class AdapterConfig:
     method: str
     context_sha256: str
     base_revision: str | None = None
+    synonyms: dict[str, list[str]] = field(default_factory=dict)
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     seed: int | None = None
     ledger: dict[str, float] = field(default_factory=dict)
@@ -84,6 +87,12 @@ class AdapterConfig:
             check_names([*self.forget, *self.retain])
         except ValueError as error:
             raise AdapterError(f"{CONFIG}: forget and retain: {error}") from error
+        right = isinstance(self.synonyms, dict) and all(isinstance(own, list) for own in self.synonyms.values())
+        self._expect("synonyms", right, "an object, class -> list of names")
+        try:
+            asked_names([*self.forget, *self.retain], self.forget, self.synonyms)
+        except ValueError as error:
+            raise AdapterError(f"{CONFIG}: {error}") from error
         right = isinstance(self.hyperparameters, dict) and finite(self.hyperparameters)
         self._expect("hyperparameters", right, "an object without NaN")
         for name, gaps in (("ledger", False), ("metrics", True)):

@@ -50,6 +50,7 @@ def render_card(config: dict[str, Any], report: dict[str, Any] | None, repo_id: 
         f"{len(config['forget'])} of {len(config['forget']) + len(config['retain'])} classes.",
         "",
         f"- **Forgets:** {_list(config['forget'])}",
+        *([f"- **Also by the names:** {_list(others)}"] if (others := _others(config)) else []),
         f"- **Keeps:** {_list(config['retain'])}",
         f"- **Base:** {_text(config['base_model'])}, revision {_text(config['base_revision'] or 'not from the Hub')}",
         f"- **Prompt:** {_code('[context] ' + config['template'])}",
@@ -61,6 +62,10 @@ def render_card(config: dict[str, Any], report: dict[str, Any] | None, repo_id: 
         *_training(config),
     ]
     return "\n".join(lines)
+
+
+def _others(config: dict[str, Any]) -> list[str]:
+    return [word for own in config["synonyms"].values() for word in own]
 
 
 def _front_matter(config: dict[str, Any], report: dict[str, Any] | None, repo_id: str | None) -> str:

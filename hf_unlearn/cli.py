@@ -13,7 +13,7 @@ from rich.markup import escape
 from hf_unlearn.card import plain
 from hf_unlearn.cli_audit import audit_command
 from hf_unlearn.cli_compose import compose
-from hf_unlearn.cli_files import read_digests, read_images, read_lines, read_strings, read_unlabelled
+from hf_unlearn.cli_files import read_digests, read_images, read_lines, read_strings, read_synonyms, read_unlabelled
 from hf_unlearn.cli_hub import hub
 
 app = typer.Typer(
@@ -58,6 +58,10 @@ def forget(
     ] = None,
     unlabelled: Annotated[
         Path | None, typer.Option(help="With --classes: folder of images, unsorted; those the model is sure of help.")
+    ] = None,
+    synonyms: Annotated[
+        Path | None,
+        typer.Option(help='JSON file of other names to forget classes under too, such as {"gun": ["pistol"]}.'),
     ] = None,
     model: Model = "embedded",
     names: Names = None,
@@ -108,13 +112,14 @@ def forget(
         raise ValueError("--unlabelled goes with --classes; the images of --data are labelled already")
     listed = read_lines(classes, "--classes") if classes else None
     anything = read_unlabelled(unlabelled) if unlabelled else None
+    others = read_synonyms(synonyms) if synonyms else None
     split_names(images.names if images else listed or [], forget)
     judged = read_images(test, _names(names), skip_broken) if test else None
     clip = ClipBlackBox(model, template=template)
     result = unlearn(
         clip, images, forget=forget, classes=listed, unlabelled=anything, max_queries=max_queries, method=method.value,
         shots=shots, n_ctx=n_ctx, strength=strength, patience=patience or None, seed=seed, run_dir=run_dir,
-        init=ForgetAdapter.from_pretrained(init) if init else None,
+        init=ForgetAdapter.from_pretrained(init) if init else None, synonyms=others,
     )  # fmt: skip
     finish(result, clip, images, judged, shots=shots, seed=seed, folder=out_folder, as_json=as_json)
 

@@ -38,9 +38,20 @@ def read_words(path: Path) -> dict[str, dict[str, list[str]]]:
     """
     content = _object(path, "--words")
     for kind, table in content.items():
-        lists = table.values() if isinstance(table, dict) else [None]
-        if not all(isinstance(own, list) and all(isinstance(x, str) and x.strip() for x in own) for own in lists):
+        if not (isinstance(table, dict) and all(map(_words, table.values()))):
             raise ValueError(f"--words {path}: {kind[:80]!r} must be an object, class -> list of words")
+    return content
+
+
+def read_synonyms(path: Path) -> dict[str, list[str]]:
+    """`--synonyms`: a JSON object, class -> other names.
+
+    Raises:
+        ValueError: if the file is not there, too large or something else; it is named.
+    """
+    content = _object(path, "--synonyms")
+    if wrong := [name for name, own in content.items() if not _words(own)]:
+        raise ValueError(f"--synonyms {path}: expected a list of names for {wrong[0][:80]!r}")
     return content
 
 
@@ -103,6 +114,10 @@ def read_unlabelled(folder: Path) -> list[Path]:
     if not (found := [path for path in files if path not in gone]):
         raise ValueError(f"--unlabelled {folder}: expected a folder with images, found none")
     return found
+
+
+def _words(own: object) -> bool:
+    return isinstance(own, list) and all(isinstance(word, str) and word.strip() for word in own)
 
 
 def _object(path: Path, option: str) -> dict[str, Any]:

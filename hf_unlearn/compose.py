@@ -55,6 +55,7 @@ def combine(
     kept = dict.fromkeys(name for adapter in adapters for name in adapter.config.retain)
     box = _EncodesOnce(model.with_template(adapters[0].config.template))
     options |= _data(images, options.get("validation"), [*forget, *kept])
+    options.setdefault("synonyms", _synonyms(adapters, forget, [*forget, *kept]))
     drawn = {key: value for key, value in options.items() if key in DRAWN}
     tried = [unlearn(box, forget=forget, init=one, max_queries=1, progress=False, **drawn) for one in starts]
     best = max(range(len(starts)), key=lambda i: (tried[i].history[-1].H, -tried[i].history[-1].loss))
@@ -103,6 +104,7 @@ def without(
         raise ValueError("nothing would be left to forget; use the base model without an adapter")
     adapter.check_base(model)
     options |= _data(images, options.get("validation"), [*forget, *adapter.config.retain, *back])
+    options.setdefault("synonyms", _synonyms([adapter], forget, forgotten))
     box = model.with_template(adapter.config.template)
     return unlearn(box, forget=forget, init=adapter, max_queries=max_queries, **options)
 
@@ -129,6 +131,16 @@ def _data(images: LabeledImages | None, validation: LabeledImages | None, classe
     if images is None:
         return {"images": None, "classes": names}
     return {"images": images.only(names), "validation": validation and validation.only(names)}
+
+
+def _synonyms(adapters: Sequence[ForgetAdapter], forget: Sequence[str], classes: Sequence[str]) -> dict[str, list[str]]:
+    """The other names that the adapters were trained on, of what is forgotten; each once, and none that is a class."""
+    taken, merged = set(classes), {}
+    for name in forget:
+        of_name = dict.fromkeys(word for adapter in adapters for word in adapter.config.synonyms.get(name, ()))
+        merged[name] = [word for word in of_name if word not in taken]
+        taken.update(merged[name])
+    return merged
 
 
 def _mean(adapters: Sequence[ForgetAdapter]) -> ForgetAdapter:

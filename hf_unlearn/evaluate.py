@@ -115,7 +115,7 @@ def evaluate(
         validation: images the leakage probes are fitted on; without them `recoverability` is left out.
         unlisted: images of classes in neither list, for `collateral`.
         unlisted_validation: the same for fitting `forget_detect`.
-        synonyms: other names of forget classes, for `synonym_err`.
+        synonyms: other names of forget classes, for `synonym_err`; those that an adapter was trained on are left out.
         kind: what the images are ("test", "validation"), said in the report.
 
     Raises:
@@ -136,8 +136,10 @@ def evaluate(
     if validation is not None and validation.names != names:
         raise ValueError("validation images must have the same classes, in the same order, as the images judged")
     model = model.with_template(first.template)
+    trained = {word for adapter in adapters for own in adapter.config.synonyms.values() for word in own}
+    unseen = {name: [word for word in own if word not in trained] for name, own in (synonyms or {}).items()}
     judge = _Judge(model, images, torch.tensor([name in forget for name in names]), validation, unlisted,
-                   unlisted_validation, synonyms or {})  # fmt: skip
+                   unlisted_validation, unseen)  # fmt: skip
     nothing = torch.zeros(0, model.dim)
     rows = [judge.row(ZERO_SHOT, 0, nothing), judge.row(LABEL_MASK, 0, nothing, masked=True)]
     for adapter in adapters:

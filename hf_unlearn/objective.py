@@ -32,6 +32,9 @@ class Objective:
     Chapelle et al., NeurIPS 2000). Two-tower logits are linear in the image feature, so the scores of
     displaced images follow from those of the images, with no further query.
 
+    With `namings` the log-scores are of more names than classes, and the loss is the mean over namings, each of which
+    takes the scores of `C` names.
+
     Attributes:
         labels: `(N,)` class of each image.
         forget: `(C,)` bool, True for the classes to forget.
@@ -40,6 +43,7 @@ class Objective:
         margin_scale: `k`, how sharp the margin is.
         leak_weight: `w_l`, keeps the scores of forget images from telling their classes apart.
         vicinity: how far displaced images lie, in standard deviations within a class; 0 for none.
+        namings: `(V, C)`, which columns of the log-scores are the classes under each naming; None for the only one.
     """
 
     labels: Tensor
@@ -49,6 +53,7 @@ class Objective:
     margin_scale: float = 1.0
     leak_weight: float = 0.0
     vicinity: float = 0.0
+    namings: Tensor | None = None
 
     def __post_init__(self) -> None:
         of_images = self.forget[self.labels]
@@ -67,7 +72,8 @@ class Objective:
         """The same objective for log-scores on another device."""
         if self.labels.device == device:
             return self
-        return replace(self, labels=self.labels.to(device), forget=self.forget.to(device))
+        namings = None if self.namings is None else self.namings.to(device)
+        return replace(self, labels=self.labels.to(device), forget=self.forget.to(device), namings=namings)
 
     def __call__(self, log_scores: Tensor, runner_up: Tensor | None = None) -> Tensor:
         """`(..., N, C)` -> `(...)`.
@@ -92,14 +98,20 @@ class Objective:
             loss = loss + self.margin_weight * F.softplus(self.margin_scale * margin).mean(-1)
         if self.leak_weight:
             loss = loss + self.leak_weight * leak(gone, labels[is_forget])
-        return loss
+        return loss if self.namings is None else loss.mean(-1)
 
     def runner_up(self, log_scores: Tensor) -> Tensor:
-        """`(..., N, C)` -> `(..., N)`, displaced images behind: the best class other than the true one."""
+        """`(..., N, C)` -> `(..., [V,] N)`, displaced images behind: the best class other than the true one."""
         return _runner_up(*self._examples(log_scores))
 
     def _examples(self, log_scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-scores and labels of the images, displaced ones behind."""
+        """Log-scores `(..., [V,] N, C)` and labels of the images, displaced ones behind, under every naming."""
+        log_scores, labels = self._near(log_scores)
+        if self.namings is not None:
+            log_scores = log_scores[..., self.namings].movedim(-2, -3).log_softmax(-1)
+        return log_scores, labels
+
+    def _near(self, log_scores: Tensor) -> tuple[Tensor, Tensor]:
         if not self.vicinity or self._displacements is None:
             return log_scores, self.labels
         moves = self._displacements.to(log_scores.dtype) @ log_scores

@@ -95,7 +95,8 @@ class Crew:
             scores = model.log_scores(contexts[part], images, names)
             train, judged = scores[:, :trained], scores[:, trained:]
             objective, selection = objective.to(scores.device), selection.to(scores.device)
-            figures = [objective(train), *accuracies(judged, selection.labels, selection.forget), selection(judged)]
+            plain = judged[..., : len(selection.forget)]  # by the classes' own names
+            figures = [objective(train), *accuracies(plain, selection.labels, selection.forget), selection(judged)]
             rows.append(torch.cat([torch.stack(figures, 1), train[:, wanted].flatten(1)], 1))
         idle = torch.empty(0, 4 + len(wanted) * classes, device=self._state.device)
         together = torch.cat(rows) if rows else idle

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from hf_unlearn.context import LatentContext
@@ -100,10 +102,11 @@ def latent_of(plan: Recipe, start: Tensor, scale: float, seed: int) -> LatentCon
     )
 
 
-def objective_of(plan: Recipe, labels: Tensor, is_forget: Tensor) -> Objective:
+def objective_of(plan: Recipe, labels: Tensor, is_forget: Tensor, namings: Sequence[Sequence[int]] = ()) -> Objective:
     return Objective(
-        labels, is_forget, plan.entropy_weight, plan.margin_weight, plan.margin_scale, plan.leak_weight, plan.vicinity
-    )
+        labels, is_forget, plan.entropy_weight, plan.margin_weight, plan.margin_scale, plan.leak_weight, plan.vicinity,
+        torch.tensor(namings) if namings else None,
+    )  # fmt: skip
 
 
 def optimizer_of(plan: Recipe, latent: LatentContext, objective: Objective, seed: int) -> Optimizer:

@@ -6,7 +6,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
@@ -26,6 +26,7 @@ from hf_unlearn.adapter_files import digest
 from hf_unlearn.black_box import BlackBox, BudgetSpentError, Ledger
 from hf_unlearn.data import LabeledImages, split_names
 from hf_unlearn.evidence import Evidence
+from hf_unlearn.naming import asked_names, namings
 from hf_unlearn.processes import Crew
 from hf_unlearn.recipes import Recipe, latent_of, objective_of, optimizer_of, recipe
 from hf_unlearn.run_dir import RunDir
@@ -78,6 +79,7 @@ def unlearn(
     forget: Sequence[str],
     classes: Sequence[str] | None = None,
     unlabelled: Sequence[Image.Image | Path] | None = None,
+    synonyms: Mapping[str, Sequence[str]] | None = None,
     max_queries: int = 2_000,
     method: str | Recipe = "proximal",
     validation: LabeledImages | None = None,
@@ -102,6 +104,8 @@ def unlearn(
         classes: names of all classes, those to forget among them, for a run by names only.
         unlabelled: for such a run, images of some of the classes and of anything else; those that the plain model is
             sure of take the place of stand-ins, see `evidence.from_unlabelled`.
+        synonyms: other names of classes to forget, under which they shall be forgotten too; a query then takes as
+            much longer as there are more names.
         max_queries: candidate contexts to score at most; each is scored once on all images.
         method: one of `METHODS`, or a `Recipe`.
         n_ctx: context length, if not the method's own.
@@ -130,12 +134,14 @@ def unlearn(
         n_ctx = init.config.n_ctx
     plan = replace(plan, n_ctx=n_ctx) if n_ctx is not None else plan
     _check(model, names, forget, max_queries, plan)
+    others = {name: [own] if isinstance(own, str) else list(own) for name, own in (synonyms or {}).items() if own}
+    asked, columns = asked_names(names, forget, others), namings(names, others)
     before = model.ledger.copy()
     crew = Crew()
     learnt = evidence.gather(crew, model, images, validation, unlabelled, names, forget, shots, seed)
     is_forget = torch.tensor([name in forget for name in names])
-    objective = objective_of(plan, learnt.train, is_forget)
-    selection = objective_of(plan, learnt.validation, is_forget)
+    objective = objective_of(plan, learnt.train, is_forget, columns)
+    selection = objective_of(plan, learnt.validation, is_forget, columns)
     seeds = np.random.SeedSequence(seed).generate_state(2)
     start_at = model.token_mean if init is None else init.context
     latent = latent_of(plan, start_at, model.token_std, int(seeds[0]))
@@ -143,13 +149,13 @@ def unlearn(
 
     standing = Standing()
     cancelled = False
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("queries"))
+    shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("queries"))
     quiet = not (progress and crew.is_main and sys.stderr.isatty())
-    bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=quiet)
+    bar = Progress(*shown, TimeRemainingColumn(), console=Console(stderr=True), disable=quiet)
     run, earlier = None, Ledger()
     with ExitStack() as stack:
         if run_dir is not None:
-            run = RunDir(run_dir, _identity(model, plan, forget, learnt, seed, init))
+            run = RunDir(run_dir, _identity(model, plan, forget, others, learnt, seed, init))
             if crew.is_main:
                 stack.enter_context(run.locked())
             if (saved := run.load()) is not None:
@@ -169,12 +175,12 @@ def unlearn(
                 if cancelled:
                     reason = StopReason.INTERRUPTED if crew.interrupted else StopReason.CANCELLED
                     break
-                asked = crew.follow(optimizer.ask())
-                latents = asked[: max_queries - standing.queries]
+                wanted = crew.follow(optimizer.ask())
+                latents = wanted[: max_queries - standing.queries]
                 contexts = latent.decode(torch.from_numpy(latents))
-                scored = crew.score(model, contexts, learnt.handle, names, objective, selection, optimizer.images)
+                scored = crew.score(model, contexts, learnt.handle, asked, objective, selection, optimizer.images)
                 rows: Sequence[int] = range(len(latents))  # a batch that the budget cuts short teaches nothing
-                if len(latents) == len(asked):
+                if len(latents) == len(wanted):
                     optimizer.tell(latents, scored.losses.double().cpu().numpy(), scored.log_scores)
                     rows = optimizer.iterates
                 step = standing.note(contexts, rows, scored, time.monotonic() - start)
@@ -201,6 +207,7 @@ def unlearn(
         template=model.template,
         forget=[name for name in names if name in forget],
         retain=[name for name in names if name not in forget],
+        synonyms=others,
         method=method if isinstance(method, str) else plan.optimizer,
         hyperparameters={
             **asdict(plan), "options": dict(plan.options), "shots": shots, "patience": patience,
@@ -220,6 +227,7 @@ def _identity(
     model: BlackBox,
     plan: Recipe,
     forget: Sequence[str],
+    synonyms: Mapping[str, Sequence[str]],
     learnt: Evidence,
     seed: int,
     init: ForgetAdapter | None,
@@ -233,6 +241,7 @@ def _identity(
         "method": json.loads(json.dumps(asdict(plan))),
         "seed": seed,
         "context to start from": init and init.config.context_sha256,
+        **({"synonyms": synonyms} if synonyms else {}),
         **learnt.identity,
     }
 
