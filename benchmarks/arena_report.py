@@ -26,6 +26,12 @@ COLUMNS = {
     "top5_leak": "top-k leak", "forget_detect": "detect", "retain_ece": "ECE", "synonym_err": "syn. err",
     "collateral": "collateral",
 }  # fmt: skip
+TRADED = {  # against H: what the y axis says, and from where to where
+    "entropy": ("entropy on forget images, %", (0, 102)),
+    "recoverability": ("recoverability, %", (0, 102)),
+    "retain_ece": ("ECE on kept images, %", (0, 40)),
+    "collateral": ("collateral, points", (-65, 5)),
+}
 Run = tuple[int, int]  # draw, seed
 
 
@@ -86,14 +92,14 @@ def interval(pairs: list[tuple[dict, dict]], times: int = 2_000) -> tuple[float,
 
 
 def plot(rows: list[dict], folder: Path) -> None:
-    """`arena-queries.png`: H against queries; `arena-entropy.png`: entropy against H, as queries grow."""
+    """`arena-queries.png`: H against queries; `arena-trades.png`: other figures against H, as queries grow."""
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     searched = [name for name in (*PEERS[1::-1], OURS) if any(row["row"] == name for row in rows)]
     colours = {name: f"C{place}" for place, name in enumerate(searched)} | {
-        "label-mask": "black", "coop": "C7", "zero-shot": "C8", "null-space": "C9",
+        "label-mask": "black", "coop": "magenta", "zero-shot": "C8", "null-space": "C9",
     }  # fmt: skip
     figure, axes = plt.subplots(1, len(tasks), figsize=(4.2 * len(tasks), 3.6), sharey=True, squeeze=False)
     for axis, task in zip(axes[0], tasks, strict=True):
@@ -120,19 +126,25 @@ def plot(rows: list[dict], folder: Path) -> None:
     others = sorted({row["row"] for row in rows} - set(colours))
     colours |= {name: f"C{place}" for place, name in enumerate(others, 3)}
     shown = {}
-    figure, axes = plt.subplots(1, len(tasks), figsize=(4.2 * len(tasks), 3.6), sharey=True, squeeze=False)
+    size = (4.2 * len(tasks), 2.8 * len(TRADED))
+    figure, axes = plt.subplots(len(TRADED), len(tasks), figsize=size, sharex=True, sharey="row", squeeze=False)
+    for (key, (label, limits)), line in zip(TRADED.items(), axes, strict=True):
+        for axis, task in zip(line, tasks, strict=True):
+            own = [row for row in rows if row["task"] == task]
+            for name in sorted({name for name, _ in kinds(own)}):
+                found = [runs(own, name, budget).values() for kind, budget in sorted(kinds(own)) if kind == name]
+                x, y = ([100 * statistics.mean(row[what] for row in some) for some in found] for what in ("H", key))
+                marker = "s" if name in others else "o"
+                (shown[name],) = axis.plot(x, y, color=colours[name], marker=marker, markersize=4, label=name)
+            axis.set(xlim=(0, 102), ylim=limits)
+            axis.grid(alpha=0.3)
+        line[0].set_ylabel(label)
     for axis, task in zip(axes[0], tasks, strict=True):
-        own = [row for row in rows if row["task"] == task]
-        for name in sorted({name for name, _ in kinds(own)}):
-            found = [runs(own, name, budget).values() for kind, budget in sorted(kinds(own)) if kind == name]
-            x, y = ([100 * statistics.mean(row[key] for row in some) for some in found] for key in ("H", "entropy"))
-            marker = "s" if name in others else "o"
-            (shown[name],) = axis.plot(x, y, color=colours[name], marker=marker, markersize=4, label=name)
-        axis.set(title=task, xlabel="H on test images, %", xlim=(0, 102), ylim=(0, 102))
-        axis.grid(alpha=0.3)
-    axes[0][0].set_ylabel("entropy on forget images, %")
-    axes[0][-1].legend(handles=list(shown.values()), fontsize=7, loc="upper left")
-    save(figure, folder / "arena-entropy.png")
+        axis.set_title(task)
+    for axis in axes[-1]:
+        axis.set_xlabel("H on test images, %")
+    axes[1][-1].legend(handles=list(shown.values()), fontsize=7, loc="lower left", ncols=2)  # nobody's points are there
+    save(figure, folder / "arena-trades.png")
 
 
 def save(figure: "mpl.figure.Figure", path: Path) -> None:
