@@ -30,7 +30,7 @@ from white_box import ClassEmbeddings, NullSpace, coop
 
 from hf_unlearn import demo
 from hf_unlearn.adapter import ForgetAdapter
-from hf_unlearn.black_box import EMBEDDED, ClipBlackBox
+from hf_unlearn.clip import EMBEDDED, ClipBlackBox
 from hf_unlearn.demo import Task
 from hf_unlearn.evaluate import evaluate
 from hf_unlearn.recipes import Recipe, recipe

@@ -101,7 +101,8 @@ def measure(folder: Path, shape: str, protocol: str, dtype: str, args: argparse.
     import torch
     from torch.nn import functional as F
 
-    from hf_unlearn.black_box import ClipBlackBox, ImageSet
+    from hf_unlearn.black_box import ImageSet
+    from hf_unlearn.clip import ClipBlackBox
     from hf_unlearn.processes import micro_batch
 
     device, peers, seconds = args.device, not args.no_peers, args.seconds

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hf_unlearn.adapter import ForgetAdapter, digest
-from hf_unlearn.black_box import ClipBlackBox, ImageSet
+from hf_unlearn.black_box import ImageSet
+from hf_unlearn.clip import ClipBlackBox
 from hf_unlearn.data import LabeledImages
 from hf_unlearn.demo import Task
 from hf_unlearn.metrics import accuracies, harmonic_mean

@@ -18,12 +18,12 @@ PUBLIC = {  # chapter -> what is documented, by the module that has it
         "unlearn:unlearn", "unlearn:Result", "unlearn:StopReason", "standing:Step", "recipes:Recipe", "recipes:recipe",
     ),
     "Images": ("data:LabeledImages", "data:BrokenFile"),
-    "Models": ("black_box:BlackBox", "black_box:ClipBlackBox", "remote:SpaceBlackBox", "black_box:Ledger"),
+    "Models": ("black_box:BlackBox", "clip:ClipBlackBox", "remote:SpaceBlackBox", "black_box:Ledger"),
     "Adapters": (
         "adapter:ForgetAdapter", "adapter:AdaptedClip", "adapter_config:AdapterConfig", "compose:combine",
         "compose:without",
     ),
-    "Judge": ("evaluate:evaluate", "evaluate:Report", "audit:audit", "audit:Audit", "audit:Thresholds"),
+    "Judge": ("evaluate:evaluate", "report:Report", "audit:audit", "audit:Audit", "audit:Thresholds"),
     "Own optimizers": ("optimizers:Optimizer", "objective:Objective", "context:LatentContext"),
     "Errors": (
         "adapter_config:AdapterError", "adapter:WrongBaseError", "black_box:BudgetSpentError", "hub_errors:HubError",

@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AdaptedClip": "adapter",
-    "ClipBlackBox": "black_box",
+    "ClipBlackBox": "clip",
     "ForgetAdapter": "adapter",
     "LabeledImages": "data",
     "SpaceBlackBox": "remote",
@@ -35,7 +35,7 @@ __all__ = [
 if TYPE_CHECKING:
     from hf_unlearn.adapter import AdaptedClip, ForgetAdapter
     from hf_unlearn.audit import audit
-    from hf_unlearn.black_box import ClipBlackBox
+    from hf_unlearn.clip import ClipBlackBox
     from hf_unlearn.compose import combine, without
     from hf_unlearn.data import LabeledImages
     from hf_unlearn.evaluate import evaluate

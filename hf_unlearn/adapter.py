@@ -15,7 +15,8 @@ from torch import Tensor
 from hf_unlearn import hub
 from hf_unlearn.adapter_config import CONFIG, AdapterConfig, AdapterError
 from hf_unlearn.adapter_files import CONTEXT, FILES, MAX_BYTES, REPORT, digest, files_of, read_folder, write_folder
-from hf_unlearn.black_box import EMBEDDED, BlackBox, ClipBlackBox
+from hf_unlearn.black_box import BlackBox
+from hf_unlearn.clip import EMBEDDED, ClipBlackBox
 from hf_unlearn.data import check_names
 from hf_unlearn.export import export
 

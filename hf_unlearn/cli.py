@@ -97,8 +97,8 @@ def forget(
     On several GPUs: accelerate launch --num_processes 4 -m hf_unlearn forget ...
     """
     from hf_unlearn.adapter import ForgetAdapter
-    from hf_unlearn.black_box import ClipBlackBox
     from hf_unlearn.cli_finish import check_out, finish
+    from hf_unlearn.clip import ClipBlackBox
     from hf_unlearn.data import split_names
     from hf_unlearn.unlearn import unlearn
 

@@ -168,7 +168,7 @@ def demo_material(adapter: ForgetAdapter, membership: bool) -> Material:
         ValueError: if the adapter is not of the embedded base and its concepts.
     """
     from hf_unlearn import demo
-    from hf_unlearn.black_box import EMBEDDED
+    from hf_unlearn.clip import EMBEDDED
 
     config = adapter.config
     names = (*config.forget, *config.retain)

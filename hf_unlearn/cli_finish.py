@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from hf_unlearn.black_box import ClipBlackBox
+    from hf_unlearn.clip import ClipBlackBox
     from hf_unlearn.data import LabeledImages
     from hf_unlearn.unlearn import Result
 

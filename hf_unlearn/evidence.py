@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from hf_unlearn.black_box import BlackBox, ClipBlackBox, ImageSet
+from hf_unlearn.black_box import BlackBox, ImageSet
+from hf_unlearn.clip import ClipBlackBox
 from hf_unlearn.data import LabeledImages, check_names
 from hf_unlearn.processes import Crew
 

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hf_unlearn.adapter_config import AdapterConfig
-from hf_unlearn.black_box import CAUSAL, TEMPLATE, ClipBlackBox
+from hf_unlearn.black_box import TEMPLATE
+from hf_unlearn.clip import CAUSAL, ClipBlackBox
 from hf_unlearn.export_card import render_export_card
 from hf_unlearn.hardening import hardening
 from hf_unlearn.siglip_tokenizer import as_tokenizer_json

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hf_unlearn.black_box import ClipBlackBox
+from hf_unlearn.clip import ClipBlackBox
 
 TEMPLATES = ("{}", "a photo of a {}", "This is a photo of {}.", "an image of {}", "a {}")
 RIDGE = 0.01

@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hf_unlearn.block_cma import BlockCMA
 from hf_unlearn.context import LatentContext
 from hf_unlearn.objective import Objective
-from hf_unlearn.optimizers import BlockCMA, Optimizer, Proximal
+from hf_unlearn.optimizers import Optimizer
+from hf_unlearn.proximal import Proximal
 
 
 @dataclass(frozen=True)

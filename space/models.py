@@ -18,7 +18,7 @@ from space.gpu import device
 if TYPE_CHECKING:
     from hf_unlearn import ClipBlackBox
 
-EMBEDDED = "embedded"  # as in hf_unlearn.black_box, which loads torch
+EMBEDDED = "embedded"  # as in hf_unlearn.clip, which loads torch
 PRESETS = {
     "openai/clip-vit-base-patch16": "OpenAI ViT-B/16, 150 M parameters",
     "openai/clip-vit-large-patch14": "OpenAI ViT-L/14, 428 M parameters",

@@ -11,7 +11,8 @@ from PIL import Image
 from torch.nn import functional as F
 
 from hf_unlearn import ClipBlackBox
-from hf_unlearn.black_box import NAME_ROOM, Ledger, check_template
+from hf_unlearn.black_box import Ledger, check_template
+from hf_unlearn.clip import NAME_ROOM
 
 NAMES = list(COLOURS)
 UNEVEN = ["a", "beer mug", "a very long name of a thing", "7", "dog-eared book, torn"]

@@ -10,7 +10,7 @@ from PIL import Image
 
 from hf_unlearn import ClipBlackBox, ForgetAdapter, LabeledImages, evaluate, metrics, unlearn
 from hf_unlearn.adapter import WrongBaseError, digest
-from hf_unlearn.evaluate import Report
+from hf_unlearn.report import Report
 
 SHARES = ("H", "err_for", "acc_mem", "entropy", "top5_leak", "retain_ece", "look_alike", "bypass_acc")
 TEST = coloured(8, seed=1)

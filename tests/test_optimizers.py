@@ -8,8 +8,9 @@ import torch
 from cmaes import CMA
 from scipy.optimize import minimize
 
+from hf_unlearn.block_cma import BlockCMA
 from hf_unlearn.objective import Objective
-from hf_unlearn.optimizers import LEAST_ETA, BlockCMA, Proximal
+from hf_unlearn.proximal import LEAST_ETA, Proximal
 
 IMAGES, CLASSES, SIZE = 40, 4, 10
 

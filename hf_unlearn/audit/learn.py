@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hf_unlearn.black_box import BlackBox
 from hf_unlearn.objective import Objective
-from hf_unlearn.optimizers import Proximal
+from hf_unlearn.proximal import Proximal
 from hf_unlearn.recipes import latent_of, recipe
 
 

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from hf_unlearn.audit.plots import plot_audit
 from hf_unlearn.audit.words import EXPLAINED, LIMITS, figure, markdown, percent, visible
-from hf_unlearn.evaluate import Report
+from hf_unlearn.report import Report
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from rich.table import Table
 
 from hf_unlearn import demo
 from hf_unlearn.adapter import ForgetAdapter
-from hf_unlearn.black_box import ClipBlackBox
-from hf_unlearn.evaluate import Report, evaluate
+from hf_unlearn.clip import ClipBlackBox
+from hf_unlearn.evaluate import evaluate
+from hf_unlearn.report import Report
 from hf_unlearn.unlearn import unlearn
 
 METHODS = ("lcs-cma", "proximal")  # the last one is ours and is saved
