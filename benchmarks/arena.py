@@ -9,7 +9,8 @@ tables, paired differences and plots of that file. Every method gets the same im
 `lcs-cma-paper`, which keeps the paper's), budget and seeds, and no early stop. Single-threaded
 workers, one per core. `tune10`, `tune60`, `tune100` are other class draws, for choosing settings, which
 stand behind a method's name. `--model` runs the tasks on another CLIP. `coop` and `null-space` see more than
-scores; `names-only` and `c-emb` (the paper's) see no image, `unlabelled` sees images without labels.
+scores; `names-only` and `c-emb` (the paper's) see no image, `unlabelled` sees images without labels;
+`retrained=FOLDER` is another CLIP, one that was trained without what the task forgets.
 """
 
 import argparse
@@ -26,7 +27,7 @@ import torch
 from arena_report import tell
 from PIL import Image
 from rich.progress import track
-from white_box import ClassEmbeddings, NullSpace, coop
+from white_box import ClassEmbeddings, Instead, NullSpace, coop
 
 from hf_unlearn import demo
 from hf_unlearn.adapter import ForgetAdapter
@@ -37,7 +38,8 @@ from hf_unlearn.recipes import Recipe, recipe
 from hf_unlearn.unlearn import unlearn
 
 METHODS = ("lcs-cma-paper", "lcs-cma", "proximal")
-NO_BUDGET = ("null-space", "coop")
+RETRAINED = "retrained="
+NO_BUDGET = ("null-space", "coop", RETRAINED)
 TUNE = {"tune10": (10, 4, 16), "tune60": (60, 20, 16), "tune100": (100, 40, 8)}  # classes, forgotten, shots
 Job = tuple[str, int, int, str, tuple[int, ...], str]  # task, draw, seed, method, budgets, model
 
@@ -48,11 +50,14 @@ def run(job: Job) -> list[dict]:
     if (artists := Path(which) / "artists.json").exists():  # another model has not seen other artists
         demo.ARTISTS.update(json.loads(artists.read_text()))
     task = task_of(name, draw, seed)
-    model = ClipBlackBox(which)
+    model = judge = ClipBlackBox(which)
     start = time.monotonic()
     if method == "coop":
         adapters = [coop(model, task, seed)]
     elif method == "null-space":
+        judge, adapters = Instead.of(model, NullSpace.of(model, task.forget)), [nothing(model, task, seed)]
+    elif method.startswith(RETRAINED):
+        judge = Instead.of(model, ClipBlackBox(method.removeprefix(RETRAINED)))
         adapters = [nothing(model, task, seed)]
     else:
         shared = {"forget": task.forget, "max_queries": max(budgets), "shots": task.shots, "seed": seed,
@@ -69,21 +74,18 @@ def run(job: Job) -> list[dict]:
             result = unlearn(model, task.train, validation=task.validation, method=plan, **shared)
         adapters = [result.at(budget) for budget in budgets]
     seconds = round(time.monotonic() - start, 2)
-    judge = NullSpace.of(model, task.forget) if method == "null-space" else model
     report = evaluate(
         judge, task.test, *adapters, validation=task.validation, unlisted=task.unlisted,
         unlisted_validation=task.unlisted_validation, synonyms=task.synonyms,
     )  # fmt: skip
     where = {"task": named(name, which), "draw": draw, "seed": seed, "forgotten": len(task.forget)}
     judge_all = per_class(judge, task)
-    if method == "null-space":
-        return [{**where, "budget": 0, "seconds": seconds, **report.row("zero-shot"), "row": method,
-                 "per_class": judge_all(torch.zeros(0, model.dim))}]  # fmt: skip
     table = [{**where, "budget": 0, "row": row.pop("name"), "seconds": 0.0, **row} for row in report.rows[:2]]
     for budget, adapter, row in zip(budgets, adapters, report.rows[2:], strict=True):
         row.pop("name")
         took = adapter.config.ledger.get("seconds", seconds)
-        table.append({**where, "budget": budget, "row": method, "seconds": took, **adapter.config.metrics, **row,
+        chosen = adapter.config.metrics if judge is model else {}
+        table.append({**where, "budget": budget, "row": row_of(method), "seconds": took, **chosen, **row,
                       "per_class": judge_all(adapter.context)})  # fmt: skip
     return table
 
@@ -91,6 +93,10 @@ def run(job: Job) -> list[dict]:
 def named(task: str, model: str) -> str:
     """The task's name in tables; with the model's, unless it is the embedded one."""
     return task if model == EMBEDDED else f"{task} on {model}"
+
+
+def row_of(method: str) -> str:
+    return "retrained" if method.startswith(RETRAINED) else method
 
 
 def unsorted(task: Task, seed: int) -> list[Image.Image]:
@@ -159,7 +165,7 @@ def main() -> None:
     done = {(row["task"], row["draw"], row["seed"], row["row"], row["budget"]) for row in rows}
     jobs = [
         job for job in wanted(args)
-        if any((named(job[0], args.model), *job[1:4], budget) not in done for budget in job[4])
+        if any((named(job[0], args.model), *job[1:3], row_of(job[3]), budget) not in done for budget in job[4])
     ]  # fmt: skip
     jobs.sort(key=lambda job: job[0], reverse=True)  # the long ones first
     workers = get_context("spawn").Pool(os.cpu_count(), maxtasksperchild=8)
@@ -179,7 +185,14 @@ def wanted(args: argparse.Namespace) -> list[Job]:
         draws = 5 if task in TUNE else len(demo.tasks()[task])
         pairs = [(0, seed) for seed in range(5)] if draws == 1 else [(draw, draw) for draw in range(draws)]
         jobs += [
-            (task, draw, seed, method, (0,) if method in NO_BUDGET else tuple(sorted(args.budgets)), args.model)
+            (
+                task,
+                draw,
+                seed,
+                method,
+                (0,) if method.startswith(NO_BUDGET) else tuple(sorted(args.budgets)),
+                args.model,
+            )
             for draw, seed in pairs[: args.draws]
             for method in args.methods
         ]

@@ -20,7 +20,7 @@ from rich.table import Table
 from hf_unlearn.metrics import harmonic_mean
 
 OURS, PEERS = "proximal", ("lcs-cma", "lcs-cma-paper", "coop")
-FIXED = ("zero-shot", "label-mask", "null-space", "coop")
+FIXED = ("zero-shot", "label-mask", "null-space", "retrained", "coop")
 COLUMNS = {
     "H": "H", "err_for": "Err_for", "acc_mem": "Acc_mem", "entropy": "entropy", "recoverability": "recover.",
     "top5_leak": "top-k leak", "forget_detect": "detect", "retain_ece": "ECE", "synonym_err": "syn. err",

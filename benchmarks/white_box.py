@@ -1,4 +1,4 @@
-"""Rows that see more than scores: CoOp with gradients (the ceiling), null-space projection (no query), C-Emb."""
+"""Rows that see more than scores: CoOp with gradients (the ceiling), null-space projection, a retrained CLIP, C-Emb."""
 
 from __future__ import annotations
 
@@ -67,6 +67,27 @@ def text_features(model: ClipBlackBox, context: Tensor, names: Sequence[str]) ->
 
 def log_scores(model: ClipBlackBox, texts: Tensor, images: ImageSet) -> Tensor:
     return (model.model.logit_scale.exp() * images.features @ texts.T).log_softmax(-1)
+
+
+class Instead(ClipBlackBox):
+    """The plain model where no context is given, another where one is: so models are judged as adapters are."""
+
+    @classmethod
+    def of(cls, model: ClipBlackBox, other: ClipBlackBox) -> Instead:
+        both = copy(model)
+        both.__class__ = cls
+        both.plain, both.other = model, other
+        return both
+
+    def add_images(self, images: LabeledImages) -> tuple[ImageSet, ImageSet]:
+        return self.plain.add_images(images), self.other.add_images(images)
+
+    def log_scores(self, contexts: Tensor, images: tuple[ImageSet, ImageSet], names: Sequence[str]) -> Tensor:
+        model, own = (self.other, images[1]) if contexts.shape[1] else (self.plain, images[0])
+        return model.log_scores(torch.zeros(len(contexts), 0, model.dim), own, names)
+
+    def with_template(self, template: str) -> Instead:
+        return Instead.of(self.plain.with_template(template), self.other.with_template(template))
 
 
 class NullSpace(ClipBlackBox):
