@@ -24,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", default="emoji10", choices=["emoji10", "emoji100", "moderation"])
     parser.add_argument("--draws", type=int, default=5, help="of moderation seeds, as it has one draw")
-    parser.add_argument("--queries", type=int, default=1_000)
+    parser.add_argument("--queries", type=int, default=500)
     args = parser.parse_args()
     model, rows = ClipBlackBox(), defaultdict(list)
     for seed, trained in track([(seed, trained) for seed in range(args.draws) for trained in range(3)], "runs"):
@@ -39,6 +39,9 @@ def main() -> None:
         row = evaluate(model, task.test, bare, validation=task.validation, synonyms=unseen).rows[-1]
         by_first = evaluate(model, task.test, bare, synonyms=first).rows[-1]["synonym_err"]
         rows[trained].append([*(row[key] for key in FIGURES), by_first, adapter.config.ledger["seconds"]])
+        print(
+            f"{args.task} {seed}, {trained} other names:", *(f"{100 * figure:.1f}" for figure in rows[trained][-1][:-1])
+        )
     shown = Table("other names", *FIGURES, "by the first", "s", title=f"{args.task}, test, %, mean of {args.draws}")
     for trained, own in rows.items():
         *means, seconds = (sum(column) / len(own) for column in zip(*own, strict=True))
