@@ -38,6 +38,7 @@ from hf_unlearn.recipes import Recipe, recipe
 from hf_unlearn.unlearn import unlearn
 
 METHODS = ("lcs-cma-paper", "lcs-cma", "proximal")
+ARTISTS = dict(demo.ARTISTS)  # of the embedded model
 RETRAINED = "retrained="
 NO_BUDGET = ("null-space", "coop", RETRAINED)
 TUNE = {"tune10": (10, 4, 16), "tune60": (60, 20, 16), "tune100": (100, 40, 8)}  # classes, forgotten, shots
@@ -47,8 +48,8 @@ Job = tuple[str, int, int, str, tuple[int, ...], str]  # task, draw, seed, metho
 def run(job: Job) -> list[dict]:
     torch.set_num_threads(1)
     name, draw, seed, method, budgets, which = job
-    if (artists := Path(which) / "artists.json").exists():  # another model has not seen other artists
-        demo.ARTISTS.update(json.loads(artists.read_text()))
+    told = Path(which) / "artists.json"  # another model has not seen other artists
+    demo.ARTISTS.update(json.loads(told.read_text()) if told.exists() else ARTISTS)
     task = task_of(name, draw, seed)
     model = judge = ClipBlackBox(which)
     start = time.monotonic()

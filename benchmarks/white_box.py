@@ -15,6 +15,7 @@ from hf_unlearn.black_box import ImageSet
 from hf_unlearn.clip import ClipBlackBox
 from hf_unlearn.data import LabeledImages
 from hf_unlearn.demo import Task
+from hf_unlearn.evidence import HELD_OUT
 from hf_unlearn.metrics import accuracies, harmonic_mean
 from hf_unlearn.recipes import objective_of, recipe
 from hf_unlearn.unlearn import unlearn
@@ -91,14 +92,19 @@ class Instead(ClipBlackBox):
 
 
 class NullSpace(ClipBlackBox):
-    """A CLIP whose text features have lost the span of the forgotten names (Mishra et al., arXiv 2512.14137)."""
+    """A CLIP whose text features have lost the span of the forgotten names (Mishra et al., arXiv 2512.14137).
+
+    The names' features are means over templates other than the prompt's: what its own leave is rounding noise, which
+    normalizing makes as long as any feature.
+    """
 
     @classmethod
     def of(cls, model: ClipBlackBox, forget: Sequence[str]) -> NullSpace:
         other = copy(model)
         other.__class__ = cls
-        features = model.text_features(torch.zeros(1, 0, model.dim), list(forget))[0]
-        other.basis = torch.linalg.qr(features.T).Q  # (width, forgotten)
+        plain = torch.zeros(1, 0, model.dim)
+        features = [model.with_template(template).text_features(plain, list(forget))[0] for template in HELD_OUT]
+        other.basis = torch.linalg.qr(torch.stack(features).mean(0).T).Q  # (width, forgotten)
         return other
 
     def log_scores(self, contexts: Tensor, images: ImageSet, names: Sequence[str]) -> Tensor:
