@@ -110,7 +110,7 @@ def plot(rows: list[dict], folder: Path) -> None:
             spread = [statistics.stdev(found) if len(found) > 1 else 0 for found in values]
             means = [statistics.mean(found) for found in values]
             axis.errorbar(budgets, means, spread, color=colours[name], marker="o", capsize=3, label=name)
-        for name in ("label-mask", "coop"):
+        for name in ("label-mask", "null-space", "coop"):
             if found := runs(own, name, 0):
                 height = 100 * statistics.mean(row["H"] for row in found.values())
                 axis.axhline(height, color=colours[name], linestyle="--", label=name)
