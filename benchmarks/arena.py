@@ -181,19 +181,12 @@ def main() -> None:
 
 def wanted(args: argparse.Namespace) -> list[Job]:
     """Draw 0 with seed 0, draw 1 with seed 1, …; `moderation` has one draw and five seeds."""
-    jobs = []
+    jobs, budgets = [], tuple(sorted(args.budgets))
     for task in args.tasks:
         draws = 5 if task in TUNE else len(demo.tasks()[task])
         pairs = [(0, seed) for seed in range(5)] if draws == 1 else [(draw, draw) for draw in range(draws)]
         jobs += [
-            (
-                task,
-                draw,
-                seed,
-                method,
-                (0,) if method.startswith(NO_BUDGET) else tuple(sorted(args.budgets)),
-                args.model,
-            )
+            (task, draw, seed, method, (0,) if method.startswith(NO_BUDGET) else budgets, args.model)
             for draw, seed in pairs[: args.draws]
             for method in args.methods
         ]

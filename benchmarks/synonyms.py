@@ -39,9 +39,8 @@ def main() -> None:
         row = evaluate(model, task.test, bare, validation=task.validation, synonyms=unseen).rows[-1]
         by_first = evaluate(model, task.test, bare, synonyms=first).rows[-1]["synonym_err"]
         rows[trained].append([*(row[key] for key in FIGURES), by_first, adapter.config.ledger["seconds"]])
-        print(
-            f"{args.task} {seed}, {trained} other names:", *(f"{100 * figure:.1f}" for figure in rows[trained][-1][:-1])
-        )
+        figures = " ".join(f"{100 * figure:.1f}" for figure in rows[trained][-1][:-1])
+        print(f"{args.task} {seed}, {trained} other names: {figures}", flush=True)
     shown = Table("other names", *FIGURES, "by the first", "s", title=f"{args.task}, test, %, mean of {args.draws}")
     for trained, own in rows.items():
         *means, seconds = (sum(column) / len(own) for column in zip(*own, strict=True))
