@@ -53,9 +53,9 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
             choices = try_tab.choices_of(shelf, base, session_of(request))
             value = asked["adapter"] or choices[min(1, len(choices) - 1)][1]
             tab = asked["tab"] if asked["tab"] in TABS else "try"
-            return gr.Tabs(selected=tab), base, gr.Dropdown(choices, value=value)
+            return gr.Tabs(selected=tab), base, gr.Dropdown(choices, value=value), gr.Button(interactive=True)
 
-        arrived = demo.load(arrive, None, [tabs, trying.base, trying.adapter], **LIGHT, **PRIVATE)
+        arrived = demo.load(arrive, None, [tabs, trying.base, trying.adapter, trying.look], **LIGHT, **PRIVATE)
         try_tab.wire(shelf, trying, arrived, chosen)
         chosen.change(lambda: gr.Tabs(selected="try"), None, tabs, **LIGHT, **PRIVATE)
 

@@ -186,9 +186,13 @@ def test_a_visitor_brings_images_logs_in_and_pushes_to_the_own_account(hub, home
 @in_chromium
 def test_a_visitor_finds_the_hubs_adapters_for_a_base(hub, address, chromium):
     page = chromium.new_page()
+    page.route("**/queue/join*", lambda route: None)  # held back
     page.goto(f"{address}/?model={MODEL}")
-    page.get_by_role("button", name="Ask the Hub").click()
-    expect(page.get_by_text("The Hub lists 1 adapters")).to_be_visible()
+    ask = page.get_by_role("button", name="Ask the Hub")
+    expect(ask).to_be_disabled()  # the link's base is not there yet
+    page.unroute("**/queue/join*")  # what was held back goes on
+    ask.click()
+    expect(page.get_by_text("The Hub lists 1 adapter for")).to_be_visible()
     page.get_by_label("Adapter, or an adapter's id").click()
     page.get_by_role("option", name=f"{ADAPTER} (on the Hub)").click()
     expect(page.get_by_label("Labels")).to_have_value("red\ngreen\nblue\ngrey")

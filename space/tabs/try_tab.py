@@ -60,7 +60,7 @@ def draw(shelf: Shelf) -> TryTab:
             [(PLAIN, "")], value="", label="Adapter, or an adapter's id on the Hub", allow_custom_value=True,
             interactive=True, scale=2, min_width=280,
         )  # fmt: skip
-        look = gr.Button("Ask the Hub", scale=0, min_width=140)
+        look = gr.Button("Ask the Hub", scale=0, min_width=140, interactive=False)  # until a link's base is filled in
     # what is classified with; a dropdown would tell API clients its choices at start as the only ones
     key = gr.Textbox(visible=False, label="Adapter: one that /adapters lists, user/name on the Hub, or none")
     with gr.Accordion("Bring an adapter of your own", open=False):
@@ -95,7 +95,7 @@ def draw(shelf: Shelf) -> TryTab:
 
 
 def wire(shelf: Shelf, on: TryTab, arrived: gr.events.Dependency, chosen: gr.Textbox) -> None:
-    """Args: arrived: the page's first event, which fills base and adapter; chosen: a key that another tab sends."""
+    """Args: arrived: the first event, which fills base and adapter; chosen: a key that another tab sends."""
 
     @in_words
     def classify(
@@ -130,7 +130,7 @@ def wire(shelf: Shelf, on: TryTab, arrived: gr.events.Dependency, chosen: gr.Tex
         from hf_unlearn.hub import find as on_hub
 
         listed = [(f"{info.id} (on the Hub)", info.id) for info in on_hub(base)]
-        gr.Info(f"The Hub lists {len(listed)} adapters for this base model.")
+        gr.Info(f"The Hub lists {len(listed)} adapter{'s' * (len(listed) != 1)} for this base model.")
         return gr.Dropdown(choices_of(shelf, base, session_of(request)) + listed, value=current)
 
     def show(adapter: str | None, base: str, request: gr.Request) -> tuple[Any, ...]:
