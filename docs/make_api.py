@@ -15,7 +15,7 @@ from typing import Any
 PAGE = Path(__file__).with_name("api.md")
 PUBLIC = {  # chapter -> what is documented, by the module that has it
     "Train": (
-        "unlearn:unlearn", "unlearn:Result", "unlearn:StopReason", "standing:Step", "recipes:Recipe", "recipes:recipe",
+        "unlearn:unlearn", "result:Result", "result:StopReason", "standing:Step", "recipes:Recipe", "recipes:recipe",
     ),
     "Images": ("data:LabeledImages", "data:BrokenFile"),
     "Models": ("black_box:BlackBox", "clip:ClipBlackBox", "remote:SpaceBlackBox", "black_box:Ledger"),

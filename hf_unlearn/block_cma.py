@@ -68,5 +68,8 @@ class BlockCMA:
 
     def restore(self, state: State) -> None:
         """`cmaes` gives no state away; its searches are seeded, so being told the same again brings it back."""
-        for losses in state[1]["losses"].numpy():
+        for losses in state[1]["losses"].numpy()[len(self._told) :]:
             self.tell(self.ask(), losses, torch.empty(0))
+
+    def restart(self) -> None:
+        self._best = np.inf

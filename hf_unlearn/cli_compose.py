@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from hf_unlearn.data import LabeledImages
-    from hf_unlearn.unlearn import Result
+    from hf_unlearn.result import Result
 
 compose = typer.Typer()
 

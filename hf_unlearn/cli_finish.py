@@ -10,7 +10,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from hf_unlearn.clip import ClipBlackBox
     from hf_unlearn.data import LabeledImages
-    from hf_unlearn.unlearn import Result
+    from hf_unlearn.result import Result
 
 out = Console()
 

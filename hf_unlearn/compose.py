@@ -12,7 +12,8 @@ from hf_unlearn.adapter import ForgetAdapter
 from hf_unlearn.adapter_files import digest
 from hf_unlearn.black_box import BlackBox
 from hf_unlearn.data import LabeledImages
-from hf_unlearn.unlearn import Result, unlearn
+from hf_unlearn.result import Result
+from hf_unlearn.unlearn import unlearn
 
 ADDED = ("queries", "text_tokens", "image_encodings", "seconds")  # the ledger's sums; memory is a maximum
 DRAWN = ("images", "classes", "validation", "shots", "seed")  # what a start is scored on

@@ -38,5 +38,9 @@ class Optimizer(Protocol):
         ...
 
     def restore(self, state: State) -> None:
-        """Makes a fresh optimizer, built with the same arguments, go on from a `state`, bit for bit."""
+        """Makes an optimizer, built with the same arguments and told no more, go on from a `state`, bit for bit."""
+        ...
+
+    def restart(self) -> None:
+        """Takes up another objective where it stands; the first batch from here has an iterate."""
         ...

@@ -130,6 +130,9 @@ class Proximal:
         self._scores = tensors["scores"].to(self._objective.labels.device)
         self._jacobian.restore(tensors, self._scores.device)
 
+    def restart(self) -> None:
+        self._phase = "start"
+
     def _move(self, latents: Array, losses: Array, log_scores: Tensor, row: int) -> None:
         self.incumbent, self._loss, self._scores = latents[row].copy(), float(losses[row]), log_scores[row].clone()
         self.iterates = (row,)

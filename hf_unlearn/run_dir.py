@@ -92,7 +92,7 @@ class RunDir:
             raise RunError(f"{path}: not a run's state ({error}); take the folder away to start anew") from error
         if version != VERSION:
             raise RunError(f"{path}: written by another version of hf_unlearn; take the folder away to start anew")
-        if other := [name for name in self.identity if identity.get(name) != self.identity[name]]:
+        if other := [name for name in {**self.identity, **identity} if identity.get(name) != self.identity.get(name)]:
             raise RunError(
                 f"{self.folder}: holds a run with other {', '.join(other)}; repeat that run's command, or choose "
                 "another run folder"

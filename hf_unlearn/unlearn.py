@@ -8,12 +8,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
-from enum import Enum
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from rich.console import Console
@@ -28,48 +26,11 @@ from hf_unlearn.data import LabeledImages, split_names
 from hf_unlearn.evidence import Evidence
 from hf_unlearn.naming import asked_names, namings
 from hf_unlearn.processes import Crew
-from hf_unlearn.recipes import Recipe, latent_of, objective_of, optimizer_of, recipe
+from hf_unlearn.recipes import Recipe, objective_of, recipe
+from hf_unlearn.result import Result, StopReason, validation_of
 from hf_unlearn.run_dir import RunDir
+from hf_unlearn.search import Search
 from hf_unlearn.standing import Standing, Step
-
-
-class StopReason(Enum):
-    """Why a run ended."""
-
-    BUDGET = "the query budget is used up"
-    CONVERGED = "validation has not improved for a while"
-    INTERRUPTED = "interrupted; the best so far is kept"
-    CANCELLED = "cancelled; the best so far is kept"
-    REFUSED = "the black box answers no more queries; the best so far is kept"
-
-
-@dataclass(frozen=True)
-class Result:
-    """What `unlearn` returns: the adapter, why it stopped, and how it got there."""
-
-    adapter: ForgetAdapter
-    reason: StopReason
-    history: tuple[Step, ...]
-
-    def at(self, queries: int) -> ForgetAdapter:
-        """The adapter as it stood after at most so many queries.
-
-        Raises:
-            ValueError: if not even the first batch was scored by then.
-        """
-        step = next((step for step in reversed(self.history) if step.queries <= queries), None)
-        if step is None:
-            raise ValueError(f"the first batch took {self.history[0].queries} queries, asked for {queries}")
-        config = self.adapter.config
-        return ForgetAdapter(
-            step.context,
-            replace(
-                config,
-                ledger={**config.ledger, "queries": step.queries, "seconds": round(step.seconds, 2)},
-                metrics=_validation(step),
-                context_sha256=digest(step.context),
-            ),
-        )
 
 
 def unlearn(
@@ -91,7 +52,7 @@ def unlearn(
     progress: bool = True,
     on_step: Callable[[Step], bool | None] | None = None,
     run_dir: str | Path | None = None,
-    init: ForgetAdapter | None = None,
+    init: ForgetAdapter | Result | None = None,
 ) -> Result:
     """Learns a context under which `model` forgets the classes `forget` and keeps the others.
 
@@ -117,7 +78,8 @@ def unlearn(
         run_dir: private folder that holds the run's state; the same call takes an interrupted run up again
             and ends with the same adapter, bit for bit.
         init: a finished adapter of this model; its context is the start, so that categories are added or
-            given back for fewer queries.
+            given back for fewer queries. The result of an earlier run on the same images and classes is better:
+            its search goes on, with what its queries said of the scores, and only what is asked for changes.
 
     Raises:
         ValueError: if classes, images, budget or context length make no sense; nothing is run.
@@ -126,13 +88,16 @@ def unlearn(
     """
     start = time.monotonic()
     names = evidence.class_names(images, classes, unlabelled, validation)
-    plan = (recipe(method, len(names)) if isinstance(method, str) else method).with_strength(strength)
+    plain = recipe(method, len(names)) if isinstance(method, str) else method
+    earlier_search = init.search if isinstance(init, Result) else None
+    init = init.adapter if isinstance(init, Result) else init
     if init is not None:
         init.check_base(model)
         if n_ctx not in (None, init.config.n_ctx):
             raise ValueError(f"n_ctx is {n_ctx}, but the context to start from has {init.config.n_ctx} tokens")
         n_ctx = init.config.n_ctx
-    plan = replace(plan, n_ctx=n_ctx) if n_ctx is not None else plan
+    plain = replace(plain, n_ctx=n_ctx) if n_ctx is not None else plain
+    plan = plain.with_strength(strength)
     _check(model, names, forget, max_queries, plan)
     others = {name: [own] if isinstance(own, str) else list(own) for name, own in (synonyms or {}).items() if own}
     asked, columns = asked_names(names, forget, others), namings(names, others)
@@ -142,11 +107,22 @@ def unlearn(
     is_forget = torch.tensor([name in forget for name in names])
     objective = objective_of(plan, learnt.train, is_forget, columns)
     selection = objective_of(plan, learnt.validation, is_forget, columns)
-    seeds = np.random.SeedSequence(seed).generate_state(2)
-    start_at = model.token_mean if init is None else init.context
-    latent = latent_of(plan, start_at, model.token_std, int(seeds[0]))
-    optimizer = optimizer_of(plan, latent, objective, int(seeds[1]))
+    of = {"asked": asked, "method": asdict(plain), "seed": seed, **_scored(model, learnt)}
+    if earlier_search is not None and earlier_search.of == of:
+        search = earlier_search.again(plan, objective)
+    else:
+        search, earlier_search = Search.new(plan, model, objective, seed, init, of), None
+    optimizer = search.optimizer
 
+    identity = {  # what makes two runs the same run; budget and patience may change
+        **_scored(model, learnt),
+        "classes to forget": sorted(forget),
+        "method": json.loads(json.dumps(asdict(plan))),
+        "seed": seed,
+        "context to start from": init and init.config.context_sha256,
+        **({"synonyms": others} if others else {}),
+        **({"search gone on with": True} if earlier_search else {}),
+    }
     standing = Standing()
     cancelled = False
     shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("queries"))
@@ -155,7 +131,7 @@ def unlearn(
     run, earlier = None, Ledger()
     with ExitStack() as stack:
         if run_dir is not None:
-            run = RunDir(run_dir, _identity(model, plan, forget, others, learnt, seed, init))
+            run = RunDir(run_dir, identity)
             if crew.is_main:
                 stack.enter_context(run.locked())
             if (saved := run.load()) is not None:
@@ -177,7 +153,7 @@ def unlearn(
                     break
                 wanted = crew.follow(optimizer.ask())
                 latents = wanted[: max_queries - standing.queries]
-                contexts = latent.decode(torch.from_numpy(latents))
+                contexts = search.latent.decode(torch.from_numpy(latents))
                 scored = crew.score(model, contexts, learnt.handle, asked, objective, selection, optimizer.images)
                 rows: Sequence[int] = range(len(latents))  # a batch that the budget cuts short teaches nothing
                 if len(latents) == len(wanted):
@@ -212,42 +188,25 @@ def unlearn(
         hyperparameters={
             **asdict(plan), "options": dict(plan.options), "shots": shots, "patience": patience,
             "max_queries": max_queries, "images": learnt.kind, "strength": strength,
-            "init": init and init.config.context_sha256,
+            "init": init and init.config.context_sha256, "continued": earlier_search is not None,
         },
         seed=seed,
         ledger=ledger,
-        metrics=_validation(step),
+        metrics=validation_of(step),
         context_sha256=digest(step.context),
         few_shot_digest=learnt.images.salted_digest(digest(step.context)[:32]) if learnt.images else {},
     )  # fmt: skip
-    return Result(ForgetAdapter(step.context, config), reason, tuple(standing.history))
+    return Result(ForgetAdapter(step.context, config), reason, tuple(standing.history), search)
 
 
-def _identity(
-    model: BlackBox,
-    plan: Recipe,
-    forget: Sequence[str],
-    synonyms: Mapping[str, Sequence[str]],
-    learnt: Evidence,
-    seed: int,
-    init: ForgetAdapter | None,
-) -> dict[str, Any]:
-    """What makes two runs the same run; budget and patience may change."""
+def _scored(model: BlackBox, learnt: Evidence) -> dict[str, Any]:
+    """What is scored and by which model."""
     return {
         "base model": model.fingerprint(),
         "template": model.template,
         "classes": list(learnt.names),
-        "classes to forget": sorted(forget),
-        "method": json.loads(json.dumps(asdict(plan))),
-        "seed": seed,
-        "context to start from": init and init.config.context_sha256,
-        **({"synonyms": synonyms} if synonyms else {}),
         **learnt.identity,
     }
-
-
-def _validation(step: Step) -> dict[str, float | None]:
-    return {"validation_H": step.H, "validation_err_for": step.err_for, "validation_acc_mem": step.acc_mem}
 
 
 def _check(model: BlackBox, names: Sequence[str], forget: Sequence[str], max_queries: int, plan: Recipe) -> None:

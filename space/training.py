@@ -14,7 +14,8 @@ from space.shelf import Shelf
 
 if TYPE_CHECKING:
     from hf_unlearn import ClipBlackBox, ForgetAdapter
-    from hf_unlearn.unlearn import Result, Step
+    from hf_unlearn.result import Result
+    from hf_unlearn.standing import Step
 
 RUN_SECONDS = 900
 TOLD_EVERY = 0.7  # seconds

@@ -95,8 +95,9 @@ def test_a_run_with_other_synonyms_is_another_run(clip, tmp_path):
     whole = run(clip, synonyms=OTHERS).adapter
     run(clip, synonyms=OTHERS, max_queries=12, run_dir=tmp_path)
     assert torch.equal(run(clip, synonyms=OTHERS, run_dir=tmp_path).adapter.context, whole.context)
-    with pytest.raises(RunError, match="synonyms"):
-        run(clip, synonyms={"red": ["ruby"]}, run_dir=tmp_path)
+    for others in ({"red": ["ruby"]}, None):
+        with pytest.raises(RunError, match="synonyms"):
+            run(clip, synonyms=others, run_dir=tmp_path)
 
 
 def test_the_adapter_says_by_which_names_too_and_so_does_its_card(clip, tmp_path):

@@ -14,7 +14,7 @@ from gradio_http import free_port, launched
 from hf_unlearn import LabeledImages, SpaceBlackBox, remote, unlearn
 from hf_unlearn.black_box import BudgetSpentError
 from hf_unlearn.remote import RemoteError
-from hf_unlearn.unlearn import StopReason
+from hf_unlearn.result import StopReason
 
 BASE = "tiny"
 NAMES = ["red", "green", "blue", "grey"]

@@ -14,8 +14,8 @@ from forked import Forked
 
 from hf_unlearn import unlearn
 from hf_unlearn.recipes import METHODS
+from hf_unlearn.result import StopReason
 from hf_unlearn.run_dir import LOCK, STATE, RunDir, RunError, RunState
-from hf_unlearn.unlearn import StopReason
 
 
 def run(model, folder, **changes):
@@ -41,6 +41,19 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_been(clip, tmp_path, method, al
     assert [(s.queries, s.loss, s.H) for s in resumed.history] == [(s.queries, s.loss, s.H) for s in whole.history]
     ledgers = [result.adapter.config.ledger for result in (resumed, whole)]
     assert all(ledgers[0][key] == ledgers[1][key] for key in ("queries", "text_tokens", "image_encodings"))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_stopped_run_that_went_on_with_another_ones_search_goes_on(clip, tmp_path, method, always):
+    first = run(clip, None, method=method)
+    arguments = {"method": method, "forget": ["red", "blue"], "init": first}
+    whole = run(clip, None, **arguments)
+    run(clip, tmp_path, **arguments, on_step=lambda step: step.queries >= 45)
+    resumed = run(clip, tmp_path, **arguments)
+    assert torch.equal(resumed.adapter.context, whole.adapter.context)
+    assert [(s.queries, s.loss, s.H) for s in resumed.history] == [(s.queries, s.loss, s.H) for s in whole.history]
+    with pytest.raises(RunError, match="search gone on with"):
+        run(clip, tmp_path, **{**arguments, "init": first.adapter})
 
 
 def test_a_finished_run_returns_the_same_again_and_may_be_prolonged(clip, tmp_path, always):

@@ -383,6 +383,43 @@ def test_a_run_from_a_finished_adapter_starts_at_its_context(clip):
     assert again.adapter.config.hyperparameters["init"] == first.config.context_sha256
 
 
+def test_a_run_from_a_finished_adapter_searches_in_directions_of_its_own(clip):
+    first = run(clip)
+    one = run(clip, init=first.adapter, max_queries=1).search.latent.projection
+    two = run(clip, forget=["blue"], init=first.adapter, max_queries=1).search.latent.projection
+    assert torch.equal(one, two)
+    assert not torch.allclose(one, first.search.latent.projection)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_later_request_goes_on_with_the_search_and_leaves_the_first_result_as_it_is(clip, method):
+    first = run(clip, method=method)
+    both = run(clip, forget=["red", "blue"], method=method, init=first, strength=0.8)
+    again = run(clip, forget=["red", "blue"], method=method, init=first, strength=0.8)
+    assert both.adapter.config.hyperparameters["continued"]
+    assert both.search.latent is first.search.latent
+    assert torch.equal(both.adapter.context, again.adapter.context)
+    assert [step.loss for step in both.history] == [step.loss for step in again.history]
+
+
+def test_a_later_request_starts_where_the_search_stood_and_knows_what_it_knew(clip):
+    first = run(clip, max_queries=100)
+    both = run(clip, forget=["red", "blue"], init=first, max_queries=1)
+    stood = first.search.latent.decode(torch.from_numpy(first.search.optimizer.incumbent)[None])
+    assert torch.equal(both.history[0].context, stood[0])
+    before, after = (result.search.optimizer.state()[1]["jacobian"] for result in (first, both))
+    assert len(before) > 0
+    assert torch.equal(before, after)
+
+
+@pytest.mark.parametrize("changes", [{"shots": 3}, {"seed": 1}, {"method": "lcs-cma"}, {"synonyms": {"red": ["ruby"]}}])
+def test_a_result_of_another_search_is_a_start_like_its_adapter(clip, changes):
+    first = run(clip, n_ctx=2)
+    from_result, from_adapter = (run(clip, init=init, n_ctx=2, **changes) for init in (first, first.adapter))
+    assert not from_result.adapter.config.hyperparameters["continued"]
+    assert torch.equal(from_result.adapter.context, from_adapter.adapter.context)
+
+
 def test_a_category_is_given_back_from_a_finished_adapter(clip):
     both = run(clip, forget=["red", "blue"], max_queries=300, n_ctx=2).adapter
     one = run(clip, forget=["red"], max_queries=150, init=both)
