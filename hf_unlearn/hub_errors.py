@@ -13,7 +13,15 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class HubError(OSError):
-    """The Hub, or the way to it, refused; the message says which repository, what happened, what to do."""
+    """The Hub, or the way to it, refused; the message says which repository, what happened, what to do.
+
+    Attributes:
+        what: the message without how to log in, which is no advice for somebody at a web page.
+    """
+
+    def __init__(self, what: str, log_in: str = "") -> None:
+        super().__init__(what + log_in)
+        self.what = what
 
 
 @contextmanager
@@ -27,9 +35,9 @@ def explained(repo_id: str, revision: str | None = None) -> Iterator[None]:
         cause = error.__cause__
         if not isinstance(cause, HTTPError | OSError):
             raise
-        raise HubError(_sentence(cause, repo_id, revision)) from error
+        raise _told(cause, repo_id, revision) from error
     except (HTTPError, OSError, errors.HFValidationError, errors.RevisionResolutionError) as error:
-        raise HubError(_sentence(error, repo_id, revision)) from error
+        raise _told(error, repo_id, revision) from error
 
 
 @contextmanager
@@ -45,7 +53,7 @@ def loading(repo_id: str, revision: str | None = None) -> Iterator[None]:
             if isinstance(cause, errors.RemoteEntryNotFoundError):
                 continue  # a file that a model may lack
             if isinstance(cause, HTTPError) or (isinstance(cause, OSError) and cause.errno in NO_ROOM):
-                raise HubError(_sentence(cause, repo_id, revision)) from error
+                raise _told(cause, repo_id, revision) from error
         if "Consistency check failed" in str(error):
             raise HubError(f"{repo_id}: a file arrived cut short; nothing half-done is kept: try again") from error
         raise
@@ -62,7 +70,7 @@ def named(repo_id: str, revision: str | None) -> str:
     return f"{repo_id} at {revision!r}" if revision else repo_id
 
 
-def _sentence(error: BaseException, repo_id: str, revision: str | None) -> str:
+def _told(error: BaseException, repo_id: str, revision: str | None) -> HubError:
     """Which repository, what happened, what to do. Order matters: some errors are kinds of others."""
     repo = named(repo_id, revision)
     cause = error
@@ -70,44 +78,48 @@ def _sentence(error: BaseException, repo_id: str, revision: str | None) -> str:
         cause = cause.__cause__
     status = cause.response.status_code if isinstance(cause, errors.HfHubHTTPError) else None
     if isinstance(cause, errors.HFValidationError):
-        return f"{repo_id!r} is no folder here and no Hub id; expected a folder that exists, or user/name"
+        return HubError(f"{repo_id!r} is no folder here and no Hub id; expected a folder that exists, or user/name")
     if isinstance(cause, errors.GatedRepoError):
-        return f"{repo} is gated: ask for access on its page, then log in (hf auth login) or give a token"
+        return HubError(f"{repo} is gated", ": ask for access on its page, then log in (hf auth login) or give a token")
     if isinstance(cause, errors.RepositoryNotFoundError):
-        return (
-            f"{repo_id}: no such folder here and no such repository on the Hub, or it is private: check the spelling, "
-            "or log in (hf auth login) or give a token"
+        return HubError(
+            f"{repo_id}: no such folder here and no such repository on the Hub, or it is private: check the spelling",
+            ", or log in (hf auth login) or give a token",
         )
     if isinstance(cause, errors.RevisionNotFoundError):
-        return (
+        return HubError(
             f"{repo_id} has no revision {revision!r}: give a branch, tag or commit that it has, or none for the newest"
         )
     if isinstance(cause, errors.RemoteEntryNotFoundError):
-        return f"{repo} lacks a file that an adapter has; it is no forget adapter, or its push was not by hf_unlearn"
+        return HubError(
+            f"{repo} lacks a file that an adapter has; it is no forget adapter, or its push was not by hf_unlearn"
+        )
     if isinstance(cause, errors.LocalTokenNotFoundError):
-        return f"{repo}: a token was asked for and none is saved here; log in (hf auth login) or give one"
+        return HubError(f"{repo}: a token was asked for and none is saved here", "; log in (hf auth login) or give one")
     if isinstance(
         cause,
         errors.LocalEntryNotFoundError | errors.RevisionResolutionError | errors.OfflineModeIsEnabled,
     ):
-        return (
+        return HubError(
             f"{repo}: no such folder here, and as this run is offline (local_files_only or HF_HUB_OFFLINE) it must be "
             "in the Hub's cache and is not: go online for it once, with the same revision"
         )
     if status == 412:
-        return (
+        return HubError(
             f"{repo}: someone committed while this push was on its way; nothing was overwritten: look, then push again"
         )
     if status in (401, 403):
-        return f"{repo}: the Hub refused ({status}): log in (hf auth login), or give a token that may do this"
+        return HubError(
+            f"{repo}: the Hub refused ({status})", ": log in (hf auth login), or give a token that may do this"
+        )
     if status is not None:
         when = " in a minute" if status == 429 or status >= 500 else ""
         why = "is busy" if status == 429 else "has trouble" if status >= 500 else "did not accept this"
-        return f"{repo}: the Hub {why} (status {status}); nothing half-done is kept: try again{when}"
+        return HubError(f"{repo}: the Hub {why} (status {status}); nothing half-done is kept: try again{when}")
     if isinstance(cause, OSError) and cause.errno in NO_ROOM:
-        return f"{repo}: no room for its files on this disk; make some, or give another cache_dir"
+        return HubError(f"{repo}: no room for its files on this disk; make some, or give another cache_dir")
     if isinstance(cause, HTTPError):
-        return (
+        return HubError(
             f"{repo}: no connection to the Hub, or it broke ({type(cause).__name__}): check the network, then try again"
         )
-    return f"{repo}: {' '.join(str(cause).split())[:300]}"
+    return HubError(f"{repo}: {' '.join(str(cause).split())[:300]}")

@@ -110,6 +110,10 @@ def session_of(request: gr.Request) -> str:
     return str(request.session_hash)
 
 
+def first_line(error: Exception) -> str:
+    """What a visitor is told of an error; of the Hub's without how to log in on a command line."""
+    return (getattr(error, "what", str(error)).splitlines() or ["something went wrong"])[0]
+
+
 def _said(error: Exception) -> gr.Error:
-    first = (str(error).splitlines() or ["something went wrong"])[0]
-    return gr.Error(escape(first, quote=False), print_exception=False)
+    return gr.Error(escape(first_line(error), quote=False), print_exception=False)

@@ -41,5 +41,12 @@ def push(adapter: ForgetAdapter, name: str, private: bool, token: str | None) ->
         raise ValueError("Log in first: the adapter goes to your own account.")
     if not re.fullmatch(r"([\w.-]{1,96}/)?[A-Za-z0-9][\w.-]{0,95}", name.strip(), re.A):
         raise ValueError("A repository's name has letters, digits, dots, dashes and underscores only.")
-    commit = adapter.push_to_hub(name.strip(), private=private, token=token)
+    from hf_unlearn.hub_errors import HubError
+
+    try:
+        commit = adapter.push_to_hub(name.strip(), private=private, token=token)
+    except HubError as error:
+        if error.what == str(error):
+            raise
+        raise ValueError(f"{error.what}: you may not write there; a name alone goes to your own account") from error
     return f"Pushed: [{commit.repo_url.repo_id}]({commit.repo_url})"

@@ -117,8 +117,9 @@ def test_a_strangers_model_is_refused_in_words_and_nothing_large_is_fetched(hub,
             hub.add(name, content)
     sent = hub.sent
     for name, words in said.items():
-        with pytest.raises(AppError, match=f"(?i){words}"):
+        with pytest.raises(AppError, match=f"(?i){words}") as refused:
             classify(name)
+        assert "hf auth login" not in str(refused.value)
     assert hub.sent - sent < len(LARGE) / 4
     assert not [path for path in (home / "hf").rglob("*") if path.stat().st_size > len(LARGE) / 4]
     assert classify("embedded")[0]
@@ -175,7 +176,7 @@ def test_a_visitor_brings_images_logs_in_and_pushes_to_the_own_account(hub, home
     assert set(hub.repos["user/mine"].tree()) == {*FILES, ".gitattributes"}
     page.get_by_label("Name of the new repository").fill("other/mine")
     page.get_by_role("button", name="Push", exact=True).click()
-    expect(page.get_by_text("the Hub refused (403)")).to_be_visible()
+    expect(page.get_by_text("the Hub refused (403): you may not write there")).to_be_visible()
     assert "other/mine" not in hub.repos
     assert any(token in str(headers) for _, _, headers in hub.requests for token in TOKENS)
     written = [path for path in home.rglob("*") if path.is_file()]

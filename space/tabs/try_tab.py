@@ -14,7 +14,7 @@ from space.cards import base_label
 from space.compare import Scores
 from space.limits import plain_text
 from space.models import PRESETS
-from space.page import HEAVY, LAST, LIGHT, PRIVATE, checked, in_words, session_of
+from space.page import HEAVY, LAST, LIGHT, PRIVATE, checked, first_line, in_words, session_of
 from space.shelf import OWN, Shelf
 
 AFTER, OFF = "With the adapter", "With the adapter (switched off)"
@@ -138,7 +138,7 @@ def wire(shelf: Shelf, on: TryTab, arrived: gr.events.Dependency, chosen: gr.Tex
         try:
             saved = shelf.adapter(adapter) if adapter else None
         except (ValueError, OSError) as error:
-            gr.Warning(plain_text(str(error).splitlines()[0]))
+            gr.Warning(plain_text(first_line(error)))
         drawn = compare.examples(saved)
         gallery = gr.Gallery(value=drawn or None, visible=bool(drawn), selected_index=None)
         facts = compare.describe(saved) if saved else "No adapter is chosen: you see the plain model."
