@@ -92,14 +92,18 @@ class FilteredJacobian:
             "doubt": self.doubt[: self.known, : self.known].clone(),
         }
 
-    def restore(self, state: dict[str, Tensor], device: torch.device) -> None:
-        """Goes on from a `state`, bit for bit, with scores on `device`."""
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Goes on from a `state`, bit for bit."""
         self.patterns, values, doubt = (state[name] for name in ("patterns", "jacobian", "doubt"))
-        self.patterns, self.known = self.patterns.to(device), len(doubt)
+        self.known = len(doubt)
         self.doubt[: self.known, : self.known] = doubt
         if self.known:
-            self.values = torch.zeros(self.size, values.shape[1], device=device)
+            self.values = values.new_zeros(self.size, values.shape[1])
             self.values[: self.known] = values
+
+    def to(self, device: torch.device) -> None:
+        """For scores on `device`; the covariance stays where it is."""
+        self.patterns, self.values = self.patterns.to(device), self.values.to(device)
 
     def _begin(self, changes: Tensor) -> None:
         count, images, classes = changes.shape

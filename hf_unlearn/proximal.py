@@ -59,7 +59,7 @@ class Proximal:
         model_images: int = 1_000,
     ) -> None:
         generator = np.random.default_rng(seed)
-        self.images = _evenly(objective.labels, model_images, generator)
+        self.images = _evenly(objective.labels.cpu(), model_images, generator)
         self._objective = objective.part(self.images)
         self.incumbent: Array = np.zeros(size)
         self.iterates: Sequence[int] = ()
@@ -96,8 +96,8 @@ class Proximal:
             raise RuntimeError("tell was called without ask; ask for latents first")
         self._waiting = False
         self.iterates = ()
+        self._to(log_scores.device)
         if self._phase == "start":
-            self._objective = self._objective.to(log_scores.device)
             self._move(latents, losses, log_scores, 0)
             self._phase = "probe"
         elif self._phase == "probe":
@@ -127,11 +127,16 @@ class Proximal:
         facts, tensors = state
         self._phase, self.eta, self._loss = facts["phase"], facts["eta"], facts["loss"]
         self.incumbent = tensors["incumbent"].numpy().copy()
-        self._scores = tensors["scores"].to(self._objective.labels.device)
-        self._jacobian.restore(tensors, self._scores.device)
+        self._scores = tensors["scores"]
+        self._jacobian.restore(tensors)
+        self._to(self._objective.labels.device)
 
     def restart(self) -> None:
         self._phase = "start"
+
+    def _to(self, device: torch.device) -> None:
+        self._objective, self._scores = self._objective.to(device), self._scores.to(device)
+        self._jacobian.to(device)
 
     def _move(self, latents: Array, losses: Array, log_scores: Tensor, row: int) -> None:
         self.incumbent, self._loss, self._scores = latents[row].copy(), float(losses[row]), log_scores[row].clone()

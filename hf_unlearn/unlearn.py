@@ -105,8 +105,9 @@ def unlearn(
     crew = Crew()
     learnt = evidence.gather(crew, model, images, validation, unlabelled, names, forget, shots, seed)
     is_forget = torch.tensor([name in forget for name in names])
-    objective = objective_of(plan, learnt.train, is_forget, columns)
-    selection = objective_of(plan, learnt.validation, is_forget, columns)
+    device = getattr(model, "device", torch.device("cpu"))  # a remote one's scores come as numbers
+    objective = objective_of(plan, learnt.train, is_forget, columns).to(device)
+    selection = objective_of(plan, learnt.validation, is_forget, columns).to(device)
     of = {"asked": asked, "method": asdict(plain), "seed": seed, **_scored(model, learnt)}
     if earlier_search is not None and earlier_search.of == of:
         search = earlier_search.again(plan, objective)

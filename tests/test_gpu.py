@@ -9,6 +9,7 @@ import torch
 from conftest import coloured
 
 from hf_unlearn import ClipBlackBox, demo, unlearn
+from hf_unlearn.run_dir import RunDir
 
 GPUS = torch.cuda.device_count()
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not GPUS, reason="no CUDA device")]
@@ -47,6 +48,18 @@ def test_a_run_on_a_gpu_is_as_good_as_on_a_cpu_and_repeats_itself(clip_folder, m
     assert torch.equal(on["cuda"].adapter.context, again.adapter.context)
     loss = {device: min(step.loss for step in result.history) for device, result in on.items()}
     assert loss["cuda"] == pytest.approx(loss["cpu"], rel=0.2)
+
+
+def test_a_stopped_run_on_a_gpu_goes_on_and_a_later_request_with_its_search(clip_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(RunDir, "due", lambda self: True)
+    arguments = {"forget": ["red"], "max_queries": 90, "shots": 2, "progress": False}
+    model, images = ClipBlackBox(clip_folder, device="cuda"), coloured(6)
+    whole = unlearn(model, images, **arguments)
+    unlearn(model, images, **arguments, run_dir=tmp_path, on_step=lambda step: step.queries >= 45)
+    resumed = unlearn(model, images, **arguments, run_dir=tmp_path)
+    assert torch.equal(resumed.adapter.context, whole.adapter.context)
+    later = [unlearn(model, images, **{**arguments, "forget": ["blue"]}, init=first) for first in (whole, resumed)]
+    assert torch.equal(later[0].adapter.context, later[1].adapter.context)
 
 
 @pytest.mark.skipif(GPUS < 2, reason="one GPU")

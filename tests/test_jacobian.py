@@ -114,7 +114,7 @@ def test_it_goes_on_from_a_state_bit_for_bit():
     whole, half, other = (FilteredJacobian(SIZE) for _ in range(3))
     whole.learn(moves[:3], changes[:3], 0.01)
     half.learn(moves[:3], changes[:3], 0.01)
-    other.restore(half.state(), torch.device("cpu"))
+    other.restore(half.state())
     for filtered in (whole, other):
         filtered.blur(0.1)
         filtered.learn(moves[3:], changes[3:], 0.02)
@@ -125,7 +125,7 @@ def test_it_goes_on_from_a_state_bit_for_bit():
 
 def test_a_state_from_before_the_first_observation_is_taken_up_too():
     filtered = FilteredJacobian(SIZE)
-    filtered.restore(FilteredJacobian(SIZE).state(), torch.device("cpu"))
+    filtered.restore(FilteredJacobian(SIZE).state())
     moves, changes, _ = observations(2)
     filtered.learn(moves, changes, 0.01)
     assert filtered.known == SIZE
