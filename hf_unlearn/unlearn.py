@@ -89,13 +89,12 @@ def unlearn(
     start = time.monotonic()
     names = evidence.class_names(images, classes, unlabelled, validation)
     plain = recipe(method, len(names)) if isinstance(method, str) else method
-    earlier_search = init.search if isinstance(init, Result) else None
-    init = init.adapter if isinstance(init, Result) else init
-    if init is not None:
-        init.check_base(model)
-        if n_ctx not in (None, init.config.n_ctx):
-            raise ValueError(f"n_ctx is {n_ctx}, but the context to start from has {init.config.n_ctx} tokens")
-        n_ctx = init.config.n_ctx
+    first = init.adapter if isinstance(init, Result) else init
+    if first is not None:
+        first.check_base(model)
+        if n_ctx not in (None, first.config.n_ctx):
+            raise ValueError(f"n_ctx is {n_ctx}, but the context to start from has {first.config.n_ctx} tokens")
+        n_ctx = first.config.n_ctx
     plain = replace(plain, n_ctx=n_ctx) if n_ctx is not None else plain
     plan = plain.with_strength(strength)
     _check(model, names, forget, max_queries, plan)
@@ -109,10 +108,10 @@ def unlearn(
     objective = objective_of(plan, learnt.train, is_forget, columns).to(device)
     selection = objective_of(plan, learnt.validation, is_forget, columns).to(device)
     of = {"asked": asked, "method": asdict(plain), "seed": seed, **_scored(model, learnt)}
-    if earlier_search is not None and earlier_search.of == of:
-        search = earlier_search.again(plan, objective)
+    if isinstance(init, Result) and init.search.of == of:
+        search, continued = init.search.again(plan, objective), True
     else:
-        search, earlier_search = Search.new(plan, model, objective, seed, init, of), None
+        search, continued = Search.new(plan, model, objective, seed, first, of), False
     optimizer = search.optimizer
 
     identity = {  # what makes two runs the same run; budget and patience may change
@@ -120,9 +119,9 @@ def unlearn(
         "classes to forget": sorted(forget),
         "method": json.loads(json.dumps(asdict(plan))),
         "seed": seed,
-        "context to start from": init and init.config.context_sha256,
+        "context to start from": first and first.config.context_sha256,
         **({"synonyms": others} if others else {}),
-        **({"search gone on with": True} if earlier_search else {}),
+        **({"search gone on with": True} if continued else {}),
     }
     standing = Standing()
     cancelled = False
@@ -189,7 +188,7 @@ def unlearn(
         hyperparameters={
             **asdict(plan), "options": dict(plan.options), "shots": shots, "patience": patience,
             "max_queries": max_queries, "images": learnt.kind, "strength": strength,
-            "init": init and init.config.context_sha256, "continued": earlier_search is not None,
+            "init": first and first.config.context_sha256, "continued": continued,
         },
         seed=seed,
         ledger=ledger,
