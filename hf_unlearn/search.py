@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hf_unlearn.adapter import ForgetAdapter
+from hf_unlearn.adapter_files import digest
 from hf_unlearn.black_box import BlackBox
 from hf_unlearn.context import LatentContext
 from hf_unlearn.objective import Objective
@@ -39,7 +40,7 @@ class Search:
         of: dict[str, Any],
     ) -> Search:  # fmt: skip
         """At the mean token, or at a finished adapter's context; then in directions that its own run did not have."""
-        entropy = [seed] if init is None else [seed, int(init.config.context_sha256[:16], 16)]
+        entropy = [seed] if init is None else [seed, int(digest(init.context)[:16], 16)]
         seeds = np.random.SeedSequence(entropy).generate_state(2)
         start = model.token_mean if init is None else init.context
         latent = latent_of(plan, start, model.token_std, int(seeds[0]))
