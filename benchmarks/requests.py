@@ -1,4 +1,4 @@
-"""Ten requests to forget, one after the other, each from the adapter before: does what is kept wear off?
+"""Ten requests to forget, one after the other, each from the one before: does what is kept wear off?
 
     python benchmarks/requests.py --requests 10 --queries 200
     python benchmarks/requests.py --requests 10 --queries 200 --adapters

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -23,7 +22,6 @@ from hf_unlearn.adapter_config import AdapterConfig
 from hf_unlearn.adapter_files import digest
 from hf_unlearn.black_box import BlackBox, BudgetSpentError, Ledger
 from hf_unlearn.data import LabeledImages, split_names
-from hf_unlearn.evidence import Evidence
 from hf_unlearn.naming import asked_names, namings
 from hf_unlearn.processes import Crew
 from hf_unlearn.recipes import Recipe, objective_of, recipe
@@ -78,8 +76,8 @@ def unlearn(
         run_dir: private folder that holds the run's state; the same call takes an interrupted run up again
             and ends with the same adapter, bit for bit.
         init: a finished adapter of this model; its context is the start, so that categories are added or
-            given back for fewer queries. The result of an earlier run on the same images and classes is better:
-            its search goes on, with what its queries said of the scores, and only what is asked for changes.
+            given back for fewer queries. Or the result of an earlier run: on the same images and classes its
+            search goes on, with what its queries said of the scores; on others it is a start like its adapter.
 
     Raises:
         ValueError: if classes, images, budget or context length make no sense; nothing is run.
@@ -107,7 +105,10 @@ def unlearn(
     device = getattr(model, "device", torch.device("cpu"))  # a remote one's scores come as numbers
     objective = objective_of(plan, learnt.train, is_forget, columns).to(device)
     selection = objective_of(plan, learnt.validation, is_forget, columns).to(device)
-    of = {"asked": asked, "method": asdict(plain), "seed": seed, **_scored(model, learnt)}
+    scored_by = {
+        "base model": model.fingerprint(), "template": model.template, "classes": list(learnt.names), **learnt.identity
+    }  # fmt: skip
+    of = {**scored_by, "asked": asked, "method": asdict(plain), "seed": seed}
     if isinstance(init, Result) and init.search.of == of:
         search, continued = init.search.again(plan, objective), True
     else:
@@ -115,7 +116,7 @@ def unlearn(
     optimizer = search.optimizer
 
     identity = {  # what makes two runs the same run; budget and patience may change
-        **_scored(model, learnt),
+        **scored_by,
         "classes to forget": sorted(forget),
         "method": json.loads(json.dumps(asdict(plan))),
         "seed": seed,
@@ -197,16 +198,6 @@ def unlearn(
         few_shot_digest=learnt.images.salted_digest(digest(step.context)[:32]) if learnt.images else {},
     )  # fmt: skip
     return Result(ForgetAdapter(step.context, config), reason, tuple(standing.history), search)
-
-
-def _scored(model: BlackBox, learnt: Evidence) -> dict[str, Any]:
-    """What is scored and by which model."""
-    return {
-        "base model": model.fingerprint(),
-        "template": model.template,
-        "classes": list(learnt.names),
-        **learnt.identity,
-    }
 
 
 def _check(model: BlackBox, names: Sequence[str], forget: Sequence[str], max_queries: int, plan: Recipe) -> None:

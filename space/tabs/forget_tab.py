@@ -15,7 +15,7 @@ from space.limits import plain_text
 from space.material import BUDGETS, DATASET, DRAWINGS, FILES, NAMES, SOURCES, STRENGTHS, Order
 from space.models import EMBEDDED
 from space.outbox import Outbox
-from space.page import HEAVY, LAST, LIGHT, PRIVATE, RUN, in_words, session_of
+from space.page import HEAVY, LAST, LIGHT, PRIVATE, RUN, first_line, in_words, session_of
 from space.shelf import Shelf
 from space.tabs import keep_tab
 from space.tabs.try_tab import bases_of
@@ -123,7 +123,7 @@ def draw(shelf: Shelf, runs: Runs, outbox: Outbox, made: gr.BrowserState, demo: 
                 return "How long it takes is told once it runs."
             return f"About {report.duration(runs.estimate(asked))} on this machine as it is now, then the report."
         except (ValueError, OSError) as error:
-            return plain_text(str(error).splitlines()[0])
+            return plain_text(first_line(error))
 
     def halt(request: gr.Request) -> None:
         runs.stop(session_of(request))
