@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from hf_unlearn import hub
+from hf_unlearn.adapted_box import AdaptedBox
 from hf_unlearn.adapter_config import CONFIG, AdapterConfig, AdapterError
 from hf_unlearn.adapter_files import CONTEXT, FILES, MAX_BYTES, REPORT, digest, files_of, read_folder, write_folder
 from hf_unlearn.black_box import BlackBox
@@ -187,6 +188,18 @@ class ForgetAdapter:
             WrongBaseError: if the base is not the model that the adapter was made for.
         """
         export(self.context, self.config, self.load_base(base).model, folder, hardened)
+
+    def applied_to(self, model: BlackBox) -> AdaptedBox:
+        """`model` under this adapter, as a black box.
+
+        A context brings its own template, an edit leaves the model's as it is.
+
+        Raises:
+            WrongBaseError: if `model` is not the base that this adapter was made for.
+            ValueError: if this is an edit and `model` answers with scores only.
+        """
+        self.check_base(model)
+        return AdaptedBox(model.with_template(self.config.template), self.context)
 
     def check_base(self, model: BlackBox) -> None:
         """Raises: WrongBaseError: if `model` is not the base that this adapter was made for."""

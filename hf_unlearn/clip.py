@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence, Sized
 from copy import copy
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -21,6 +21,10 @@ from hf_unlearn.data import to_rgb
 from hf_unlearn.hub import commit_of
 from hf_unlearn.hub_errors import HubError, loading
 from hf_unlearn.text_tower import PrefixTower
+
+if TYPE_CHECKING:
+    from hf_unlearn.adapted_box import AdaptedBox
+    from hf_unlearn.adapter import ForgetAdapter
 
 FAMILIES = ("clip", "metaclip_2", "siglip", "siglip2", "chinese_clip")
 CAUSAL = ("clip", "metaclip_2")
@@ -153,10 +157,17 @@ class ClipBlackBox:
         Raises:
             ValueError: if a prompt does not fit the text tower, or contexts have another width.
         """
-        texts = self.text_features(contexts, names)
-        self.ledger.queries += len(contexts)
+        return self.compare(self.text_features(contexts, names), images)
+
+    def compare(self, texts: Tensor, images: ImageSet) -> Tensor:
+        """Unit text features `(P, C, width)` -> log-scores `(P, N, C)` float32; `P` queries."""
+        self.ledger.queries += len(texts)
         logits = self.model.logit_scale.exp().float() * (images.features @ texts.transpose(1, 2))
         return logits.log_softmax(-1)
+
+    def under(self, adapter: ForgetAdapter) -> AdaptedBox:
+        """This model under an adapter, as a black box. Raises: WrongBaseError: if it was made for another base."""
+        return adapter.applied_to(self)
 
     def zero_shot(self, images: ImageSet, names: Sequence[str]) -> Tensor:
         """Log-scores of the plain model, `(N, C)`; no query counted."""

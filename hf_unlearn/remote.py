@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,10 @@ from torch import Tensor
 
 from hf_unlearn.black_box import ENCODED_AT_ONCE, TEMPLATE, BudgetSpentError, Ledger, check_template
 from hf_unlearn.data import to_rgb
+
+if TYPE_CHECKING:
+    from hf_unlearn.adapted_box import AdaptedBox
+    from hf_unlearn.adapter import ForgetAdapter
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds before the next try; doubled each time
 
@@ -80,6 +84,10 @@ class SpaceBlackBox:
             self._most = max(1, int(facts["limits"]["population"]))
             self._left = [int(facts["queries_left"])]  # shared with the same model under another template
         self.ledger = Ledger()
+
+    def under(self, adapter: ForgetAdapter) -> AdaptedBox:
+        """This model under a context adapter. Raises: WrongBaseError: if it was made for another base."""
+        return adapter.applied_to(self)
 
     @property
     def queries_left(self) -> int:
