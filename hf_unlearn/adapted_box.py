@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -11,8 +11,13 @@ from torch import Tensor
 from hf_unlearn.black_box import BlackBox
 from hf_unlearn.edits.text_edit import TextEdit
 
-if TYPE_CHECKING:
-    from hf_unlearn.adapter import ForgetAdapter
+
+class Adapter(Protocol):
+    """Whatever can be put over a black box; `ForgetAdapter` is one."""
+
+    def applied_to(self, model: BlackBox) -> AdaptedBox:
+        """Raises: WrongBaseError: if it was made for another base."""
+        ...
 
 
 class AdaptedBox:
@@ -60,7 +65,7 @@ class AdaptedBox:
         """The same model under the same adapter with another template."""
         return AdaptedBox(self._model.with_template(template), self._context, self._edit)
 
-    def under(self, adapter: ForgetAdapter) -> AdaptedBox:
+    def under(self, adapter: Adapter) -> AdaptedBox:
         """This, under one more adapter. Raises: WrongBaseError: if it was made for another base."""
         return adapter.applied_to(self)
 

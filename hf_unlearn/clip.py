@@ -23,8 +23,7 @@ from hf_unlearn.hub_errors import HubError, loading
 from hf_unlearn.text_tower import PrefixTower
 
 if TYPE_CHECKING:
-    from hf_unlearn.adapted_box import AdaptedBox
-    from hf_unlearn.adapter import ForgetAdapter
+    from hf_unlearn.adapted_box import AdaptedBox, Adapter
 
 FAMILIES = ("clip", "metaclip_2", "siglip", "siglip2", "chinese_clip")
 CAUSAL = ("clip", "metaclip_2")
@@ -165,7 +164,7 @@ class ClipBlackBox:
         logits = self.model.logit_scale.exp().float() * (images.features @ texts.transpose(1, 2))
         return logits.log_softmax(-1)
 
-    def under(self, adapter: ForgetAdapter) -> AdaptedBox:
+    def under(self, adapter: Adapter) -> AdaptedBox:
         """This model under an adapter, as a black box. Raises: WrongBaseError: if it was made for another base."""
         return adapter.applied_to(self)
 

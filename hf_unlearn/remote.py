@@ -20,8 +20,7 @@ from hf_unlearn.black_box import ENCODED_AT_ONCE, TEMPLATE, BudgetSpentError, Le
 from hf_unlearn.data import to_rgb
 
 if TYPE_CHECKING:
-    from hf_unlearn.adapted_box import AdaptedBox
-    from hf_unlearn.adapter import ForgetAdapter
+    from hf_unlearn.adapted_box import AdaptedBox, Adapter
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds before the next try; doubled each time
 
@@ -85,7 +84,7 @@ class SpaceBlackBox:
             self._left = [int(facts["queries_left"])]  # shared with the same model under another template
         self.ledger = Ledger()
 
-    def under(self, adapter: ForgetAdapter) -> AdaptedBox:
+    def under(self, adapter: Adapter) -> AdaptedBox:
         """This model under a context adapter. Raises: WrongBaseError: if it was made for another base."""
         return adapter.applied_to(self)
 
