@@ -48,6 +48,10 @@ class BudgetSpentError(RuntimeError):
     """A black box answers no more queries."""
 
 
+class PromptTooLongError(ValueError):
+    """A prompt has more tokens than the text tower reads."""
+
+
 class BlackBox(Protocol):
     """Answers with class scores; no gradients, no parameters.
 
@@ -81,6 +85,7 @@ class BlackBox(Protocol):
 
         Raises:
             BudgetSpentError: if the box answers no more.
+            PromptTooLongError: if a prompt has more tokens than the text tower reads.
         """
         ...
 

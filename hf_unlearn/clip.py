@@ -16,7 +16,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
-from hf_unlearn.black_box import ENCODED_AT_ONCE, TEMPLATE, ImageSet, Ledger, check_template
+from hf_unlearn.black_box import ENCODED_AT_ONCE, TEMPLATE, ImageSet, Ledger, PromptTooLongError, check_template
 from hf_unlearn.data import to_rgb
 from hf_unlearn.hub import commit_of
 from hf_unlearn.hub_errors import HubError, loading
@@ -154,7 +154,8 @@ class ClipBlackBox:
         """See `BlackBox`. A context of no tokens, `(1, 0, dim)`, is the plain model.
 
         Raises:
-            ValueError: if a prompt does not fit the text tower, or contexts have another width.
+            PromptTooLongError: if a prompt has more tokens than the text tower reads.
+            ValueError: if contexts have another width.
         """
         return self.compare(self.text_features(contexts, names), images)
 
@@ -184,7 +185,7 @@ class ClipBlackBox:
         longest = max(map(len, prompts)) + contexts.shape[1]
         if longest > self.positions:
             worst = names[max(range(len(prompts)), key=lambda i: len(prompts[i]))]
-            raise ValueError(
+            raise PromptTooLongError(
                 f"a context of {contexts.shape[1]} tokens and the prompt of {worst!r} take {longest} tokens, "
                 f"the text tower of {self.model_id} reads {self.positions}; use a shorter context or name"
             )

@@ -16,13 +16,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hf_unlearn.black_box import ENCODED_AT_ONCE, TEMPLATE, BudgetSpentError, Ledger, check_template
+from hf_unlearn.black_box import (
+    ENCODED_AT_ONCE,
+    TEMPLATE,
+    BudgetSpentError,
+    Ledger,
+    PromptTooLongError,
+    check_template,
+)
 from hf_unlearn.data import to_rgb
 
 if TYPE_CHECKING:
     from hf_unlearn.adapted_box import AdaptedBox, Adapter
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds before the next try; doubled each time
+TOO_LONG = "tokens, the text tower of"  # part of what a Space's `ClipBlackBox` says of a prompt that does not fit
 
 
 class RemoteError(OSError):
@@ -109,6 +117,7 @@ class SpaceBlackBox:
         """See `BlackBox`.
 
         Raises:
+            PromptTooLongError: if a prompt has more tokens than the text tower reads.
             ValueError: if the Space refuses contexts or names.
             BudgetSpentError: if it answers no more queries.
         """
@@ -190,7 +199,8 @@ class _Line:
         try:
             return _patiently(call, self._tries, refused, self._drop)
         except AppError as error:
-            raise ValueError(f"{self._space}: {error}") from None
+            refusal = PromptTooLongError if TOO_LONG in str(error) else ValueError
+            raise refusal(f"{self._space}: {error}") from None
         except Exception as error:
             if "api_name" in str(error):
                 raise RemoteError(f"{self._space}: this Space offers no black box (no {api} endpoint)") from error
