@@ -11,6 +11,8 @@ from torch import Tensor
 
 TEMPLATE = "This is a photo of {}."  # transformers' zero-shot pipeline uses it when told nothing
 ENCODED_AT_ONCE = 32  # images
+# a fingerprint is the answers to these
+PROBES = ("cat", "a red car", "two people", "beer mug", "7", "the sky at night", "a small dog on a sofa", "text")
 
 
 @dataclass

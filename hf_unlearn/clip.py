@@ -16,7 +16,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
-from hf_unlearn.black_box import ENCODED_AT_ONCE, TEMPLATE, ImageSet, Ledger, PromptTooLongError, check_template
+from hf_unlearn.black_box import ENCODED_AT_ONCE, PROBES, TEMPLATE, ImageSet, Ledger, PromptTooLongError, check_template
 from hf_unlearn.data import to_rgb
 from hf_unlearn.hub import commit_of
 from hf_unlearn.hub_errors import HubError, loading
@@ -34,7 +34,6 @@ OPEN_CLIP = (
     "author's script; save model and CLIPProcessor in one folder and give that"
 )
 NAME_ROOM = 16  # tokens that the longest possible context leaves for a class name
-PROBES = ("cat", "a red car", "two people", "beer mug", "7", "the sky at night", "a small dog on a sofa", "text")
 
 
 class ClipBlackBox:
