@@ -54,7 +54,7 @@ def coop(model: ClipBlackBox, task: Task, seed: int, steps: int = 400, rate: flo
         optimizer.step()
         schedule.step()
     config = replace(
-        start.config, method="coop", context_sha256=digest(best_context), ledger={"queries": 0, "steps": steps},
+        start.config, method="coop", weights_sha256=digest(best_context), ledger={"queries": 0, "steps": steps},
         metrics={"validation_H": best[0]},
     )  # fmt: skip
     return ForgetAdapter(best_context, config)

@@ -1,27 +1,27 @@
-"""ForgetAdapter: the learned context with everything needed to use and judge it, on disk and in use."""
+"""ForgetAdapter: a learned context or a text edit with everything needed to use and judge it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from hf_unlearn import hub
 from hf_unlearn.adapted_box import AdaptedBox
+from hf_unlearn.adapted_clip import AdaptedClip
 from hf_unlearn.adapter_config import CONFIG, AdapterConfig, AdapterError
-from hf_unlearn.adapter_files import CONTEXT, FILES, MAX_BYTES, REPORT, digest, files_of, read_folder, write_folder
+from hf_unlearn.adapter_files import FILES, MAX_BYTES, REPORT, WEIGHTS, digest, files_of, read_folder, write_folder
 from hf_unlearn.black_box import BlackBox
 from hf_unlearn.clip import EMBEDDED, ClipBlackBox
-from hf_unlearn.data import check_names
+from hf_unlearn.edits.text_edit import TextEdit
+from hf_unlearn.edits.vectors import edit_vectors
 from hf_unlearn.export import export
 
-MAX_VALUE = 1_000.0  # token embeddings are about 0.01 to 1
+MAX_VALUE = 1_000.0  # token embeddings are about 0.01 to 1, an edit's numbers up to about 10
 SAME_BASE = 0.99  # least cosine between the fingerprints of one base at two precisions
 
 
@@ -31,54 +31,71 @@ class WrongBaseError(ValueError):
 
 @dataclass(frozen=True)
 class ForgetAdapter:
-    """A context that makes its base model forget. A few kilobytes; the base's weights stay as they are.
+    """What makes its base model forget: a context or a text edit. A few kilobytes; the base's weights stay as they are.
 
     Attributes:
-        context: `(m, dim)` float32.
+        weights: a context, `(m, dim)` float32, or a `TextEdit`.
         config: what it is for and how it was made.
         report: the evaluation's rows (`report.json`), if it was evaluated.
 
     Raises:
-        AdapterError: if the context is not finite, not of the configured shape, or not the one that
+        AdapterError: if the weights are not finite, not of the configured kind and shape, or not the ones that
             the config describes.
     """
 
-    context: Tensor
+    weights: Tensor | TextEdit
     config: AdapterConfig
     report: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        expected = (self.config.n_ctx, self.config.dim)
-        if self.context.dtype != torch.float32 or tuple(self.context.shape) != expected:
-            got = f"{tuple(self.context.shape)} {self.context.dtype}"
-            raise AdapterError(f"context: expected shape {expected} in float32, got {got}")
-        if not torch.isfinite(self.context).all():
-            raise AdapterError("context: holds NaN or infinite numbers; the adapter is damaged, get it again")
-        if self.context.abs().max() > MAX_VALUE:
-            raise AdapterError(f"context: holds numbers beyond {MAX_VALUE:,.0f}, no token embedding is so large")
-        if self.config.context_sha256 != digest(self.context):
-            raise AdapterError(f"{CONFIG} and {CONTEXT} don't belong together; get the adapter again")
+        config = self.config
+        if config.kind != ("edit" if isinstance(self.weights, TextEdit) else "context"):
+            raise AdapterError(f"{CONFIG} is of an adapter of kind {config.kind}, its weights are of the other kind")
+        if isinstance(self.weights, TextEdit):
+            expected = {"up": (config.width, config.rank), "down": (config.rank, config.width)}
+            tensors = {"up": self.weights.up, "down": self.weights.down}
+        else:
+            expected, tensors = {"context": (config.n_ctx, config.dim)}, {"context": self.weights}
+        for name, tensor in tensors.items():
+            _check(name, tensor, expected[name])
+        if config.weights_sha256 != digest(self.weights):
+            raise AdapterError(f"{CONFIG} and {WEIGHTS[config.kind]} don't belong together; get the adapter again")
+
+    @property
+    def kind(self) -> str:
+        """`"context"` or `"edit"`."""
+        return self.config.kind
+
+    @property
+    def context(self) -> Tensor | None:
+        """The soft prompt, `(m, dim)`; None if this is an edit."""
+        return None if isinstance(self.weights, TextEdit) else self.weights
+
+    @property
+    def edit(self) -> TextEdit | None:
+        """The map of the text features; None if this is a context."""
+        return self.weights if isinstance(self.weights, TextEdit) else None
 
     def with_report(self, report: dict[str, Any]) -> ForgetAdapter:
         """The same adapter with its evaluation inside: saved beside it, its own row as `config.metrics`.
 
         Raises:
-            ValueError: if no row of the report is about this context.
+            ValueError: if no row of the report is about this adapter.
         """
-        own = next((row for row in report["rows"] if row.get("context_sha256") == self.config.context_sha256), None)
+        own = next((row for row in report["rows"] if row.get("weights_sha256") == self.config.weights_sha256), None)
         if own is None:
             raise ValueError("the report has no row about this adapter; evaluate it first")
-        figures = {key: value for key, value in own.items() if key not in ("name", "queries", "context_sha256")}
+        figures = {key: value for key, value in own.items() if key not in ("name", "queries", "weights_sha256")}
         config = replace(self.config, metrics={**self.config.metrics, **figures})
         return replace(self, config=config, report=report)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Writes config, context, card, report and plot; the folder is never seen half-written.
+        """Writes config, weights, card, report and plot; the folder is never seen half-written.
 
         Raises:
             OSError: if the folder can't be written; what was there stays as it was.
         """
-        write_folder(Path(folder), files_of(self.context, self.config, self.report))
+        write_folder(Path(folder), files_of(self.weights, self.config, self.report))
 
     def push_to_hub(
         self,
@@ -110,9 +127,9 @@ class ForgetAdapter:
         repo_id = hub.full_id(repo_id, token)
         return hub.push(
             repo_id,
-            files_of(self.context, self.config, self.report, repo_id),
+            files_of(self.weights, self.config, self.report, repo_id),
             FILES,
-            marker=CONTEXT,
+            markers=WEIGHTS.values(),
             message=commit_message or f"Forget-adapter for {self.config.base_model[:60]}",
             private=private,
             revision=revision,
@@ -150,7 +167,7 @@ class ForgetAdapter:
             if isinstance(repo_or_folder, Path):
                 raise AdapterError(f"{folder}: no such folder; give a Hub id as text, a folder that exists as a path")
             folder = hub.fetch(
-                repo_or_folder, (CONTEXT, CONFIG), (REPORT,), max_bytes=MAX_BYTES, revision=revision, token=token,
+                repo_or_folder, (CONFIG,), (REPORT,), one_of=tuple(WEIGHTS.values()), max_bytes=MAX_BYTES, revision=revision, token=token,
                 cache_dir=cache_dir, local_files_only=local_files_only, subfolder=subfolder,
             )  # fmt: skip
         return cls(*read_folder(folder))
@@ -180,14 +197,34 @@ class ForgetAdapter:
         Args:
             folder: a new or empty folder.
             base: where the base is, if not where the config says.
-            hardened: also project the forgotten names out of the text projection, so that leaving the context out
-                does not bring them back.
+            hardened: for a context, also project the forgotten names out of the text projection, so that leaving
+                the context out does not bring them back.
 
         Raises:
-            ValueError: if the folder holds something, or the base's family or tokenizer can't carry a context.
+            ValueError: if the folder holds something, the base's family or tokenizer can't carry a context, or an
+                edit is to be hardened, which needs none.
             WrongBaseError: if the base is not the model that the adapter was made for.
         """
-        export(self.context, self.config, self.load_base(base).model, folder, hardened)
+        export(self.weights, self.config, self.load_base(base).model, folder, hardened)
+
+    def edit_vectors(self, vectors: np.ndarray) -> np.ndarray:
+        """Text features that somebody else computed, edited: `normalize(t + U (V t))`. No model is loaded.
+
+        Args:
+            vectors: `(n, width)` or `(width,)` floats, of the text side; image vectors stay as they are.
+
+        Returns:
+            The same shape, unit length; float64 for float64, else float32.
+
+        Raises:
+            ValueError: if this is a context, the width is another, or a vector is zero or not finite.
+        """
+        if self.edit is None:
+            raise ValueError(
+                "this adapter is a context, which works inside the text tower and can't be applied to vectors; "
+                "use load_base().text_features(texts), or make an edit: unlearn(..., method='edit')"
+            )
+        return edit_vectors(self.edit, vectors)
 
     def applied_to(self, model: BlackBox) -> AdaptedBox:
         """`model` under this adapter, as a black box.
@@ -199,12 +236,18 @@ class ForgetAdapter:
             ValueError: if this is an edit and `model` answers with scores only.
         """
         self.check_base(model)
+        if self.edit is not None:
+            return AdaptedBox(model, edit=self.edit)
         return AdaptedBox(model.with_template(self.config.template), self.context)
 
     def check_base(self, model: BlackBox) -> None:
         """Raises: WrongBaseError: if `model` is not the base that this adapter was made for."""
         mine, theirs = torch.tensor(self.config.base_fingerprint), torch.tensor(model.fingerprint())
-        same = mine.shape == theirs.shape and model.dim == self.config.dim
+        if self.kind == "context":
+            same = model.dim == self.config.dim
+        else:
+            same = getattr(model, "width", self.config.width) == self.config.width
+        same = same and mine.shape == theirs.shape
         if not (same and torch.cosine_similarity(mine, theirs).min() >= SAME_BASE):  # NaN is refused too
             raise WrongBaseError(
                 f"this adapter was made for {self.config.base_model!r}, and {model.model_id!r} is another model; "
@@ -212,37 +255,14 @@ class ForgetAdapter:
             )
 
 
-class AdaptedClip:
-    """A base model with an adapter in effect, which can be switched off and on.
-
-    Raises:
-        WrongBaseError: if the adapter was made for another base.
-    """
-
-    def __init__(self, model: ClipBlackBox, adapter: ForgetAdapter) -> None:
-        adapter.check_base(model)
-        self.model = model.with_template(adapter.config.template)
-        self.adapter = adapter
-        self.enabled = True
-
-    def classify(self, images: Sequence[Image.Image], labels: Sequence[str]) -> Tensor:
-        """Probabilities `(N, len(labels))`, each row summing to 1.
-
-        Raises:
-            ValueError: if there is no image or no label, or a label doesn't fit the text tower.
-        """
-        check_names(labels)
-        context = self.adapter.context if self.enabled else self.adapter.context[:0]
-        return self.model.log_scores(context[None], self.model.add_images(images), labels)[0].exp().cpu()
-
-    @contextmanager
-    def disabled(self) -> Iterator[AdaptedClip]:
-        """The plain base model while the block lasts; threads that share this object share the switch."""
-        before, self.enabled = self.enabled, False
-        try:
-            yield self
-        finally:
-            self.enabled = before
+def _check(name: str, tensor: Tensor, expected: tuple[int | None, int | None]) -> None:
+    if tensor.dtype != torch.float32 or tuple(tensor.shape) != expected:
+        got = f"{tuple(tensor.shape)} {tensor.dtype}"
+        raise AdapterError(f"{name}: expected shape {expected} in float32, got {got}")
+    if not torch.isfinite(tensor).all():
+        raise AdapterError(f"{name}: holds NaN or infinite numbers; the adapter is damaged, get it again")
+    if tensor.abs().max() > MAX_VALUE:
+        raise AdapterError(f"{name}: holds numbers beyond {MAX_VALUE:,.0f}, no adapter's are so large")
 
 
 def base_name(model_id: str) -> str:

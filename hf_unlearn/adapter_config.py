@@ -14,9 +14,12 @@ from hf_unlearn import __version__
 from hf_unlearn.data import check_names
 from hf_unlearn.naming import asked_names
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # version 1 knew contexts only
 CONFIG = "config.json"
 MAX_TOKENS, MAX_DIM, MAX_DEPTH = 512, 16_384, 20
+MAX_RANK, MAX_SIZE = 4_096, 2**21  # of an edit; the second bounds width × rank: 16 MiB
+MAX_NEIGHBOURS = 200
+KINDS = ("context", "edit")
 
 
 class AdapterError(ValueError):
@@ -31,14 +34,18 @@ class AdapterConfig:
         base_model: Hub id of the base, `"embedded"`, or a folder's name.
         base_revision: the commit of the base, if it came from the Hub.
         base_fingerprint: text features of eight fixed strings, 32 numbers each.
-        n_ctx, dim: shape of the context.
         template: the prompt around a class name.
-        forget, retain: class names.
+        forget, retain: class names; an edit's `retain` may be empty: it keeps everything else.
         synonyms: forget class -> other names that it was trained to be forgotten under as well.
         method, hyperparameters, seed: how it was trained.
         ledger: queries, text tokens, image encodings, seconds, peak memory.
         metrics: the adapter's figures on the images it was judged on, if any.
-        context_sha256: of the context's float32 bytes, so that files of two adapters can't mix.
+        weights_sha256: of the weights' float32 bytes, so that files of two adapters can't mix.
+        kind: "context" (a soft prompt) or "edit" (a low-rank map of the text features).
+        n_ctx, dim: shape of the context; None for an edit.
+        width, rank: shape of the edit; None for a context.
+        neighbours: for an edit, the words that it changes most: `word`, `of` (the forgotten name it is near) and
+            `similarity`, the cosine between its text features before and after.
         few_shot_digest: `salt` and `sha256` of the few-shot set (`LabeledImages.salted_digest`): whoever has the
             images can recognize the set, nobody can recognize one image.
         license, datasets: what the maker says about the adapter: a licence's identifier, data sets on the Hub.
@@ -49,13 +56,17 @@ class AdapterConfig:
 
     base_model: str
     base_fingerprint: list[list[float]]
-    n_ctx: int
-    dim: int
     template: str
     forget: list[str]
     retain: list[str]
     method: str
-    context_sha256: str
+    weights_sha256: str
+    kind: str = "context"
+    n_ctx: int | None = None
+    dim: int | None = None
+    width: int | None = None
+    rank: int | None = None
+    neighbours: list[dict[str, Any]] = field(default_factory=list)
     base_revision: str | None = None
     synonyms: dict[str, list[str]] = field(default_factory=dict)
     hyperparameters: dict[str, Any] = field(default_factory=dict)
@@ -70,9 +81,9 @@ class AdapterConfig:
 
     def __post_init__(self) -> None:
         self._expect("format_version", _integer(self.format_version, 10**6), "a whole number")
-        self._expect("n_ctx", _integer(self.n_ctx, MAX_TOKENS), f"1 to {MAX_TOKENS}")
-        self._expect("dim", _integer(self.dim, MAX_DIM), f"1 to {MAX_DIM}")
-        for name in ("base_model", "template", "method", "context_sha256", "library_version"):
+        self._expect("kind", isinstance(self.kind, str) and self.kind in KINDS, f"one of {', '.join(KINDS)}")
+        self._check_shape()
+        for name in ("base_model", "template", "method", "weights_sha256", "library_version"):
             value = getattr(self, name)
             self._expect(name, isinstance(value, str) and 0 < len(value) <= 500, "text")
         self._expect("template", self.template.count("{}") == 1, "text with one {}")
@@ -80,9 +91,9 @@ class AdapterConfig:
         right = self.base_revision is None or _identifier(self.base_model)
         self._expect("base_model", right, "a Hub id, as base_revision is one's commit")
         self._expect("seed", self.seed is None or type(self.seed) is int, "a whole number or null")
-        for name in ("forget", "retain"):
+        for name, fewest in (("forget", 1), ("retain", 0 if self.kind == "edit" else 1)):
             value = getattr(self, name)
-            self._expect(name, isinstance(value, list) and 0 < len(value) <= 100_000, "a list of names")
+            self._expect(name, isinstance(value, list) and fewest <= len(value) <= 100_000, "a list of names")
         try:
             check_names([*self.forget, *self.retain])
         except ValueError as error:
@@ -109,13 +120,28 @@ class AdapterConfig:
         self._expect("datasets", right, "a list of data set ids")
         self._expect("base_fingerprint", _matrix(self.base_fingerprint), "rows of numbers between -1 and 1")
 
+    def _check_shape(self) -> None:
+        bounds = {"n_ctx": MAX_TOKENS, "dim": MAX_DIM} if self.kind == "context" else {"width": MAX_DIM, "rank": MAX_RANK}
+        for name in ("n_ctx", "dim", "width", "rank"):
+            if name in bounds:
+                self._expect(name, _integer(getattr(self, name), bounds[name]), f"1 to {bounds[name]}")
+            else:
+                self._expect(name, getattr(self, name) is None, f"null for an adapter of kind {self.kind}")
+        if self.width is not None and self.rank is not None:
+            most = MAX_SIZE // self.width
+            self._expect("rank", self.rank <= most, f"at most {most} at width {self.width}")
+        right = isinstance(self.neighbours, list) and len(self.neighbours) <= MAX_NEIGHBOURS
+        right = right and all(map(_neighbour, self.neighbours))
+        self._expect("neighbours", right, f"at most {MAX_NEIGHBOURS} objects of word, of and similarity (-1 to 1)")
+        self._expect("neighbours", self.kind == "edit" or not self.neighbours, "empty for a context")
+
     def _expect(self, name: str, right: bool, what: str) -> None:
         if not right:
             raise AdapterError(f"{CONFIG}: {name} must be {what}, got {str(getattr(self, name))[:80]!r}")
 
 
 def read_config(path: Path) -> AdapterConfig:
-    """Reads `config.json`; keys that only a newer library knows are named in a warning and ignored.
+    """Reads `config.json` of any version; keys that only a newer library knows are named in a warning and ignored.
 
     Raises:
         AdapterError: if it is no such file, tampered with, or of a newer format.
@@ -127,6 +153,8 @@ def read_config(path: Path) -> AdapterConfig:
             f"{path}: format_version {version} is newer than this library reads ({FORMAT_VERSION}); "
             "upgrade: pip install -U hf_unlearn"
         )
+    if type(version) is int and version == 1:
+        content = _from_version_1(content)
     known = {item.name for item in fields(AdapterConfig)}
     if unknown := sorted(set(content) - known):
         warnings.warn(f"{path}: ignoring {', '.join(unknown)}, from a newer version of hf_unlearn", stacklevel=4)
@@ -134,6 +162,14 @@ def read_config(path: Path) -> AdapterConfig:
         return AdapterConfig(**{key: value for key, value in content.items() if key in known})
     except TypeError as error:
         raise AdapterError(f"{path}: {error}".replace("AdapterConfig.__init__() ", "")) from error
+
+
+def _from_version_1(content: dict[str, Any]) -> dict[str, Any]:
+    """All adapters were contexts then, and the digest had another name."""
+    content = {**content, "format_version": FORMAT_VERSION}
+    if "context_sha256" in content:
+        content["weights_sha256"] = content.pop("context_sha256")
+    return content
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -184,6 +220,16 @@ def finite(content: object) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _neighbour(item: object) -> bool:
+    return (
+        isinstance(item, dict)
+        and set(item) == {"word", "of", "similarity"}
+        and all(isinstance(item[key], str) and 0 < len(item[key]) <= 500 for key in ("word", "of"))
+        and number(item["similarity"])
+        and abs(item["similarity"]) <= 1
+    )
 
 
 def _matrix(rows: object) -> bool:

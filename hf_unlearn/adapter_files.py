@@ -18,21 +18,25 @@ from torch import Tensor
 from hf_unlearn.adapter_config import CONFIG, AdapterConfig, AdapterError, read_config
 from hf_unlearn.adapter_report import read_report
 from hf_unlearn.card import render_card
+from hf_unlearn.edits.text_edit import TextEdit
 
-CONTEXT, REPORT, CARD, PLOT = "forget_context.safetensors", "report.json", "README.md", "report.png"
-FILES = (CONTEXT, CARD, REPORT, PLOT, CONFIG)  # the last one makes a folder an adapter
+CONTEXT, EDIT = "forget_context.safetensors", "forget_edit.safetensors"
+WEIGHTS = {"context": CONTEXT, "edit": EDIT}  # kind -> its file
+TENSORS = {"context": ("context",), "edit": ("down", "up")}  # kind -> what the file holds
+REPORT, CARD, PLOT = "report.json", "README.md", "report.png"
+FILES = (CONTEXT, EDIT, CARD, REPORT, PLOT, CONFIG)  # the last one makes a folder an adapter
 MAX_BYTES = 32 * 2**20
 
 
 def files_of(
-    context: Tensor, config: AdapterConfig, report: dict[str, Any] | None, repo_id: str | None = None
+    weights: Tensor | TextEdit, config: AdapterConfig, report: dict[str, Any] | None, repo_id: str | None = None
 ) -> dict[str, bytes]:
     """What an adapter consists of, name -> content; the card names `repo_id` if there is one."""
     from safetensors.torch import save
 
     files = {
         CONFIG: _json(asdict(config)),
-        CONTEXT: save({"context": context.contiguous()}),
+        WEIGHTS[config.kind]: save({name: tensor.contiguous() for name, tensor in _tensors(weights).items()}),
         CARD: render_card(asdict(config), report, repo_id).encode(),
     }
     if report:
@@ -83,32 +87,49 @@ def check_writable(folder: Path) -> None:
         raise OSError(f"{folder}: can't be written ({error.strerror}); choose another folder") from error
 
 
-def read_folder(folder: Path) -> tuple[Tensor, AdapterConfig, dict[str, Any] | None]:
-    """Context `(m, dim)`, config and report of a folder.
+def read_folder(folder: Path) -> tuple[Tensor | TextEdit, AdapterConfig, dict[str, Any] | None]:
+    """Weights, config and report of a folder; the config's kind says which file the weights are in.
 
     Raises:
         AdapterError: if files are missing, damaged, tampered with, too large or too new.
     """
-    for name in (CONFIG, CONTEXT):
-        if not (folder / name).is_file():
-            raise AdapterError(f"{folder}: no {name}; expected a folder that save_pretrained wrote")
-    for name in (CONFIG, CONTEXT, REPORT):
-        if (folder / name).is_file() and (folder / name).stat().st_size > MAX_BYTES:
-            raise AdapterError(f"{folder / name}: larger than {MAX_BYTES >> 20} MiB; no forget adapter is")
-    report = read_report(folder / REPORT) if (folder / REPORT).is_file() else None
-    return _read_context(folder / CONTEXT), read_config(folder / CONFIG), report
+    if not _is_there(folder, CONFIG):
+        raise AdapterError(f"{folder}: no {CONFIG}; expected a folder that save_pretrained wrote")
+    config = read_config(folder / CONFIG)
+    name = WEIGHTS[config.kind]
+    if not _is_there(folder, name):
+        raise AdapterError(f"{folder}: no {name}, which an adapter of kind {config.kind} has; get the adapter again")
+    report = read_report(folder / REPORT) if _is_there(folder, REPORT) else None
+    return _read_weights(folder / name, config.kind), config, report
 
 
-def digest(context: Tensor) -> str:
-    """SHA-256 of a context's float32 bytes."""
-    return hashlib.sha256(context.contiguous().numpy().tobytes()).hexdigest()
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder has the files of an adapter of either kind; nothing is read."""
+    return (folder / CONFIG).is_file() and any((folder / name).is_file() for name in WEIGHTS.values())
+
+
+def digest(weights: Tensor | TextEdit) -> str:
+    """SHA-256 of the float32 bytes: a context's, or an edit's `up` and then `down`."""
+    tensors = (weights.up, weights.down) if isinstance(weights, TextEdit) else (weights,)
+    return hashlib.sha256(b"".join(tensor.contiguous().numpy().tobytes() for tensor in tensors)).hexdigest()
+
+
+def _is_there(folder: Path, name: str) -> bool:
+    path = folder / name
+    if path.is_file() and path.stat().st_size > MAX_BYTES:
+        raise AdapterError(f"{path}: larger than {MAX_BYTES >> 20} MiB; no forget adapter is")
+    return path.is_file()
+
+
+def _tensors(weights: Tensor | TextEdit) -> dict[str, Tensor]:
+    return {"up": weights.up, "down": weights.down} if isinstance(weights, TextEdit) else {"context": weights}
 
 
 def _json(content: dict[str, Any]) -> bytes:
     return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def _read_context(path: Path) -> Tensor:
+def _read_weights(path: Path, kind: str) -> Tensor | TextEdit:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -116,6 +137,7 @@ def _read_context(path: Path) -> Tensor:
         tensors = load_file(path)
     except (SafetensorError, ValueError) as error:
         raise AdapterError(f"{path}: not a readable safetensors file ({error})") from error
-    if set(tensors) != {"context"}:
-        raise AdapterError(f"{path}: expected one tensor named 'context', got {sorted(tensors)[:5]}")
-    return tensors["context"]
+    if sorted(tensors) != list(TENSORS[kind]):
+        wanted = "one tensor named 'context'" if kind == "context" else "two tensors named 'down' and 'up'"
+        raise AdapterError(f"{path}: expected {wanted}, got {sorted(tensors)[:5]}")
+    return tensors["context"] if kind == "context" else TextEdit(tensors["up"], tensors["down"])

@@ -25,9 +25,11 @@ def read_report(path: Path) -> dict[str, Any]:
     rows = report.get("rows")
     expect(_list_of_objects(rows, MAX_ROWS) and bool(rows), "rows", f"1 to {MAX_ROWS} objects")
     for row in rows or ():
+        if "context_sha256" in row and "weights_sha256" not in row:  # its name before version 2
+            row["weights_sha256"] = row.pop("context_sha256")
         expect(_text(row.get("name")), "the name of a row", "text")
         expect(_count(row.get("queries")), "the queries of a row", "a whole number")
-        metrics = [value for key, value in row.items() if key not in ("name", "context_sha256")]
+        metrics = [value for key, value in row.items() if key not in ("name", "weights_sha256")]
         right = all(value is None or (number(value) and abs(value) < 1e15) for value in metrics)
         expect(right, "every metric of a row", "a number or null")
     classes = report.get("per_class")

@@ -172,7 +172,7 @@ def _training(config: dict[str, Any]) -> list[str]:
 
 
 def _own(config: dict[str, Any], report: dict[str, Any]) -> dict[str, Any] | None:
-    own = (row for row in report["rows"] if row.get("context_sha256") == config["context_sha256"])
+    own = (row for row in report["rows"] if row.get("weights_sha256") == config["weights_sha256"])
     return next(own, None)
 
 

@@ -146,7 +146,7 @@ def _synonyms(adapters: Sequence[ForgetAdapter], forget: Sequence[str], classes:
 
 def _mean(adapters: Sequence[ForgetAdapter]) -> ForgetAdapter:
     mean = torch.stack([adapter.context for adapter in adapters]).mean(0)
-    return ForgetAdapter(mean, replace(adapters[0].config, context_sha256=digest(mean)))
+    return ForgetAdapter(mean, replace(adapters[0].config, weights_sha256=digest(mean)))
 
 
 def _check(adapters: Sequence[ForgetAdapter], model: BlackBox) -> None:
@@ -162,7 +162,7 @@ def _check(adapters: Sequence[ForgetAdapter], model: BlackBox) -> None:
 
 
 def _id(adapter: ForgetAdapter) -> str:
-    return adapter.config.context_sha256
+    return adapter.config.weights_sha256
 
 
 def _few(values: Sequence[object]) -> str:

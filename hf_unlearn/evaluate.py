@@ -67,7 +67,7 @@ def evaluate(
     rows = [judge.row(ZERO_SHOT, 0, nothing), judge.row(LABEL_MASK, 0, nothing, masked=True)]
     for adapter in adapters:
         row = judge.row(adapter.config.method, int(adapter.config.ledger.get("queries", 0)), adapter.context)
-        rows.append({**row, "context_sha256": adapter.config.context_sha256})
+        rows.append({**row, "weights_sha256": adapter.config.weights_sha256})
     of_forget = int(judge.forget[judge.labels].sum())
     return Report(
         {

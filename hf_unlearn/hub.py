@@ -53,6 +53,7 @@ def fetch(
     required: Sequence[str],
     optional: Sequence[str] = (),
     *,
+    one_of: Sequence[str] = (),
     max_bytes: int,
     revision: str | None = None,
     token: str | bool | None = None,
@@ -65,24 +66,33 @@ def fetch(
     The revision is resolved to its commit once. Once the files are cached, a commit costs no network call, a branch
     or tag one, and neither any when offline. Each file is compared with its digest in the repository's listing.
 
+    Args:
+        required: without one of these, nothing is fetched.
+        optional: fetched if they are there.
+        one_of: at least one of these must be there; those that are, are fetched.
+
     Raises:
         HubError: if the files can't be had.
         AdapterError: if a file is larger than `max_bytes`; nothing is fetched then.
     """
-    paths = [f"{subfolder.strip('/')}/{name}" if subfolder else name for name in (*optional, *required)]
-    needed = paths[len(optional) :]
+    names = (*optional, *one_of, *required)
+    paths = [f"{subfolder.strip('/')}/{name}" if subfolder else name for name in names]
+    any_of, needed = paths[len(optional) : len(names) - len(required)], paths[len(names) - len(required) :]
     sha = commit_of(repo_id, revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only)
     with explained(repo_id, revision):
         api = HfApi(token=token)
-        cached = [cached_at(repo_id, path, cache_dir, sha) for path in needed]
-        if not all(isinstance(path, str) for path in cached):
+        one, cached = ([cached_at(repo_id, path, cache_dir, sha) for path in part] for part in (any_of, needed))
+        whole = all(isinstance(path, str) for path in cached) and (not one or any(isinstance(p, str) for p in one))
+        if not whole:
             if local_files_only:
                 raise errors.LocalEntryNotFoundError(needed[0])
             listed = {file.path: file for file in api.get_paths_info(repo_id, paths, revision=sha)}
             files = [file for path in paths if isinstance(file := listed.get(path), RepoFile)]
-            if missing := set(needed) - {file.path for file in files}:
+            there = {file.path for file in files}
+            lacking = sorted(set(needed) - there) or ([] if there & set(any_of) or not any_of else any_of)
+            if lacking:
                 raise HubError(
-                    f"{named(repo_id, revision)} has no {sorted(missing)[0]}: it is no forget adapter, or the adapter "
+                    f"{named(repo_id, revision)} has no {lacking[0]}: it is no forget adapter, or the adapter "
                     "is in another subfolder; look at the repository's files"
                 )
             if large := [file for file in files if file.size > max_bytes]:
@@ -112,7 +122,7 @@ def push(
     files: Mapping[str, bytes],
     owned: Collection[str],
     *,
-    marker: str,
+    markers: Collection[str],
     message: str,
     private: bool | None = None,
     revision: str | None = None,
@@ -128,7 +138,7 @@ def push(
         repo_id: `user/name`.
         files: what to push, path -> content.
         owned: all paths that are ours; those not in `files` are deleted.
-        marker: the file by which a repository is known to hold an adapter.
+        markers: files by any of which a repository is known to hold an adapter.
 
     Raises:
         HubError: if the Hub refuses, or someone else committed meanwhile; the repository is then as it was.
@@ -138,9 +148,9 @@ def push(
         api = HfApi(token=token)
         info, branch_is_new = _standing(api, repo_id, revision, private, make=not create_pr)
         there = {file.rfilename for file in info.siblings or ()}
-        if there & set(files) - {"README.md"} and marker not in there:
+        if there & set(files) - {"README.md"} and not there & set(markers):
             raise ValueError(
-                f"{repo_id} holds something else ({min(there & set(files) - {'README.md'})}, but no {marker}); "
+                f"{repo_id} holds something else ({min(there & set(files) - {'README.md'})}, but no {' or '.join(sorted(markers))}); "
                 "nothing was pushed: choose a repository of its own for the adapter"
             )
         if private is not None and bool(info.private) != private:

@@ -46,7 +46,7 @@ class Result:
                 config,
                 ledger={**config.ledger, "queries": step.queries, "seconds": round(step.seconds, 2)},
                 metrics=validation_of(step),
-                context_sha256=digest(step.context),
+                weights_sha256=digest(step.context),
             ),
         )
 

@@ -120,7 +120,7 @@ def unlearn(
         "classes to forget": sorted(forget),
         "method": json.loads(json.dumps(asdict(plan))),
         "seed": seed,
-        "context to start from": first and first.config.context_sha256,
+        "context to start from": first and first.config.weights_sha256,
         **({"synonyms": others} if others else {}),
         **({"search gone on with": True} if continued else {}),
     }
@@ -189,12 +189,12 @@ def unlearn(
         hyperparameters={
             **asdict(plan), "options": dict(plan.options), "shots": shots, "patience": patience,
             "max_queries": max_queries, "images": learnt.kind, "strength": strength,
-            "init": first and first.config.context_sha256, "continued": continued,
+            "init": first and first.config.weights_sha256, "continued": continued,
         },
         seed=seed,
         ledger=ledger,
         metrics=validation_of(step),
-        context_sha256=digest(step.context),
+        weights_sha256=digest(step.context),
         few_shot_digest=learnt.images.salted_digest(digest(step.context)[:32]) if learnt.images else {},
     )  # fmt: skip
     return Result(ForgetAdapter(step.context, config), reason, tuple(standing.history), search)

@@ -131,7 +131,7 @@ def leaks(adapter: ForgetAdapter) -> str:
     """What still leaks, in words, beside the label mask's."""
     rows = adapter.report["rows"] if adapter.report else []
     own: Mapping[str, Any] = next(
-        (row for row in rows if row.get("context_sha256") == adapter.config.context_sha256), {}
+        (row for row in rows if row.get("weights_sha256") == adapter.config.weights_sha256), {}
     )
     mask: Mapping[str, Any] = next((row for row in rows if row["name"] == "label-mask"), {})
     lines = []

@@ -21,7 +21,7 @@ CONTEXT_OF = torch.linspace(-1, 1, 12).view(3, 4)
 CONFIG_OF = AdapterConfig(
     base_model="openai/clip-vit-base-patch16", base_revision="0f" * 20, base_fingerprint=[[0.5, -0.25]] * 2, n_ctx=3,
     dim=4, template="a photo of a {}.", forget=["beer mug", "ビール"], retain=["cup", "naïve | <b>", "🍺"],
-    method="proximal", context_sha256=digest(CONTEXT_OF), seed=1, hyperparameters={"shots": 16, "options": [["a", 1]]},
+    method="proximal", weights_sha256=digest(CONTEXT_OF), seed=1, hyperparameters={"shots": 16, "options": [["a", 1]]},
     ledger={"queries": 300, "seconds": 1.5}, metrics={"H": 0.5, "synonym_err": None}, license="apache-2.0",
     few_shot_digest={"salt": "0f" * 16, "sha256": "0f" * 32}, datasets=["user/pets"],
 )  # fmt: skip
@@ -29,7 +29,7 @@ REPORT_OF = {
     "rows": [
         {"name": name, "queries": 300, "H": 0.5, "err_for": 0.5, "acc_mem": 0.5, "entropy": None}
         for name in ("zero-shot", "label-mask")
-    ] + [{"name": "proximal", "queries": 300, "H": 0.9, "context_sha256": CONFIG_OF.context_sha256, "bypass_acc": 0.9}],
+    ] + [{"name": "proximal", "queries": 300, "H": 0.9, "weights_sha256": CONFIG_OF.weights_sha256, "bypass_acc": 0.9}],
     "per_class": [{"name": "cup", "role": "retain", "accuracy_before": 1.0, "accuracy_after": 0.5}],
     "images": {"kind": "test", "forget": 3, "retain": 4, "classes": 2},
     "method": "proximal", "forget": ["cup"], "retain": ["mug"], "ledger": {"queries": 300},

@@ -169,19 +169,19 @@ print(json.dumps(adapted.classify([Image.open(image)], json.loads(labels)).tolis
         ("license", "mit\ntags: [x]"),
         ("datasets", "user/pets"),
         ("datasets", ["user/pets", "../../etc"]),
-        ("context_sha256", 12),
-        ("context_sha256", "0" * 64),
+        ("weights_sha256", 12),
+        ("weights_sha256", "0" * 64),
     ],
 )
 def test_a_config_with_a_wrong_value_is_refused_and_the_key_named(folder, key, value):
     rewrite(folder, **{key: value})
     named = "forget and retain" if key in ("forget", "retain") and isinstance(value, list) and value else key
-    with pytest.raises(AdapterError, match="config.json" if key == "context_sha256" else named):
+    with pytest.raises(AdapterError, match="config.json" if key == "weights_sha256" else named):
         ForgetAdapter.from_pretrained(folder)
 
 
 @pytest.mark.parametrize("key", ["base_model", "base_fingerprint", "n_ctx", "dim", "template", "forget", "retain",
-                                 "method", "context_sha256"])  # fmt: skip
+                                 "method", "weights_sha256"])  # fmt: skip
 def test_a_config_without_a_required_key_is_refused_and_the_key_named(folder, key):
     rewrite(folder, **{key: ...})
     with pytest.raises(AdapterError, match=key):
@@ -237,14 +237,14 @@ def test_an_unknown_key_loads_with_a_warning_that_names_it(folder, adapter):
 
 
 def test_a_newer_format_version_is_refused_with_the_way_out(folder):
-    rewrite(folder, format_version=2)
-    with pytest.raises(AdapterError, match=r"format_version 2 is newer.*upgrade"):
+    rewrite(folder, format_version=3)
+    with pytest.raises(AdapterError, match=r"format_version 3 is newer than this library reads \(2\); upgrade"):
         ForgetAdapter.from_pretrained(folder)
 
 
 def test_a_newer_format_that_renamed_keys_still_says_upgrade(folder):
-    rewrite(folder, format_version=2, context_sha256=..., context_digest="abc", forget={"names": ["red"]})
-    with pytest.raises(AdapterError, match=r"format_version 2 is newer.*upgrade"):
+    rewrite(folder, format_version=3, weights_sha256=..., tensor_digest="abc", forget={"names": ["red"]})
+    with pytest.raises(AdapterError, match=r"format_version 3 is newer.*upgrade"):
         ForgetAdapter.from_pretrained(folder)
 
 
@@ -253,7 +253,7 @@ def test_a_context_that_is_not_finite_is_refused(folder, bad):
     context = load_file(folder / "forget_context.safetensors")["context"]
     context[1, 2] = bad
     save_file({"context": context}, folder / "forget_context.safetensors")
-    rewrite(folder, context_sha256=digest(context))
+    rewrite(folder, weights_sha256=digest(context))
     with pytest.raises(AdapterError, match="NaN or infinite"):
         ForgetAdapter.from_pretrained(folder)
 
@@ -262,7 +262,7 @@ def test_a_context_that_is_not_finite_is_refused(folder, bad):
 def test_a_context_of_another_shape_or_type_is_refused(folder, change):
     context = change(load_file(folder / "forget_context.safetensors")["context"]).contiguous()
     save_file({"context": context}, folder / "forget_context.safetensors")
-    rewrite(folder, context_sha256=digest(context))
+    rewrite(folder, weights_sha256=digest(context))
     with pytest.raises(AdapterError, match=r"expected shape .* in float32"):
         ForgetAdapter.from_pretrained(folder)
 
@@ -312,7 +312,7 @@ def test_a_config_object_is_checked_when_made_by_hand_too(adapter):
     with pytest.raises(AdapterError, match="n_ctx must be"):
         replace(adapter.config, n_ctx=0)
     with pytest.raises(AdapterError, match="don't belong together"):
-        replace(adapter, context=adapter.context + 1)
+        replace(adapter, weights=adapter.context + 1)
     assert isinstance(replace(adapter.config, seed=5), AdapterConfig)
 
 

@@ -250,7 +250,7 @@ def not_a_number(world, own: Path) -> list:
     context = load_file(path)["context"]
     context[0, 0] = float("nan")
     save_file({"context": context}, path)
-    rewrite(own / "adapter", context_sha256=digest(context))
+    rewrite(own / "adapter", weights_sha256=digest(context))
     return ["--adapter", own / "adapter"]
 
 

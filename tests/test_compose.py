@@ -32,15 +32,15 @@ def blue(clip):
 def test_what_any_forgets_is_forgotten_even_if_another_keeps_it(clip, red, blue):
     config = combine([red, blue], clip, coloured(6), max_queries=20, **OPTIONS).adapter.config
     assert (config.forget, config.retain) == (["red", "blue"], ["green", "grey"])
-    assert config.hyperparameters["combined"] == [red.config.context_sha256, blue.config.context_sha256]
+    assert config.hyperparameters["combined"] == [red.config.weights_sha256, blue.config.weights_sha256]
 
 
 def test_the_start_is_the_best_of_the_contexts_and_their_mean(clip, red, blue):
     images = coloured(6).only(["red", "blue", "green", "grey"])
     mean = (red.context + blue.context) / 2
-    mean = ForgetAdapter(mean, replace(red.config, context_sha256=digest(mean)))
+    mean = ForgetAdapter(mean, replace(red.config, weights_sha256=digest(mean)))
     starts = {
-        one.config.context_sha256: unlearn(
+        one.config.weights_sha256: unlearn(
             clip, images, forget=["red", "blue"], init=one, max_queries=1, **OPTIONS
         ).history[-1]
         for one in (red, blue, mean)
@@ -97,7 +97,7 @@ def test_a_class_that_is_given_back_is_kept_and_the_others_stay(clip):
     result = without(both, "blue", clip, coloured(6), max_queries=10, **OPTIONS)
     assert result.adapter.config.forget == ["red"]
     assert set(result.adapter.config.retain) == set(COLOURS) - {"red"}
-    assert result.adapter.config.hyperparameters["init"] == both.config.context_sha256
+    assert result.adapter.config.hyperparameters["init"] == both.config.weights_sha256
     assert both.config.forget == ["red", "blue"]
 
 

@@ -41,7 +41,7 @@ def unlisted(seed: int) -> LabeledImages:
 
 
 def with_context(adapter: ForgetAdapter, context: torch.Tensor, **changes) -> ForgetAdapter:
-    sizes = {"n_ctx": context.shape[0], "dim": context.shape[1], "context_sha256": digest(context)}
+    sizes = {"n_ctx": context.shape[0], "dim": context.shape[1], "weights_sha256": digest(context)}
     return ForgetAdapter(context, replace(adapter.config, **sizes, **changes))
 
 

@@ -55,7 +55,7 @@ def random_adapter(model: ClipBlackBox, n_ctx: int = 4, forget=("red",), retain=
     config = AdapterConfig(
         base_model=model.model_id, base_fingerprint=model.fingerprint(), n_ctx=n_ctx, dim=model.dim,
         template=model.template, forget=list(forget), retain=list(retain), method="random",
-        context_sha256=digest(context),
+        weights_sha256=digest(context),
     )  # fmt: skip
     return ForgetAdapter(context, config)
 

@@ -85,8 +85,13 @@ def test_optimizers_know_the_objective_and_the_jacobian_and_no_other_sibling():
 
 def test_the_black_box_does_not_know_who_uses_it():
     assert siblings("black_box") == set()
-    assert siblings("clip") <= {"black_box", "data", "text_tower", "demo", "hub", "hub_errors"}
+    assert siblings("clip") <= {"adapted_box", "black_box", "data", "text_tower", "demo", "hub", "hub_errors"}
     assert siblings("text_tower") == set()
+
+
+def test_a_model_under_an_adapter_knows_what_an_edit_is_and_no_adapter():
+    assert siblings("adapted_box") == {"black_box", "edits"}
+    assert siblings("edits.text_edit") == siblings("edits.vectors") == set()
 
 
 COMMANDS = {name for name in MODULES if name.split("_")[0] == "cli"}
@@ -106,7 +111,7 @@ def test_the_hub_and_the_card_know_adapters_as_files_and_facts_only():
     assert siblings("hub") == {"adapter_config", "hub_errors"}
     assert siblings("card") == set()
     assert siblings("adapter_report") == {"adapter_config"}
-    assert siblings("adapter_files") == {"adapter_config", "adapter_report", "card", "plots"}
+    assert siblings("adapter_files") == {"adapter_config", "adapter_report", "card", "edits", "plots"}
 
 
 def test_only_three_modules_know_the_hub():
@@ -116,7 +121,8 @@ def test_only_three_modules_know_the_hub():
 def test_no_import_goes_in_a_circle():
     graph = {name: siblings(name) for name in MODULES if "." not in name and not name.startswith("__")}
     graph["demo"] = siblings("demo.__init__")
-    graph["audit"] = set().union(*(siblings(name) for name in MODULES if name.startswith("audit.")))
+    for package in ("audit", "edits"):
+        graph[package] = set().union(*(siblings(name) for name in MODULES if name.startswith(f"{package}.")))
 
     def reaches(start: str, target: str, seen: frozenset = frozenset()) -> bool:
         onward = graph[start] - seen

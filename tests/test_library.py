@@ -41,7 +41,7 @@ def test_an_adapter_lists_what_the_script_lists_and_its_card_and_report_are_abou
     assert sorted(config.forget) == sorted(maker.FORGET[name])
     assert sorted(config.retain) == sorted({*maker.EVERYDAY, *maker.MORE})
     assert set(config.forget) | set(config.retain) <= set(demo.concepts())
-    own = [row for row in adapter.report["rows"] if row.get("context_sha256") == config.context_sha256]
+    own = [row for row in adapter.report["rows"] if row.get("weights_sha256") == config.weights_sha256]
     assert len(own) == 1
     assert all(own[0][key] is not None for key in ("H", "err_for", "acc_mem", "entropy", "bypass_acc", "collateral"))
     card = (FOLDER / name / "README.md").read_text()

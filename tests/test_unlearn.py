@@ -380,7 +380,7 @@ def test_a_run_from_a_finished_adapter_starts_at_its_context(clip):
     first = run(clip).adapter
     again = run(clip, init=first, max_queries=1)
     assert torch.equal(again.adapter.context, first.context)
-    assert again.adapter.config.hyperparameters["init"] == first.config.context_sha256
+    assert again.adapter.config.hyperparameters["init"] == first.config.weights_sha256
 
 
 def test_a_run_from_a_finished_adapter_searches_in_directions_of_its_own(clip):

@@ -1,0 +1,31 @@
+"""An edit applied to text vectors that somebody else computed, with NumPy alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hf_unlearn.edits.text_edit import TextEdit
+
+
+def edit_vectors(edit: TextEdit, vectors: np.ndarray) -> np.ndarray:
+    """`(n, width)` or `(width,)` floats -> the same shape, unit length, float64 for float64 and else float32.
+
+    Raises:
+        ValueError: if the shape or type is another, or a vector is zero or not finite.
+    """
+    given = np.asarray(vectors)
+    width = len(edit.up)
+    if given.dtype.kind != "f" or given.ndim not in (1, 2) or given.shape[-1] != width:
+        raise ValueError(f"expected vectors of shape (n, {width}) in floats, got {given.shape} {given.dtype}")
+    dtype = np.float64 if given.dtype == np.float64 else np.float32
+    rows = given.reshape(-1, width).astype(dtype, copy=False)
+    largest = np.maximum(rows.max(-1, initial=0), -rows.min(-1, initial=0))[:, None]
+    if not np.isfinite(largest).all():
+        raise ValueError(f"vector {np.flatnonzero(~np.isfinite(largest))[0]} holds NaN or infinite numbers")
+    if not largest.all():
+        raise ValueError(f"vector {np.flatnonzero(largest == 0)[0]} is zero: it has no direction")
+    rows = rows / largest  # lengths say nothing, and squares neither overflow nor vanish
+    up, down = (tensor.numpy().astype(dtype, copy=False) for tensor in (edit.up, edit.down))
+    rows += (rows @ down.T) @ up.T
+    rows /= np.maximum(np.sqrt(np.einsum("nw,nw->n", rows, rows))[:, None], np.finfo(dtype).tiny)
+    return rows.reshape(given.shape)
