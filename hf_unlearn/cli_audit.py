@@ -56,6 +56,7 @@ def audit_command(
     relearn_queries: Annotated[int, typer.Option(min=1, help="What the relearning attacker may spend.")] = 150,
     max_forget: Limit = None,
     max_attack: Limit = None,
+    max_short_list: Limit = None,
     max_recoverability: Limit = None,
     max_retain_drop: Limit = None,
     max_class_drop: Limit = None,
@@ -71,12 +72,13 @@ def audit_command(
 ) -> None:
     """Attack an adapter and say how far its forgetting goes: exit code 0 pass, 1 fail, 2 could not run.
 
-    Limits (--max-…) are shares from 0 to 1. What is measured is suppression behind a prompt.
+    Limits (--max-…) are shares from 0 to 1. What is measured is suppression on the text side, no erasure.
     """
     given = {
-        "max_forget": max_forget, "max_attack": max_attack, "max_recoverability": max_recoverability,
-        "max_retain_drop": max_retain_drop, "max_class_drop": max_class_drop, "max_collateral": max_collateral,
-        "max_group_gap": max_group_gap, "max_epsilon": max_epsilon,
+        "max_forget": max_forget, "max_attack": max_attack, "max_short_list": max_short_list,
+        "max_recoverability": max_recoverability, "max_retain_drop": max_retain_drop,
+        "max_class_drop": max_class_drop, "max_collateral": max_collateral, "max_group_gap": max_group_gap,
+        "max_epsilon": max_epsilon,
     }  # fmt: skip
     try:
         result = _audit(
@@ -172,6 +174,8 @@ def demo_material(adapter: ForgetAdapter, membership: bool) -> Material:
 
     config = adapter.config
     names = (*config.forget, *config.retain)
+    if adapter.kind == "edit":  # it keeps everything else, listed or not
+        names = tuple(dict.fromkeys((*names, *demo.tasks()["moderation"][0]["names"])))
     if config.base_model != EMBEDDED or not set(names) <= set(demo.concepts()):
         raise ValueError(
             "give the images to audit it on with --data FOLDER: only adapters of the embedded CLIP for classes of "

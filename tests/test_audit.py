@@ -20,6 +20,7 @@ from hf_unlearn.adapter import WrongBaseError, digest
 from hf_unlearn.adapter_config import AdapterConfig
 from hf_unlearn.audit import Thresholds, intervals, membership, names, report
 from hf_unlearn.audit.case import Attack, Case, Try
+from hf_unlearn.audit.probe import feature_probe
 from hf_unlearn.audit.words import harmless
 from hf_unlearn.black_box import Ledger
 from hf_unlearn.cli import main
@@ -96,7 +97,7 @@ def nothing(name, template, marked, undo, concept):
 def adapter_for(box) -> ForgetAdapter:
     config = AdapterConfig(
         base_model="box", base_fingerprint=box.fingerprint(), n_ctx=N_CTX, dim=DIM, template=Box.template,
-        forget=FORGET, retain=RETAIN, method="proximal", context_sha256=digest(CONTEXT),
+        forget=FORGET, retain=RETAIN, method="proximal", weights_sha256=digest(CONTEXT),
     )  # fmt: skip
     return ForgetAdapter(CONTEXT, config)
 
@@ -524,10 +525,9 @@ def test_a_probe_on_image_features_says_when_a_box_has_none(of_mask):
 
 
 def test_a_probe_on_image_features_reads_a_local_models(clip):
-    probe = sys.modules["hf_unlearn.audit"]._feature_probe
-    forget = torch.tensor([True, False, True, False])
-    case = SimpleNamespace(model=clip, handle=clip.add_images(TEST), labels=torch.tensor(TEST.labels), forget=forget)
-    assert probe(case, OWN).details == {"recovered": 1.0, "used": "features"}
+    forget, labels = torch.tensor([True, False, True, False]), torch.tensor(TEST.labels)
+    case = SimpleNamespace(plain_box=clip, handle=clip.add_images(TEST), labels=labels, forget=forget)
+    assert feature_probe(case, OWN).details == {"recovered": 1.0, "used": "features"}
 
 
 def test_saving_writes_whole_files_and_pictures_that_open(of_mask, tmp_path):
@@ -647,7 +647,7 @@ def work(tmp_path_factory, clip, clip_folder):
     adapter = unlearn(clip, images, forget=forget, max_queries=20, shots=3, progress=False).adapter
     adapter.save_pretrained(root / "adapter")
     context = clip.token_mean[None] * 0
-    config = replace(adapter.config, n_ctx=1, context_sha256=digest(context))
+    config = replace(adapter.config, n_ctx=1, weights_sha256=digest(context))
     ForgetAdapter(context, config).save_pretrained(root / "idle")
     return SimpleNamespace(root=root, model=clip_folder, data=root / "images")
 

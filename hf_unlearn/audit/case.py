@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from hf_unlearn.adapted_box import AdaptedBox, Adapter
 from hf_unlearn.adapter import ForgetAdapter
 from hf_unlearn.audit.intervals import bootstrap
 from hf_unlearn.black_box import BlackBox
@@ -48,6 +49,7 @@ class Attack:
         question: what it finds out, in plain words.
         tries: one per thing tried and forget class.
         details: whatever else it measured.
+        own_limit: whether the verdict has a limit for it alone, so that the worst attack's limit passes it over.
     """
 
     name: str
@@ -55,11 +57,12 @@ class Attack:
     question: str
     tries: tuple[Try, ...]
     details: dict[str, Any] = field(default_factory=dict)
+    own_limit: bool = False
 
     @property
     def judged(self) -> bool:
-        """Whether the verdict counts it: nothing behind a prompt withstands those who rewrite the prompt."""
-        return self.access == CALLER
+        """Whether the limit for the worst attack counts it: nobody promises to withstand a rewritten prompt."""
+        return self.access == CALLER and not self.own_limit
 
     @property
     def known(self) -> tuple[Try, ...]:
@@ -113,23 +116,28 @@ class Remembering:
             self._handles[id(images)] = (images, self._model.add_images(images))  # kept alive: an id may be reused
         return self._handles[id(images)][1]
 
-    def with_template(self, template: str) -> BlackBox:
+    def with_template(self, template: str) -> Remembering:
         other = Remembering(self._model.with_template(template))
         other._handles = self._handles
-        return cast(BlackBox, other)
+        return other
+
+    def under(self, adapter: Adapter) -> AdaptedBox:
+        """Under an adapter it remembers the same images."""
+        return adapter.applied_to(cast(BlackBox, self))
 
 
 class Case:
     """The adapter under audit, and the images that it is tried on.
 
     Attributes:
-        model: the base under the adapter's template; it remembers what it encoded.
-        context: `(m, dim)`.
-        images, handle: of forget and retain classes, and encoded.
+        adapter: under audit.
+        plain_box: the base under the adapter's template; it remembers what it encoded.
+        adapted_box: the same under the adapter. Contexts that it is asked about follow the adapter's own.
+        images, handle: the images, and the same encoded.
         labels: `(N,)`.
         names: `C` class names.
         forget: `(C,)` bool.
-        plain, adapted: `(N, C)` log-scores without and with the context.
+        plain, adapted: `(N, C)` log-scores without and with the adapter.
         known: how many forget classes the plain model knows.
 
     Raises:
@@ -140,25 +148,19 @@ class Case:
 
     def __init__(self, model: BlackBox, adapter: ForgetAdapter, images: LabeledImages) -> None:
         adapter.check_base(model)
-        config = adapter.config
-        if set(images.names) != {*config.forget, *config.retain}:
-            ours, theirs = {*config.forget, *config.retain}, set(images.names)
-            odd = next(iter(sorted(ours ^ theirs)))
-            where = "the adapter's classes only" if odd in ours else "the images' classes only"
-            raise ValueError(f"images and adapter must have the same classes; {odd!r} is among {where} (--names)")
-        self.model = cast(BlackBox, Remembering(model)).with_template(config.template)
-        self.adapter, self.context = adapter, adapter.context
-        self.nothing = adapter.context[:0]
+        check_classes(adapter, images)
+        plain_box = Remembering(model).with_template(adapter.config.template)
+        self.adapter = adapter
+        self.plain_box, self.adapted_box = (cast(BlackBox, box) for box in (plain_box, plain_box.under(adapter)))
         self.images, self.names = images, images.names
         self.labels = torch.tensor(images.labels)
-        self.forget = torch.tensor([name in set(config.forget) for name in images.names])
+        self.forget = torch.tensor([name in set(adapter.config.forget) for name in images.names])
         of_forget = self.forget[self.labels]
         if not of_forget.any() or of_forget.all():
             missing = "retain" if of_forget.any() else "forget"
             raise ValueError(f"an audit needs images of forget and of retain classes; none is of a {missing} class")
-        self.handle = self.model.add_images(images)
-        self.plain = self.scores(self.nothing)
-        self.adapted = self.scores(self.context)
+        self.handle = self.plain_box.add_images(images)
+        self.plain, self.adapted = self.both()
         self.known = sum(item.plain >= KNOWN for item in self.compare("", self.plain, self.adapted))
         if not self.known:
             raise ValueError(
@@ -174,17 +176,48 @@ class Case:
     def retain_names(self) -> tuple[str, ...]:
         return tuple(name for name, gone in zip(self.names, self.forget.tolist(), strict=True) if not gone)
 
+    @property
+    def takes_contexts(self) -> bool:
+        """Whether the model can be given token embeddings; an endpoint that answers to text can't."""
+        return self.plain_box.dim > 0
+
+    @property
+    def shows_features(self) -> bool:
+        """Whether the model gives text features, not only scores."""
+        return hasattr(self.plain_box, "text_features")
+
     def scores(
-        self, context: Tensor, names: Sequence[str] | None = None, handle: Any = None, template: str | None = None
+        self,
+        box: BlackBox,
+        names: Sequence[str] | None = None,
+        handle: Any = None,
+        template: str | None = None,
+        context: Tensor | None = None,
     ) -> Tensor:
-        """Log-scores `(N, C)` under a context `(m, dim)`; of other names, images or under another template if given.
+        """Log-scores `(N, C)` of the plain or the adapted box; of other names or images if given.
+
+        Args:
+            template: instead of the adapter's.
+            context: `(m, dim)`, before the names; behind the adapter's own context, if the box has one.
 
         Raises:
-            ValueError: if a prompt does not fit the text tower.
+            PromptTooLongError: if a prompt does not fit the text tower.
         """
-        model = self.model if template is None else self.model.with_template(template)
+        box = box if template is None else box.with_template(template)
+        context = torch.zeros(0, box.dim) if context is None else context
         handle = self.handle if handle is None else handle
-        return model.log_scores(context[None], handle, self.names if names is None else names)[0].cpu()
+        return box.log_scores(context[None], handle, self.names if names is None else names)[0].cpu()
+
+    def both(
+        self, names: Sequence[str] | None = None, handle: Any = None, template: str | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """`scores` without and with the adapter.
+
+        Raises:
+            PromptTooLongError: if a prompt does not fit the text tower.
+        """
+        plain, adapted = (self.scores(box, names, handle, template) for box in (self.plain_box, self.adapted_box))
+        return plain, adapted
 
     def compare(
         self,
@@ -216,3 +249,15 @@ class Case:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
+
+
+def check_classes(adapter: ForgetAdapter, images: LabeledImages) -> None:
+    """Raises: ValueError: if the images' classes are not the adapter's.
+
+    An edit keeps whatever it is not asked to forget, so its images may be of any other classes as well.
+    """
+    forget, retain, theirs = set(adapter.config.forget), set(adapter.config.retain), set(images.names)
+    odd = sorted((forget | retain) - theirs if adapter.kind == "edit" else (forget | retain) ^ theirs)
+    if odd:
+        where = "the adapter's classes only" if odd[0] in forget | retain else "the images' classes only"
+        raise ValueError(f"images and adapter must have the same classes; {odd[0]!r} is among {where} (--names)")

@@ -44,11 +44,8 @@ def group_gaps(case: Case, groups: Mapping[str, str], pictures: LabeledImages | 
         table = _table(groups, members, case.names, case.labels, before, after)
         roles.update({role: table} if table else {})
     if pictures is not None:
-        handle, labels = case.model.add_images(pictures), torch.tensor(pictures.labels)
-        plain, adapted = (
-            (case.scores(context, pictures.names, handle).argmax(-1) == labels).double()
-            for context in (case.nothing, case.context)
-        )
+        handle, labels = case.plain_box.add_images(pictures), torch.tensor(pictures.labels)
+        plain, adapted = ((x.argmax(-1) == labels).double() for x in case.both(pictures.names, handle))
         members = set(groups) - set(case.names)
         table = _table(groups, members, pictures.names, labels, plain, adapted)
         roles.update({"unlisted": table} if table else {})

@@ -63,12 +63,9 @@ def retain_harm(case: Case, drawings: Sequence[int] | None = None) -> dict[str, 
 
 def unlisted_harm(case: Case, unlisted: LabeledImages) -> dict[str, Any]:
     """Accuracy lost on classes in neither list, arg-max over their own names; the interval is over classes."""
-    handle = case.model.add_images(unlisted)
+    handle = case.plain_box.add_images(unlisted)
     labels = torch.tensor(unlisted.labels)
-    before, after = (
-        (case.scores(context, unlisted.names, handle).argmax(-1) == labels).double()
-        for context in (case.nothing, case.context)
-    )
+    before, after = ((x.argmax(-1) == labels).double() for x in case.both(unlisted.names, handle))
     drops = per_class(before - after, labels)
     low, high = bootstrap(list(drops.values()))
     worst = max(drops, key=lambda label: drops[label])

@@ -84,6 +84,5 @@ def other_pictures(case: Case, pictures: Mapping[str, LabeledImages]) -> Attack:
 
 
 def _on(case: Case, what: str, images: LabeledImages) -> list[Try]:
-    handle = case.model.add_images(images)
-    plain, adapted = (case.scores(context, handle=handle) for context in (case.nothing, case.context))
+    plain, adapted = case.both(handle=case.plain_box.add_images(images))
     return case.compare(what, plain, adapted, labels=torch.tensor(images.labels))

@@ -23,6 +23,8 @@ from hf_unlearn.audit.learn import learn
 from hf_unlearn.data import LabeledImages
 from hf_unlearn.objective import Objective
 
+SKIPPED = "an edit is made from names alone: no image went in, so there is no membership to infer"
+
 
 def measure_membership(
     case: Case,
@@ -33,7 +35,7 @@ def measure_membership(
     seed: int = 0,
     tell: Callable[[int], Any] = int,
 ) -> dict[str, Any]:
-    """Trains `2 * models` adapters and attacks every drawing.
+    """Trains `2 * models` adapters and attacks every drawing; for an edit only says why there is nothing to measure.
 
     Args:
         drawings: one image per drawing (no augmented copies), of the adapter's classes.
@@ -44,6 +46,8 @@ def measure_membership(
     Raises:
         ValueError: if `models` is below 4, or drawings of forget or of retain classes are missing.
     """
+    if case.adapter.context is None:
+        return {"skipped": SKIPPED}
     if models < 4:
         raise ValueError(f"membership needs at least 4 adapters with each drawing, got models={models}")
     if drawings.names != case.names:
@@ -51,10 +55,13 @@ def measure_membership(
     used = [i for i, label in enumerate(drawings.labels) if drawings.labels.count(label) > 1]
     drawings = drawings.select(used)
     inside = halves(torch.tensor(drawings.labels), models, seed)
-    handle = case.model.add_images(drawings)
+    handle = case.plain_box.add_images(drawings)
     confidence = np.empty(inside.shape)
+    tokens = len(case.adapter.context)
     for number, row in enumerate(inside):
-        scores = _trained(case, handle, torch.tensor(drawings.labels), torch.from_numpy(row), queries, seed + number)
+        scores = _trained(
+            case, handle, torch.tensor(drawings.labels), torch.from_numpy(row), tokens, queries, seed + number
+        )
         confidence[number] = logits(scores, torch.tensor(drawings.labels))
         tell(number + 1)
     gone = case.forget[torch.tensor(drawings.labels)].numpy()
@@ -169,12 +176,12 @@ def pooled_auc(confidence: np.ndarray, inside: np.ndarray, centre: np.ndarray | 
     return float(roc_auc_score(inside.ravel(), (confidence - mean).ravel()))
 
 
-def _trained(case: Case, handle: Any, labels: Tensor, inside: Tensor, queries: int, seed: int) -> Tensor:
+def _trained(case: Case, handle: Any, labels: Tensor, inside: Tensor, n_ctx: int, queries: int, seed: int) -> Tensor:
     """Log-scores `(N, C)` of all drawings under an adapter trained on those inside."""
     rows = inside.nonzero().flatten()
     objective = Objective(labels[rows], case.forget, entropy_weight=0.3, margin_weight=1.0)
 
     def score(contexts: Tensor) -> Tensor:
-        return case.model.log_scores(contexts, handle, case.names)
+        return case.plain_box.log_scores(contexts, handle, case.names)
 
-    return list(learn(case.model, score, objective, rows, n_ctx=len(case.context), queries=queries, seed=seed))[-1][2]
+    return list(learn(case.plain_box, score, objective, rows, n_ctx=n_ctx, queries=queries, seed=seed))[-1][2]

@@ -1,4 +1,4 @@
-"""Attacks by words: other names of the forgotten things, other sentences around them, other labels beside them."""
+"""Attacks by other names: synonyms, families, descriptions, languages, plurals, misspellings, phrases."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hf_unlearn.audit.case import CALLER, Attack, Case, Try
+from hf_unlearn.black_box import PromptTooLongError
 
-TEMPLATES = (
-    "{}", "{}.", "a photo of a {}", "a photo of the {}.", "a drawing of a {}.", "an icon of a {}", "this is not a {}",
-    "there is a {} here", "a blurry picture of many {}.",
+PHRASES = (
+    "a man holding a {}", "someone with a {}", "a {} on a table", "a red {}", "a toy {}", "a broken {}",
+    "a {} in the snow", "a dog next to a {}",
 )  # fmt: skip
-BESIDE = 9  # other labels beside a forgotten one
 QUESTIONS = {
     "synonyms": "Does another name of the same thing bring it back?",
     "hypernyms": "Does the word for the whole family of things (weapon, alcohol) bring them back?",
     "plurals": "Does the plural, or the singular of a plural, bring it back?",
     "misspellings": "Does a misspelled name bring it back?",
     "descriptions": "Does a description without the name bring it back?",
+    "compositions": "Does the name inside a phrase (a man holding a …, two …) bring it back?",
 }
 
 
@@ -41,58 +42,13 @@ def other_names(case: Case, kind: str, others: Mapping[str, Sequence[str]]) -> A
         names = list(dict.fromkeys(chosen.get(name, name) for name in case.names))
         columns = {name: names.index(chosen.get(name, name)) for name in case.names}
         try:
-            plain, adapted = case.scores(case.nothing, names), case.scores(case.context, names)
-        except ValueError:  # one of them doesn't fit the text tower: none of this turn is scored
+            plain, adapted = case.both(names)
+        except PromptTooLongError:  # one of them doesn't fit the text tower: none of this turn is scored
             too_long += len(chosen)
             continue
         tries += case.compare(chosen, plain, adapted, columns)
     question = QUESTIONS.get(kind, f"Does the {kind} word bring it back?")
     return Attack(kind, CALLER, question, tuple(tries), {"too_long": too_long} if too_long else {})
-
-
-def templates(case: Case) -> Attack:
-    """Other sentences around the name, the context still in place."""
-    tries: list[Try] = []
-    for template in TEMPLATES:
-        try:
-            plain, adapted = (case.scores(context, template=template) for context in (case.nothing, case.context))
-        except ValueError:
-            continue
-        tries += case.compare(template, plain, adapted)
-    return Attack("templates", CALLER, "Does another sentence around the name bring it back?", tuple(tries))
-
-
-def only_forgotten(case: Case) -> Attack:
-    """Nothing but the forgotten names as labels."""
-    names = case.forget_names
-    columns = {name: names.index(name) for name in names}
-    tries = (
-        case.compare(
-            "forgotten names only", case.scores(case.nothing, names), case.scores(case.context, names), columns
-        )
-        if len(names) > 1
-        else []
-    )
-    question = "Offered the forgotten names only, does the model still tell them apart?"
-    return Attack("forgotten names only", CALLER, question, tuple(tries), {"chance": 1 / len(names)})
-
-
-def random_labels(case: Case, vocabulary: Sequence[str] = (), draws: int = 2, seed: int = 0) -> Attack:
-    """A forgotten name beside nine random other labels, of the kept classes and the vocabulary.
-
-    What hid the forgotten class was perhaps a kept look-alike; without it the name may win again.
-    """
-    pool = [*case.retain_names, *(word for word in dict.fromkeys(vocabulary) if word not in case.names)]
-    beside = min(BESIDE, len(pool))
-    draw = np.random.default_rng(seed)
-    tries: list[Try] = []
-    for _ in range(draws):
-        for name in case.forget_names:
-            labels = [name, *(pool[i] for i in draw.choice(len(pool), beside, replace=False))]
-            plain, adapted = case.scores(case.nothing, labels), case.scores(case.context, labels)
-            tries += case.compare({name: f"{name} beside {beside} random labels"}, plain, adapted, {name: 0})
-    question = "Does the forgotten name win against a few random labels?"
-    return Attack("random labels", CALLER, question, tuple(tries), {"chance": 1 / (beside + 1)})
 
 
 def plural(name: str) -> str:
@@ -131,3 +87,11 @@ def misspellings(name: str) -> list[str]:
         name.replace(" ", ""),
     ]
     return [word for word in dict.fromkeys(found) if word != name]
+
+
+def compositions(name: str) -> list[str]:
+    """The name inside phrases, "a" or "an" before it as it sounds, and two of it."""
+    vowel = name[:1].lower() in "aeiou"
+    found = [phrase.replace("a {}", "an {}") if vowel else phrase for phrase in PHRASES]
+    several = plural(name)
+    return [*(phrase.format(name) for phrase in found), f"two {several if len(several) > len(name) else name}"]

@@ -6,6 +6,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from hf_unlearn.audit.case import PROMPT
+
 INK, PLAIN, ATTACKED, KEPT = "#333333", "#bbbbbb", "#c44e52", "#4c72b0"
 
 
@@ -44,7 +46,7 @@ def _attacks(attacks: list[dict[str, Any]]) -> Any:
         [100 * (attack["high"] - attack["right"]) for attack in shown],
     ]
     axes.barh(places, right, 0.5, xerr=spread, color=ATTACKED, ecolor=INK, label="with it, attacked")
-    names = [attack["name"] + ("" if attack["judged"] else " (prompt or model)") for attack in shown]
+    names = [attack["name"] + (" (prompt)" if attack["access"] == PROMPT else "") for attack in shown]
     axes.set_yticks(places, [_plain(name) for name in names], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
@@ -78,7 +80,7 @@ def _relearning(curve: list[dict[str, Any]]) -> Any:
         [point["queries"] for point in curve], [100 * point["right"] for point in curve], where="post", color=ATTACKED
     )
     axes.set_ylim(0, 100)
-    axes.set_xlabel("queries that the attacker spent on learning tokens after the context")
+    axes.set_xlabel("queries that the attacker spent on learning tokens before the name")
     axes.set_ylabel("forget images named right, %")
     axes.set_title("relearning: the later it rises, the better")
     return figure

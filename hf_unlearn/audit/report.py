@@ -16,7 +16,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from hf_unlearn.audit.plots import plot_audit
-from hf_unlearn.audit.words import EXPLAINED, LIMITS, figure, markdown, percent, visible
+from hf_unlearn.audit.tables import tables
+from hf_unlearn.audit.words import EXPLAINED, limits, markdown, visible
 from hf_unlearn.report import Report
 
 
@@ -64,77 +65,7 @@ class Audit:
 
     def tables(self) -> Iterator[tuple[str, list[str], list[list[str]]]]:
         """Key of the explanation, headings, rows of text; the same for terminal and Markdown."""
-        found = self.content["metrics"]
-        marks = {True: "pass", False: "FAIL", None: "not judged"}
-        yield "verdict", ["check", "measured", "limit", ""], [
-            [
-                item["what"] + (f" ({item['which']})" if item["which"] else ""),
-                figure(item["value"], item["check"] != "max_epsilon"),
-                figure(item["limit"], item["check"] != "max_epsilon"),
-                marks[item["passed"]],
-            ]
-            for item in self.content["checks"]
-        ]  # fmt: skip
-        attacks = self.content["attacks"]
-        yield "attacks", ["attack", "needs", "right", "95 %", "plain", "known"], [
-            [
-                item["name"], item["access"], percent(item["right"]), _range(item), percent(item["plain"]),
-                f"{item['known']}/{item['tries']}",
-            ]
-            for item in attacks
-            if item["tries"]
-        ]  # fmt: skip
-        strongest = [(item["name"], item["strongest"]) for item in attacks if item["strongest"]]
-        yield "strongest", ["attack", "what was tried", "brings back", "right"], [
-            [name, best["what"], best["of"], percent(best["right"])] for name, best in strongest
-        ]  # fmt: skip
-        relearning = next((item for item in attacks if item.get("curve")), None)
-        if relearning:
-            yield "relearning", ["queries", "named right"], [
-                [f"{point['queries']:,}", percent(point["right"])] for point in _some(relearning["curve"])
-            ]  # fmt: skip
-        harm, unlisted = found["harm"], found.get("unlisted")
-        rows = [
-            [item["name"], percent(item["before"]), percent(item["after"]), percent(item["drop"]), _range(item)]
-            for item in harm["classes"][:5]
-        ]
-        rows.append(["all kept classes", "", "", percent(harm["drop"]), _range(harm)])
-        if unlisted:
-            rows.append(
-                ["classes in neither list", percent(unlisted["before"]), percent(unlisted["after"]),
-                 percent(unlisted["drop"]), _range(unlisted)]
-            )  # fmt: skip
-        yield "harm", ["class", "before", "after", "lost", "95 %"], rows
-        calibration = harm["calibration"]
-        yield "calibration", ["", "before", "after"], [
-            [label, *(f"{calibration[when][key]:.3f}" for when in ("before", "after"))]
-            for key, label in (("ece", "calibration error"), ("nll", "log-loss"))
-        ]  # fmt: skip
-        for role, table in (found["groups"]["roles"] if found.get("groups") else {}).items():
-            yield f"groups: {role}", ["group", "classes", "before", "after", "change", "95 %"], [
-                [item["group"], str(item["classes"]), percent(item["before"]), percent(item["after"]),
-                 percent(item["change"]), _range(item)] for item in table["groups"]
-            ] + [["gap", "", percent(table["gap_before"]), percent(table["gap_after"]), "", ""]]  # fmt: skip
-        probe = found["feature_probe"]
-        yield (
-            "probes",
-            ["probe on", "forgotten class read"],
-            [
-                ["the scores, plain model", percent(found["rows"][0].get("recoverability"))],
-                ["the scores, label mask", percent(found["rows"][1].get("recoverability"))],
-                ["the scores, adapter", percent(found["rows"][-1].get("recoverability"))],
-                ["image features (adapter or not)", percent(probe)],
-            ],
-        )
-        if member := found.get("membership"):
-            yield "membership", ["figure", "value"], [
-                ["epsilon shown for the worst drawing (lower bound)", f"{member['epsilon']:.2f}"],
-                ["most that so few adapters can show", f"{member['ceiling']:.2f}"],
-                ["upper bound for that drawing", figure(member["epsilon_high"], False)],
-                ["median of the drawings' estimates", figure(member["epsilon_median"], False)],
-                ["drawings with a bound above 0", f"{member['resolved']} of {member['drawings']}"],
-                ["AUROC of all drawings", f"{member['auc']:.3f} ({member['auc_low']:.3f} to {member['auc_high']:.3f})"],
-            ]  # fmt: skip
+        return tables(self.content)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Report({**self.content["report"], "rows": self.content["metrics"]["rows"]})
@@ -149,21 +80,10 @@ class Audit:
                 table.add_row(*(escape(visible(cell)) for cell in row))
             yield table
             yield escape(EXPLAINED[key.split(":")[0]]) + "\n"
-        yield escape(LIMITS)
+        yield escape(limits(self.content["adapter"]["kind"]))
 
     def __str__(self) -> str:
         console = Console(no_color=True, force_terminal=False, width=120)
         with console.capture() as capture:
             console.print(self)
         return capture.get()
-
-
-def _range(item: dict[str, Any]) -> str:
-    return "–" if item["low"] is None else f"{percent(item['low'])} to {percent(item['high'])}"
-
-
-def _some(curve: list[dict[str, Any]], count: int = 8) -> list[dict[str, Any]]:
-    """At most so many points, the first and the last among them."""
-    if len(curve) <= count:
-        return curve
-    return [curve[round(i * (len(curve) - 1) / (count - 1))] for i in range(count)]

@@ -16,6 +16,7 @@ class Thresholds:
     Attributes:
         max_forget: forget images named right, nothing attacked.
         max_attack: forget images named right under the worst of the judged attacks that had `ENOUGH` classes.
+        max_short_list: forget images that still get their own name beside four random kept names.
         max_recoverability: how well a probe reads the forgotten class off the scores.
         max_retain_drop: accuracy lost on kept classes, on average.
         max_class_drop: accuracy lost on the worst kept class.
@@ -29,6 +30,7 @@ class Thresholds:
 
     max_forget: float = 0.25
     max_attack: float = 0.5
+    max_short_list: float = 0.25
     max_recoverability: float = 0.8
     max_retain_drop: float = 0.15
     max_class_drop: float = 0.6
@@ -48,6 +50,7 @@ class Thresholds:
 WORDS = {
     "max_forget": "forget images still named right",
     "max_attack": "forget images named right under the worst attack",
+    "max_short_list": "forget images that get their name beside 4 kept ones",
     "max_recoverability": "forgotten class read off the scores by a probe",
     "max_retain_drop": "accuracy lost on kept classes",
     "max_class_drop": "accuracy lost on the worst kept class",
@@ -74,22 +77,30 @@ def checks(
     worst = max(judged, key=lambda attack: attack["right"], default=None)
     of_adapter = metrics["rows"][-1]
     groups, unlisted, member = (metrics.get(name) for name in ("groups", "unlisted", "membership"))
-    shows = not member or member["ceiling"] > limits.max_epsilon
+    why = _not_judged(member, limits) if member else ""
     found: dict[str, tuple[float | None, str]] = {
         "max_forget": (1 - of_adapter["err_for"], ""),
         "max_attack": (worst["right"], worst["name"]) if worst else (None, ""),
+        "max_short_list": (of_adapter.get("short_list_4"), ""),
         "max_recoverability": (of_adapter.get("recoverability"), ""),
         "max_retain_drop": (metrics["harm"]["drop"], ""),
         "max_class_drop": (metrics["harm"]["worst"]["drop"], metrics["harm"]["worst"]["name"]),
         "max_collateral": (unlisted["drop"] if unlisted else None, ""),
         "max_group_gap": (groups["shown"] if groups else None, ""),
-        "max_epsilon": (member["epsilon"] if member else None, "" if shows else "too few adapters to show more"),
+        "max_epsilon": (member.get("epsilon") if member else None, why),
     }
     result = []
     for key, (value, which) in found.items():
         limit = getattr(limits, key)
-        passed = None if value is None or (key == "max_epsilon" and not shows) else value <= limit
+        passed = None if value is None or (key == "max_epsilon" and why) else value <= limit
         result.append(
             {"check": key, "what": WORDS[key], "which": which, "value": value, "limit": limit, "passed": passed}
         )
     return result
+
+
+def _not_judged(member: dict[str, Any], limits: Thresholds) -> str:
+    """Why membership says nothing for or against the adapter; empty if it does."""
+    if "skipped" in member:
+        return member["skipped"]
+    return "" if member["ceiling"] > limits.max_epsilon else "too few adapters to show more"
