@@ -167,8 +167,9 @@ class ForgetAdapter:
             if isinstance(repo_or_folder, Path):
                 raise AdapterError(f"{folder}: no such folder; give a Hub id as text, a folder that exists as a path")
             folder = hub.fetch(
-                repo_or_folder, (CONFIG,), (REPORT,), one_of=tuple(WEIGHTS.values()), max_bytes=MAX_BYTES, revision=revision, token=token,
-                cache_dir=cache_dir, local_files_only=local_files_only, subfolder=subfolder,
+                repo_or_folder, (CONFIG,), (REPORT,), one_of=tuple(WEIGHTS.values()), max_bytes=MAX_BYTES,
+                revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only,
+                subfolder=subfolder,
             )  # fmt: skip
         return cls(*read_folder(folder))
 

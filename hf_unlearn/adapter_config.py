@@ -121,7 +121,8 @@ class AdapterConfig:
         self._expect("base_fingerprint", _matrix(self.base_fingerprint), "rows of numbers between -1 and 1")
 
     def _check_shape(self) -> None:
-        bounds = {"n_ctx": MAX_TOKENS, "dim": MAX_DIM} if self.kind == "context" else {"width": MAX_DIM, "rank": MAX_RANK}
+        of_context, of_edit = {"n_ctx": MAX_TOKENS, "dim": MAX_DIM}, {"width": MAX_DIM, "rank": MAX_RANK}
+        bounds = of_context if self.kind == "context" else of_edit
         for name in ("n_ctx", "dim", "width", "rank"):
             if name in bounds:
                 self._expect(name, _integer(getattr(self, name), bounds[name]), f"1 to {bounds[name]}")

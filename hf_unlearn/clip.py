@@ -115,6 +115,7 @@ class ClipBlackBox:
         self.tokenizer = self.processor.tokenizer
         embedding = self.model.text_model.get_input_embeddings()
         self.dim = embedding.embedding_dim
+        self.width = projection_of(self.model).out_features
         self.token_mean = embedding.weight.float().mean(0).cpu()
         self.token_std = embedding.weight.float().std().item()
         self.positions = config.text_config.max_position_embeddings
@@ -257,6 +258,11 @@ class ClipBlackBox:
 
     def _ids(self, name: str) -> list[int]:
         return self.tokenizer(self.template.format(name))["input_ids"]
+
+
+def projection_of(model: Any) -> torch.nn.Linear:
+    """The linear map that a transformers CLIP's text features come out of."""
+    return model.text_projection if hasattr(model, "text_projection") else model.text_model.head
 
 
 def _is_open_clip(source: str, revision: str | None) -> bool:

@@ -148,9 +148,9 @@ def push(
         api = HfApi(token=token)
         info, branch_is_new = _standing(api, repo_id, revision, private, make=not create_pr)
         there = {file.rfilename for file in info.siblings or ()}
-        if there & set(files) - {"README.md"} and not there & set(markers):
+        if (known := there & set(files) - {"README.md"}) and not there & set(markers):
             raise ValueError(
-                f"{repo_id} holds something else ({min(there & set(files) - {'README.md'})}, but no {' or '.join(sorted(markers))}); "
+                f"{repo_id} holds something else ({min(known)}, but no {' or '.join(sorted(markers))}); "
                 "nothing was pushed: choose a repository of its own for the adapter"
             )
         if private is not None and bool(info.private) != private:

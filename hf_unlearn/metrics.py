@@ -40,6 +40,21 @@ def top_leak(log_scores: Tensor, labels: Tensor) -> float:
     return abs(hit.any(1).float().mean().item() - k / classes)
 
 
+def short_list(log_scores: Tensor, labels: Tensor, forget: Tensor, k: int) -> float:
+    """Share of forget images that still get their own name when it stands beside `k` random kept names.
+
+    The mean over all lists, in closed form: of the `b` kept names that score below the own one, `k` are drawn with
+    probability `C(b, k) / C(kept, k)`. NaN where there is no forget image, or fewer than `k` kept names.
+    """
+    gone, kept = forget[labels], int((~forget).sum())
+    if k > kept or not gone.any():
+        return math.nan
+    scores = log_scores[gone]
+    below = (scores[:, ~forget] < scores.gather(1, labels[gone, None])).sum(1).double()
+    step = torch.arange(k, dtype=torch.float64, device=below.device)
+    return ((below[:, None] - step).clamp(min=0) / (kept - step)).prod(1).mean().item()
+
+
 def recoverability(fit: Tensor, fit_labels: Tensor, test: Tensor, test_labels: Tensor) -> float:
     """How well a logistic-regression probe reads the forgotten class off the scores of forget images.
 

@@ -40,9 +40,10 @@ class Search:
         of: dict[str, Any],
     ) -> Search:  # fmt: skip
         """At the mean token, or at a finished adapter's context; then in directions that its own run did not have."""
-        entropy = [seed] if init is None else [seed, int(digest(init.context)[:16], 16)]
+        context = None if init is None else init.context
+        entropy = [seed] if context is None else [seed, int(digest(context)[:16], 16)]
         seeds = np.random.SeedSequence(entropy).generate_state(2)
-        start = model.token_mean if init is None else init.context
+        start = model.token_mean if context is None else context
         latent = latent_of(plan, start, model.token_std, int(seeds[0]))
         return cls(latent, optimizer_of(plan, latent, objective, int(seeds[1])), int(seeds[1]), of)
 
