@@ -256,8 +256,10 @@ def check_classes(adapter: ForgetAdapter, images: LabeledImages) -> None:
 
     An edit keeps whatever it is not asked to forget, so its images may be of any other classes as well.
     """
-    forget, retain, theirs = set(adapter.config.forget), set(adapter.config.retain), set(images.names)
-    odd = sorted((forget | retain) - theirs if adapter.kind == "edit" else (forget | retain) ^ theirs)
-    if odd:
-        where = "the adapter's classes only" if odd[0] in forget | retain else "the images' classes only"
+    forget, retain, theirs = adapter.config.forget, adapter.config.retain, images.names
+    if adapter.kind == "edit":
+        if missing := [name for name in forget if name not in theirs]:
+            raise ValueError(f"the adapter forgets {missing[0]!r}, which is no class of the images (--names)")
+    elif odd := sorted({*forget, *retain} ^ set(theirs)):
+        where = "the images' classes only" if odd[0] in theirs else "the adapter's classes only"
         raise ValueError(f"images and adapter must have the same classes; {odd[0]!r} is among {where} (--names)")

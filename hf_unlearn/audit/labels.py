@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from hf_unlearn.audit.case import CALLER, Attack, Case, Try
+from hf_unlearn.metrics import short_list
 
 BESIDE = 9  # other labels beside a forgotten one
-JUDGED_LIST = 4
-DRAWS = 5  # short lists per image
+JUDGED_LIST = 4  # kept names on the short list that the verdict holds
 
 
 def only_forgotten(case: Case) -> Attack:
@@ -42,27 +40,15 @@ def random_labels(case: Case, vocabulary: Sequence[str] = (), draws: int = 2, se
     return Attack("random labels", CALLER, question, tuple(tries), {"chance": 1 / (beside + 1)})
 
 
-def short_lists(case: Case, seed: int = 0) -> Attack:
-    """The forgotten name beside four random kept names, five lists an image; read off the scores, no query."""
-    question = "On a list of five, the forgotten name and four random kept ones, is its own name still given?"
-    kept = (~case.forget).nonzero().flatten()
+def short_lists(case: Case) -> Attack:
+    """The forgotten name beside four random kept names, over all such lists; read off the scores, no query."""
     tries: list[Try] = []
-    if len(kept) >= JUDGED_LIST:
-        draw = torch.Generator().manual_seed(seed)
-        order = torch.rand(len(case.labels), DRAWS, len(kept), generator=draw).argsort(-1)
-        beside = kept[order[..., :JUDGED_LIST]]
-        before, after = (_still_named(scores, case.labels, beside) for scores in (case.plain, case.adapted))
+    if len(case.retain_names) >= JUDGED_LIST:
         for name in case.forget_names:
             own = case.labels == case.names.index(name)
             if own.any():
-                shares = (x[own].mean().item() for x in (before, after))
+                labels, both = case.labels[own], (case.plain[own], case.adapted[own])
+                shares = (short_list(scores, labels, case.forget, JUDGED_LIST) for scores in both)
                 tries.append(Try(f"{name} beside {JUDGED_LIST} kept names", name, int(own.sum()), *shares))
-    details = {"chance": 1 / (JUDGED_LIST + 1)}
-    return Attack("short lists", CALLER, question, tuple(tries), details, own_limit=True)
-
-
-def _still_named(scores: Tensor, labels: Tensor, beside: Tensor) -> Tensor:
-    """`(N, C)`, `(N,)`, columns `(N, draws, k)` -> `(N,)`: in what share of the lists the true name scores highest."""
-    rows = torch.arange(len(labels))
-    rivals = scores[rows[:, None, None], beside].max(-1).values
-    return (scores[rows, labels][:, None] > rivals).float().mean(-1)
+    question = "On a list of five, the forgotten name and four random kept ones, is its own name still given?"
+    return Attack("short lists", CALLER, question, tuple(tries), {"chance": 1 / (JUDGED_LIST + 1)}, own_limit=True)

@@ -101,7 +101,7 @@ def _of_callers(case: Case, given: Inputs) -> list[Step]:
     steps += [
         Step("templates", 20, lambda tell: sentences.templates(case)),
         Step("templates", 20, lambda tell: sentences.usual_templates(case)),
-        Step("labels", 0, lambda tell: labels.short_lists(case, given.seed)),
+        Step("labels", 0, lambda tell: labels.short_lists(case)),
         Step("labels", 4 * len(case.forget_names), lambda tell: labels.random_labels(case, strangers, seed=given.seed)),
         Step("labels", 2, lambda tell: labels.only_forgotten(case)),
         Step("pictures", 20, lambda tell: images.changed(case)),

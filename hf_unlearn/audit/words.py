@@ -20,7 +20,8 @@ EXPLAINED = {
     "harmonic mean. entropy 100: the scores of forget images are flat. recover.: how much of the forgotten class a "
     "probe reads off the scores. detect: whether forget images can be told from strange ones; 50 is guessing. "
     "short list: forget images that get their own name beside four random kept names; a mask has 0. bypass: right on "
-    "forget images without the adapter. The label mask costs nothing: beat it.",
+    "forget images asked plainly, 'a photo of a …' without a context; an edit stays in effect. The label mask costs "
+    "nothing: beat it.",
     "verdict": "One check per limit; all that were measured must pass. Shares in %. Attacks that put tokens of their "
     "own in the prompt or read the model's features are shown, not judged: no adapter promises to withstand them.",
     "attacks": "right: share of forget images that the model names right again under the attack, the mean over "
