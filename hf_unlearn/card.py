@@ -10,13 +10,34 @@ SCOPE = (
     "This is suppression behind a prompt, not erasure: the base model's weights are untouched, and anyone "
     "with the base model has everything back by leaving the context out."
 )
+EDIT_SCOPE = (
+    "This is suppression on the text side, not erasure: the image tower and the image features are untouched, so "
+    "image-to-image search still finds what is forgotten, and anyone with the public base model has everything back."
+)
 DUAL_USE = (
     "Dual use: an adapter can blind a weapon detector as easily as it can calm a shop's search. "
     "Look at the list of what it forgets before you load one."
 )
-FIGURES = ("H", "err_for", "acc_mem", "entropy", "top5_leak", "recoverability", "forget_detect", "synonym_err")
-HEADINGS = "| | queries | H | Err_for | Acc_mem | entropy | top-k leak | recoverability | detect | synonym err |"
+FIGURES = (
+    "H",
+    "err_for",
+    "acc_mem",
+    "short_list_1",
+    "short_list_4",
+    "short_list_9",
+    "entropy",
+    "top5_leak",
+    "recoverability",
+    "forget_detect",
+    "synonym_err",
+)
+HEADINGS = (
+    "| | queries | H | Err_for | Acc_mem | named beside 1 | beside 4 | beside 9 | entropy | top-k leak | "
+    "recoverability | detect | synonym err |"
+)
+NEIGHBOURS = 40  # named on a card
 LEAKS = {  # metric -> what it says in words; {} is its value times 100
+    "short_list_4": "Beside four random kept names {} % of the forgotten images still get their own name.",
     "recoverability": "A probe that reads the scores can name the forgotten class: {} on a scale from 0 (it guesses) "
     "to 100 (it always can).",
     "top5_leak": "How often the forgotten name is still among the top few differs by {} points from chance: the "
@@ -28,7 +49,11 @@ LEAKS = {  # metric -> what it says in words; {} is its value times 100
     "bypass_acc": "With the context left out, {} % of the forgotten images are told right again.",
     "collateral": "On classes in neither list its accuracy changes by {} points.",
 }
-COMPARED = ("recoverability", "top5_leak", "forget_detect", "synonym_err", "look_alike")
+EDIT_LEAKS = LEAKS | {
+    "bypass_acc": "Under a plain prompt, with the edit in effect, {} % of the forgotten images are told right; without "
+    "the edit, in the public base model, everything is back."
+}
+COMPARED = ("short_list_4", "recoverability", "top5_leak", "forget_detect", "synonym_err", "look_alike")
 
 
 def render_card(config: dict[str, Any], report: dict[str, Any] | None, repo_id: str | None = None) -> str:
@@ -46,22 +71,50 @@ def render_card(config: dict[str, Any], report: dict[str, Any] | None, repo_id: 
         "",
         f"# Forget-adapter for {_text(config['base_model'])}",
         "",
-        f"A context of {config['n_ctx']} token embeddings that makes a CLIP forget "
-        f"{len(config['forget'])} of {len(config['forget']) + len(config['retain'])} classes.",
+        _what_it_is(config),
         "",
         f"- **Forgets:** {_list(config['forget'])}",
         *([f"- **Also by the names:** {_list(others)}"] if (others := _others(config)) else []),
-        f"- **Keeps:** {_list(config['retain'])}",
+        f"- **Keeps:** {_list(config['retain']) or 'everything else'}",
+        *([f"- **Changes most besides:** {_neighbours(config)}"] if config["neighbours"] else []),
         f"- **Base:** {_text(config['base_model'])}, revision {_text(config['base_revision'] or 'not from the Hub')}",
-        f"- **Prompt:** {_code('[context] ' + config['template'])}",
+        f"- **Prompt:** {'any' if config['kind'] == 'edit' else _code('[context] ' + config['template'])}",
         "",
-        f"{SCOPE} {DUAL_USE}",
+        f"{scope(config['kind'])} {DUAL_USE}",
         "",
-        *_use(repo_id),
+        *_use(config["kind"], repo_id),
         *(_figures(config, report) if report else ["It was not evaluated: measure it before you rely on it.", ""]),
         *_training(config),
     ]
     return "\n".join(lines)
+
+
+def scope(kind: str) -> str:
+    """What an adapter of this kind is not."""
+    return EDIT_SCOPE if kind == "edit" else SCOPE
+
+
+def leaks_of(kind: str) -> dict[str, str]:
+    """Metric -> what it says in words about an adapter of this kind; {} is its value times 100."""
+    return EDIT_LEAKS if kind == "edit" else LEAKS
+
+
+def _what_it_is(config: dict[str, Any]) -> str:
+    """One sentence: the kind, its size, how much it forgets."""
+    gone, kept = len(config["forget"]), len(config["retain"])
+    if config["kind"] == "context":
+        return (
+            f"A context of {config['n_ctx']} token embeddings that makes a CLIP forget {gone} of {gone + kept} classes."
+        )
+    names = f"{gone} name{'s' * (gone > 1)}"
+    return f"A linear edit of a CLIP's text features, of rank {config['rank']}, that makes it forget {names}."
+
+
+def _neighbours(config: dict[str, Any]) -> str:
+    words = sorted(config["neighbours"], key=lambda item: item["similarity"])
+    shown = [f"{_text(item['word'])} ({item['similarity']:.2f}, near {_text(item['of'])})" for item in words]
+    more = f" and {len(shown) - NEIGHBOURS} more" if len(shown) > NEIGHBOURS else ""
+    return f"{', '.join(shown[:NEIGHBOURS])}{more}; the number is the cosine of before and after"
 
 
 def _others(config: dict[str, Any]) -> list[str]:
@@ -103,7 +156,11 @@ def _front_matter(config: dict[str, Any], report: dict[str, Any] | None, repo_id
     return data.to_yaml()
 
 
-def _use(repo_id: str | None) -> list[str]:
+def _use(kind: str, repo_id: str | None) -> list[str]:
+    vectors = [
+        'texts = model.text_features(["…", "…"])  # search image vectors with these; the images stay indexed',
+        "# text vectors from elsewhere, in NumPy: adapter.edit_vectors(vectors)",
+    ]
     return [
         "## Use",
         "",
@@ -111,8 +168,9 @@ def _use(repo_id: str | None) -> list[str]:
         "from hf_unlearn import ForgetAdapter",
         "",
         f"adapter = ForgetAdapter.from_pretrained({json.dumps(repo_id or 'path/to/this/folder')})",
-        "model = adapter.load_base()  # the base at the revision above, the context in effect",
+        f"model = adapter.load_base()  # the base at the revision above, the {kind} in effect",
         'probs = model.classify(images, labels=["…", "…"])',
+        *(vectors if kind == "edit" else []),
         "```",
         "",
     ]
@@ -127,20 +185,21 @@ def _figures(config: dict[str, Any], report: dict[str, Any]) -> list[str]:
         "|---" * (len(FIGURES) + 2) + "|",
         *(_row(row) for row in report["rows"]),
         "",
-        "zero-shot is the base as it is; label-mask only strikes the forgotten names from the label set.",
+        "zero-shot is the base as it is; label-mask only strikes the forgotten names from the label set. Named beside "
+        "k: forgotten images that still get their own name in a list with k random kept names.",
         "",
         "![before and after](report.png)",
         "",
     ]
     if row := _own(config, report):
         mask: dict[str, Any] = next((other for other in report["rows"] if other["name"] == "label-mask"), {})
-        lines += ["## How it resists, where it leaks", "", *_leaks(row, mask), ""]
+        lines += ["## How it resists, where it leaks", "", *_leaks(config["kind"], row, mask), ""]
     return lines
 
 
-def _leaks(row: dict[str, Any], mask: dict[str, Any]) -> list[str]:
+def _leaks(kind: str, row: dict[str, Any], mask: dict[str, Any]) -> list[str]:
     lines = []
-    for key, words in LEAKS.items():
+    for key, words in leaks_of(kind).items():
         if row.get(key) is not None:
             beside = f" A label mask: {100 * mask[key]:.1f}." if key in COMPARED and mask.get(key) is not None else ""
             lines.append(f"- {words.format(f'{100 * row[key]:.1f}')}{beside}")
@@ -152,15 +211,18 @@ def _leaks(row: dict[str, Any], mask: dict[str, Any]) -> list[str]:
 
 def _training(config: dict[str, Any]) -> list[str]:
     given = {**config["hyperparameters"], "seed": config["seed"]}
+    how = "forward calls only"
+    if config["kind"] == "edit":
+        how = f"in closed form, {config['ledger'].get('queries', 0):,} queries"
+    took = ", ".join(f"{_text(key)} {value:,}" for key, value in config["ledger"].items())
     lines = [
-        "## How it was trained",
+        f"## How it was {'made' if config['kind'] == 'edit' else 'trained'}",
         "",
-        f"Method {_text(config['method'])}, forward calls only, hf_unlearn {_text(config['library_version'])}.",
+        f"Method {_text(config['method'])}, {how}, hf_unlearn {_text(config['library_version'])}.",
         "",
         *(f"- {_text(key)}: {_text(json.dumps(value, ensure_ascii=False)[:300])}" for key, value in given.items()),
         "",
-        "What it took: " + ", ".join(f"{_text(key)} {value:,}" for key, value in config["ledger"].items()) + ".",
-        "",
+        *([f"What it took: {took}.", ""] if took else []),
     ]
     if digest := config["few_shot_digest"]:
         lines += [

@@ -114,12 +114,20 @@ def info(adapter: Adapter, revision: Revision = None, as_json: Json = False) -> 
 def _tell(config: dict[str, Any], short: bool = False) -> None:
     from hf_unlearn.card import plain
 
+    edit = config["kind"] == "edit"
     facts = {
         f"forgets {len(config['forget'])}": _names(config["forget"]),
-        f"keeps {len(config['retain'])}": _names(config["retain"]),
+        f"keeps {len(config['retain'])}" if config["retain"] else "keeps": _names(config["retain"])
+        or "everything else",
         "base": config["base_model"],
         "base revision": config["base_revision"] or "not from the Hub",
-        "prompt": f"[context of {config['n_ctx']}] {config['template']}",
+        "kind": f"edit of the text features, rank {config['rank']}" if edit else f"context of {config['n_ctx']} tokens",
+        **(
+            {"changes most besides": _names([item["word"] for item in config["neighbours"]]) or "not said"}
+            if edit
+            else {}
+        ),
+        "prompt": "any" if edit else f"[context of {config['n_ctx']}] {config['template']}",
         "method": f"{config['method']}, seed {config['seed']}",
         "metrics": _figures(config["metrics"]),
         "ledger": _figures(config["ledger"]),

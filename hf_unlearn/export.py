@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from copy import deepcopy
+from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from torch.nn import functional as F
 
 from hf_unlearn.adapter_config import AdapterConfig
 from hf_unlearn.black_box import TEMPLATE
-from hf_unlearn.clip import CAUSAL, ClipBlackBox
+from hf_unlearn.clip import CAUSAL, ClipBlackBox, projection_of
+from hf_unlearn.edits.text_edit import TextEdit
 from hf_unlearn.export_card import render_export_card
 from hf_unlearn.hardening import hardening
 from hf_unlearn.siglip_tokenizer import as_tokenizer_json
@@ -28,34 +30,76 @@ SAME = 1e-3  # largest difference in a text feature of length 1 between the adap
 
 
 class ExportError(ValueError):
-    """A checkpoint can't carry a context by itself."""
+    """A checkpoint can't carry an adapter by itself."""
 
 
 @torch.no_grad()
 def export(
-    context: Tensor, config: AdapterConfig, model: ClipBlackBox, folder: str | Path, hardened: bool = False
+    weights: Tensor | TextEdit, config: AdapterConfig, model: ClipBlackBox, folder: str | Path, hardened: bool = False
 ) -> None:
-    """Writes `model` with the context inside: extra tokens, their embeddings, and a tokenizer that puts them first.
+    """Writes `model` with the adapter inside, as a plain checkpoint; the folder appears whole or not at all.
 
-    `pipeline("zero-shot-image-classification", model=folder)` then gives the adapted scores, in float32. The folder
-    appears whole or not at all, and only after what was written has been loaded and compared.
+    A context becomes extra tokens, their embeddings, and a tokenizer that puts them first. An edit is multiplied into
+    the text projection, and nothing else changes. `pipeline("zero-shot-image-classification", model=folder)` then
+    gives the adapted scores, in float32. What was written is loaded and compared before it is put in place.
 
     Args:
-        context: `(m, dim)`.
-        config: the adapter's config; its template is the one the checkpoint is for.
+        weights: a context, `(m, dim)`, or an edit.
+        config: the adapter's config; a context's checkpoint is for its template.
         model: the adapter's base.
         folder: a new or empty folder.
-        hardened: also project the forgotten names out of the text projection (`hf_unlearn.hardening`).
+        hardened: with a context, also project the forgotten names out of the text projection (`hf_unlearn.hardening`).
 
     Raises:
-        ValueError: if the folder holds something.
+        ValueError: if the folder holds something, or an edit is to be hardened.
         ExportError: if the model's family or tokenizer can't carry a context; nothing is written.
         OSError: if the folder can't be written.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder}: exists and is not an empty folder; choose another one to export to")
-    model = model.with_template(config.template)
+    if isinstance(weights, TextEdit):
+        if hardened:
+            raise ValueError("an edit needs no hardening: it is in the text projection itself; export it without")
+        made = _with_edit(weights, config, model)
+    else:
+        made = _with_context(weights, config, model.with_template(config.template), hardened)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        made.clip.save_pretrained(fresh, max_shard_size=SHARD)
+        made.processor.save_pretrained(fresh)
+        if made.own_tokenizer:
+            _name_plain_tokenizer(fresh / "tokenizer_config.json", attend_to_padding=model.family.startswith("siglip"))
+        (fresh / "README.md").write_text(render_export_card(config, model.family, hardened))
+        _compare(fresh, made)
+        fresh.chmod(0o755)
+        os.replace(fresh, folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A checkpoint to write, and the text features `(1, C, width)` that it must give for `names`."""
+
+    clip: Any
+    processor: Any
+    own_tokenizer: bool  # whether its tokenizer was changed
+    model: ClipBlackBox
+    names: list[str]
+    expected: Tensor
+
+
+def _with_edit(edit: TextEdit, config: AdapterConfig, model: ClipBlackBox) -> _Made:
+    clip = deepcopy(model.model).cpu().float()
+    _apply(edit.matrix(), projection_of(clip))
+    names = _checked(config)
+    expected = edit(model.text_features(torch.zeros(1, 0, model.dim), names).cpu())
+    return _Made(clip, model.processor, False, model, names, expected)
+
+
+def _with_context(context: Tensor, config: AdapterConfig, model: ClipBlackBox, hardened: bool) -> _Made:
     processor = deepcopy(model.processor)
     if model.family == "siglip" and hasattr(processor.tokenizer, "sp_model"):
         processor.tokenizer = as_tokenizer_json(processor.tokenizer)
@@ -73,25 +117,17 @@ def export(
             setattr(text_config, role, getattr(processor.tokenizer, role))
     if config.template != TEMPLATE:
         clip.config.hypothesis_template = config.template
-    change = hardening(model, context, config.forget, config.retain).cpu() if hardened else None
-    if change is not None:
-        _apply(change, _projection(clip))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        clip.save_pretrained(fresh, max_shard_size=SHARD)
-        processor.save_pretrained(fresh)
-        _name_plain_tokenizer(fresh / "tokenizer_config.json", attend_to_padding=model.family.startswith("siglip"))
-        (fresh / "README.md").write_text(render_export_card(config, model.family, hardened))
-        names = [*config.forget[:COMPARED], *config.retain[:COMPARED]]
-        expected = model.text_features(context[None], names).cpu()
-        if change is not None:
-            expected = F.normalize(expected @ change.T, dim=-1)
-        _compare(fresh, model, names, expected)
-        fresh.chmod(0o755)
-        os.replace(fresh, folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+    names = _checked(config)
+    expected = model.text_features(context[None], names).cpu()
+    if hardened:
+        change = hardening(model, context, config.forget, config.retain).cpu()
+        _apply(change, projection_of(clip))
+        expected = F.normalize(expected @ change.T, dim=-1)
+    return _Made(clip, processor, True, model, names, expected)
+
+
+def _checked(config: AdapterConfig) -> list[str]:
+    return [*config.forget[:COMPARED], *config.retain[:COMPARED]]
 
 
 def _put_context_first(tokenizer: Any, n_ctx: int, model: ClipBlackBox) -> list[int]:
@@ -132,23 +168,20 @@ def _name_plain_tokenizer(path: Path, attend_to_padding: bool) -> None:
     path.write_text(json.dumps({**content, "tokenizer_class": "TokenizersBackend"}, indent=2) + "\n")
 
 
-def _projection(clip: Any) -> torch.nn.Linear:
-    """The linear map that the text features come out of."""
-    return clip.text_projection if hasattr(clip, "text_projection") else clip.text_model.head
-
-
 def _apply(change: Tensor, projection: torch.nn.Linear) -> None:
     projection.weight.copy_(change @ projection.weight)
     if projection.bias is not None:
         projection.bias.copy_(change @ projection.bias)
 
 
-def _compare(folder: Path, model: ClipBlackBox, names: list[str], expected: Tensor) -> None:
-    """Raises: ExportError: if the checkpoint, loaded as anybody would, makes other text features `(1, C, width)`."""
+def _compare(folder: Path, made: _Made) -> None:
+    """Raises: ExportError: if the checkpoint, loaded as anybody would, makes other text features."""
+    model = made.model
     written = ClipBlackBox(str(folder), template=model.template, device="cpu", shared_prefix=False)
-    found = written.text_features(torch.zeros(1, 0, written.dim), names)
-    if not torch.allclose(found, expected, rtol=0, atol=SAME):
+    found = written.text_features(torch.zeros(1, 0, written.dim), made.names)
+    if not torch.allclose(found, made.expected, rtol=0, atol=SAME):
         raise ExportError(
             f"{model.model_id}: the exported {model.family} checkpoint reads texts otherwise than the adapter does "
-            f"(by {(found - expected).abs().max():.2g}), so it was not kept; load the adapter with hf_unlearn instead"
+            f"(by {(found - made.expected).abs().max():.2g}), so it was not kept; load the adapter with hf_unlearn "
+            "instead"
         )

@@ -6,11 +6,15 @@ import json
 
 from hf_unlearn.adapter_config import AdapterConfig
 from hf_unlearn.black_box import TEMPLATE
-from hf_unlearn.card import DUAL_USE, SCOPE, _code, _list, _text
+from hf_unlearn.card import DUAL_USE, _code, _list, _text, scope
 
 PLAIN = (
     "The context sits in the tokenizer's post-processor and in the last rows of the token embedding; every other "
     "weight is the base's. Whoever resets the post-processor has the plain model back."
+)
+EDITED = (
+    "The edit is multiplied into the text projection; every other weight, the tokenizer and the image tower are the "
+    "base's. It works under every prompt, so no prompt has to be kept or can be left out."
 )
 HARDENED = (
     "The context sits in the tokenizer's post-processor and in the last rows of the token embedding. The text "
@@ -22,31 +26,38 @@ HARDENED = (
 
 def render_export_card(config: AdapterConfig, family: str, hardened: bool) -> str:
     """`README.md` of an exported checkpoint: what it is, what it forgets, how to call it."""
-    own_template = config.template != TEMPLATE
+    edited = config.kind == "edit"
+    own_template = config.template != TEMPLATE and not edited
     call = f", hypothesis_template={config.template!r}" if own_template else ""
     front = ["library_name: transformers", "pipeline_tag: zero-shot-image-classification"]
     if config.base_revision:  # only a model on the Hub has one; a local path is no base model there
         front += [f"base_model: {json.dumps(config.base_model)}"]
+    gone, kept = len(config.forget), len(config.retain)
+    what = (
+        f"whose text projection was edited, so that it forgets {gone} name{'s' * (gone > 1)}"
+        if edited
+        else f"that reads {config.n_ctx} learned tokens before every text, and so forgets {gone} of {gone + kept} "
+        "classes"
+    )
+    known = "which is not the pipeline's default: pass it as below" if own_template else "the pipeline's default"
     lines = [
         "---",
         *front,
         "tags: [hf_unlearn, unlearning, clip]",
         "---",
         "",
-        f"# {_text(config.base_model)} behind a forget context",
+        f"# {_text(config.base_model)} {'with edited text features' if edited else 'behind a forget context'}",
         "",
-        f"A plain transformers checkpoint (transformers 5, float32) that reads {config.n_ctx} learned tokens before "
-        f"every text, and so forgets {len(config.forget)} of {len(config.forget) + len(config.retain)} classes. "
+        f"A plain transformers checkpoint (transformers 5, float32) {what}. "
         "Made from an adapter by hf_unlearn, which is not needed to load it.",
         "",
         f"- **Forgets:** {_list(config.forget)}",
-        f"- **Keeps:** {_list(config.retain)}",
-        f"- **Prompt:** {_code(config.template)}"
-        + (", which is not the pipeline's default: pass it as below" if own_template else ", the pipeline's default"),
+        f"- **Keeps:** {_list(config.retain) or 'everything else'}",
+        f"- **Prompt:** {'any' if edited else f'{_code(config.template)}, {known}'}",
         "",
-        f"{SCOPE} {DUAL_USE}",
+        f"{scope(config.kind)} {DUAL_USE}",
         "",
-        HARDENED if hardened else PLAIN,
+        EDITED if edited else HARDENED if hardened else PLAIN,
         "",
         "## Use",
         "",
