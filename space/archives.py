@@ -45,13 +45,14 @@ def adapter_folder(folder: Path) -> Path:
     Raises:
         ValueError: if there is none, or more than one.
     """
-    from hf_unlearn.adapter import CONFIG, CONTEXT  # loads torch
+    from hf_unlearn.adapter_files import CONFIG, CONTEXT, EDIT, is_adapter  # loads torch
 
     found = [folder, *sorted(path for path in folder.iterdir() if path.is_dir() and path.name != "__MACOSX")]
-    found = [path for path in found if (path / CONFIG).is_file() and (path / CONTEXT).is_file()]
+    found = [path for path in found if is_adapter(path)]
     if len(found) != 1:
         got = "none" if not found else f"{len(found)} of them"
-        raise ValueError(f"Expected one adapter, that is {CONFIG} beside {CONTEXT}, in what you sent; got {got}.")
+        wanted = f"{CONFIG} beside {CONTEXT} or {EDIT}"
+        raise ValueError(f"Expected one adapter, that is {wanted}, in what you sent; got {got}.")
     return found[0]
 
 

@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from hf_unlearn.card import DUAL_USE, SCOPE
+from hf_unlearn.card import DUAL_USE, EDIT_SCOPE, SCOPE
 from space.limits import plain_text
 from space.models import EMBEDDED
 from space.report import figures
@@ -70,6 +70,7 @@ def card(key: str, adapter: ForgetAdapter, of_hub: bool) -> str:
     config = adapter.config
     names = ", ".join(map(plain_text, config.forget[:NAMED]))
     names += f" and {len(config.forget) - NAMED} more" if len(config.forget) > NAMED else ""
+    of_all = f" of {len(config.forget) + len(config.retain)}" if config.retain else ""
     shares = "".join(
         f"<div><dt>{escape(words)}</dt><dd>{100 * value:.0f} %</dd></div>" for words, value in figures(adapter)
     )
@@ -77,7 +78,7 @@ def card(key: str, adapter: ForgetAdapter, of_hub: bool) -> str:
     link = "?" + urlencode({"tab": "try", "model": config.base_model, "adapter": key})
     return (
         f'<article class="card"><h3>{plain_text(key if of_hub else key.split("/")[-1])}</h3>'
-        f"<p><b>Forgets {len(config.forget)}</b> of {len(config.forget) + len(config.retain)}: {names}</p>"
+        f"<p><b>Forgets {len(config.forget)}</b>{of_all}: {names}</p>"
         f"<p>Base: {plain_text(config.base_model)}</p><dl>{shares}</dl><code>{escape(code)}</code>"
         f'<p><a href="{escape(link)}" aria-label="Open {plain_text(key)} in Try">Open in Try</a></p></article>'
     )
@@ -89,7 +90,7 @@ def about() -> str:
         "How it works": "A CLIP scores an image against each label's prompt. An adapter puts a few learned token "
         "embeddings, a context, before that prompt. They are searched for with forward calls only: the model may be a "
         "black box. Images of the names to forget no longer find their label, the other names keep theirs.",
-        "What it is not": SCOPE,
+        "What it is not": f"A context: {SCOPE} An edit of the text features: {EDIT_SCOPE}",
         "Dual use": DUAL_USE,
         "Limits": "A label mask, which only strikes the names from the list, is hard to beat: see every table. "
         "Other names of the same thing are forgotten only in part, and names in neither list often lose accuracy. "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from hf_unlearn.card import SCOPE
+from hf_unlearn.card import scope
 from space.limits import MARK, MAX_LABELS, check_image, listed, one_line, parse_labels, plain_text
 from space.shelf import Shelf
 
@@ -55,13 +55,13 @@ def classify(
 def _scores(
     adapted: AdaptedClip, picture: Image.Image, names: Sequence[str], enabled: bool
 ) -> tuple[list[float], list[float]]:
-    images = adapted.model.add_images([picture])
-    context = adapted.adapter.context[None]
-    before, *after = (
-        adapted.model.log_scores(part, images, names)[0, 0].exp().tolist()
-        for part in ([context[:, :0], context] if enabled else [context[:, :0]])
-    )
-    return before, after[0] if enabled else before
+    import torch
+
+    images, nothing = adapted.model.add_images([picture]), torch.zeros(1, 0, adapted.model.dim)
+    before = adapted.model.log_scores(nothing, images, names)[0, 0].exp().tolist()
+    if not enabled:
+        return before, before
+    return before, adapted.adapted.log_scores(nothing, images, names)[0, 0].exp().tolist()
 
 
 def _plain(model: ClipBlackBox, picture: Image.Image, names: Sequence[str]) -> list[float]:
@@ -71,6 +71,7 @@ def _plain(model: ClipBlackBox, picture: Image.Image, names: Sequence[str]) -> l
 def describe(adapter: ForgetAdapter) -> str:
     """Markdown: what an adapter forgets and keeps, and where it comes from."""
     config = adapter.config
+    kept = f"**Keeps {len(config.retain)}:** {listed(config.retain)}" if config.retain else "**Keeps everything else.**"
     facts = [f"method {plain_text(config.method)}"]
     if isinstance(queries := config.ledger.get("queries"), int | float):
         facts.append(f"{queries:,.0f} queries")
@@ -80,7 +81,7 @@ def describe(adapter: ForgetAdapter) -> str:
     return "\n\n".join(
         [
             f"**Forgets {len(config.forget)}:** {listed(config.forget)}",
-            f"**Keeps {len(config.retain)}:** {listed(config.retain)}",
+            kept,
             f"Base {plain_text(config.base_model)}, " + ", ".join(facts),
         ]
     )
@@ -91,16 +92,16 @@ def status(adapter: ForgetAdapter, enabled: bool, outcome: str = "") -> str:
     forget = adapter.config.forget
     names = f"{len(forget):,} name{'s' * (len(forget) > 1)}: {listed(forget)}."
     if enabled:
-        return f"**The adapter is in effect** on the right. {outcome}\n\nIt suppresses {names}\n\n{SCOPE}"
+        return f"**The adapter is in effect** on the right. {outcome}\n\nIt suppresses {names}\n\n{scope(adapter.kind)}"
     off = "**The adapter is switched off**: both sides are the plain model."
-    return f"{off} {outcome}\n\nSwitched on, it suppresses {names}\n\n{SCOPE}"
+    return f"{off} {outcome}\n\nSwitched on, it suppresses {names}\n\n{scope(adapter.kind)}"
 
 
 def labels_of(adapter: ForgetAdapter | None) -> str:
     """The adapter's forget and retain names, one per line, as many as can be scored; without one the demo's."""
     if adapter is None:
         return "\n".join(_of_demo())
-    return "\n".join([*adapter.config.forget, *adapter.config.retain][:MAX_LABELS])
+    return "\n".join([*adapter.config.forget, *_kept(adapter)][:MAX_LABELS])
 
 
 def examples(adapter: ForgetAdapter | None, each: int = 6) -> list[tuple[Image.Image, str]]:
@@ -108,7 +109,7 @@ def examples(adapter: ForgetAdapter | None, each: int = 6) -> list[tuple[Image.I
     if adapter is None:
         return _drawn(_of_demo()[:: max(1, len(_of_demo()) // (2 * each))][: 2 * each])
     found = []
-    for names in (adapter.config.forget, adapter.config.retain):
+    for names in (adapter.config.forget, _kept(adapter)):
         known = _known(tuple(names))
         found += _drawn(known[:: max(1, len(known) // each)][:each])
     return found
@@ -128,6 +129,12 @@ def _drawn(names: Sequence[str]) -> list[tuple[Image.Image, str]]:
         for label, name in enumerate(images.names if images else ())
         if images and label in images.labels
     ]
+
+
+def _kept(adapter: ForgetAdapter) -> list[str]:
+    """The names that it keeps; where it names none, some of the demo's."""
+    gone = set(adapter.config.forget)
+    return adapter.config.retain or [name for name in _of_demo() if name not in gone]
 
 
 def _known(names: tuple[str, ...]) -> list[str]:

@@ -43,14 +43,14 @@ class Outbox:
         from hf_unlearn.adapter_files import files_of
 
         name = file_name(adapter)
-        files = files_of(adapter.context, adapter.config, adapter.report)
+        files = files_of(adapter.weights, adapter.config, adapter.report)
         return self.put(f"{name}.zip", zipped({f"{name}/{path}": content for path, content in files.items()}))
 
     def export(self, shelf: Shelf, adapter: ForgetAdapter, hardened: bool = False) -> str:
         """A plain transformers checkpoint that forgets by itself, as a zip.
 
         Raises:
-            ValueError: if the base is too large to send, or can't carry a context.
+            ValueError: if the base is too large to send or can't carry a context, or an edit is to be hardened.
         """
         from hf_unlearn.export import export
         from space.shared_clip import parameters
@@ -64,7 +64,7 @@ class Outbox:
         name = f"{file_name(adapter)}-checkpoint"
         with tempfile.TemporaryDirectory(prefix="space-") as home:
             folder = Path(home) / name
-            export(adapter.context, adapter.config, model, folder, hardened)
+            export(adapter.weights, adapter.config, model, folder, hardened)
             files = {f"{name}/{path.name}": path.read_bytes() for path in sorted(folder.iterdir())}
         return self.put(f"{name}.zip", zipped(files))
 

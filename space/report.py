@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from hf_unlearn.card import COMPARED, LEAKS, SCOPE
+from hf_unlearn.card import COMPARED, leaks_of, scope
 from space.limits import one_line
 
 if TYPE_CHECKING:
@@ -17,12 +17,13 @@ COLUMNS = {  # key of a row -> heading, in words
     "H": "H ↑",
     "err_for": "wrong on forgotten ↑",
     "acc_mem": "right on kept ↑",
+    "short_list_4": "named beside 4 kept ↓",
     "entropy": "entropy ↑",
     "top5_leak": "top-k leak ↓",
     "recoverability": "recoverable ↓",
     "synonym_err": "wrong by other names ↑",
     "collateral": "others change",
-    "bypass_acc": "right without context",
+    "bypass_acc": "right by a plain prompt",
 }
 ROWS = {"zero-shot": "before", "label-mask": "label mask"}
 SHOWN_CLASSES, SHOWN_NAMES = 60, 10
@@ -54,7 +55,7 @@ def full_report(made: Made) -> str:
     spent = made.adapter.config.ledger
     head = (
         f"<p><b>Done: {escape(made.reason)}.</b> {spent.get('queries', 0):,.0f} queries in "
-        f"{duration(spent.get('seconds', 0))}. {escape(SCOPE)}</p>"
+        f"{duration(spent.get('seconds', 0))}. {escape(scope(made.adapter.kind))}</p>"
     )
     if made.adapter.report is None:
         return f"{head}<p>It was not judged: there are no images of these names here. Try it on some of your own.</p>"
@@ -135,7 +136,7 @@ def leaks(adapter: ForgetAdapter) -> str:
     )
     mask: Mapping[str, Any] = next((row for row in rows if row["name"] == "label-mask"), {})
     lines = []
-    for key, words in LEAKS.items():
+    for key, words in leaks_of(adapter.kind).items():
         if own.get(key) is not None:
             beside = f" A label mask: {100 * mask[key]:.0f}." if key in COMPARED and mask.get(key) is not None else ""
             lines.append(f"<li>{escape(words.format(f'{100 * own[key]:.0f}') + beside)}</li>")

@@ -22,6 +22,7 @@ PLACES = ("space/adapters/*", "runs/*/adapter", "runs/*")
 OWN = "own/"  # before the key of a visitor's own adapter; what follows can't be guessed
 MAX_OWN, OWN_SECONDS = 500, 3_600
 MAX_N_CTX = 64
+MAX_EDIT = 2**18  # numbers in each matrix of an edit: 2 MB in all
 GONE = "This adapter of yours is no longer here; make it again, or upload it."
 KEPT_FROM_HUB = 64
 
@@ -70,10 +71,10 @@ class Shelf:
         """Takes a visitor's adapter; its key is a secret that only this visitor is told.
 
         Raises:
-            ValueError: if its context is longer than any we make, or its base is none we may load.
+            ValueError: if it is larger than any we make.
         """
-        if adapter.config.n_ctx > MAX_N_CTX:
-            raise ValueError(f"This adapter's context has {adapter.config.n_ctx} tokens; at most {MAX_N_CTX} are used.")
+        if too_large := _too_large(adapter):
+            raise ValueError(f"This adapter's {too_large}.")
         self._forget_old()
         key = OWN + secrets.token_urlsafe(16)
         with self._lock:
@@ -156,8 +157,8 @@ class Shelf:
             if (known := self._from_hub.get(f"{key}@{sha}")) is not None:
                 return known
         adapter = ForgetAdapter.from_pretrained(key, revision=sha, token=False)
-        if adapter.config.n_ctx > MAX_N_CTX:
-            raise ValueError(f"{key}: its context has {adapter.config.n_ctx} tokens; at most {MAX_N_CTX} are used.")
+        if too_large := _too_large(adapter):
+            raise ValueError(f"{key}: its {too_large}.")
         with self._lock:
             self._from_hub[f"{key}@{sha}"] = adapter
             while len(self._from_hub) > KEPT_FROM_HUB:
@@ -171,13 +172,13 @@ class Shelf:
                 del self._own[key]
 
     def _folders(self) -> list[str]:
-        from hf_unlearn.adapter import CONFIG, CONTEXT
+        from hf_unlearn.adapter_files import is_adapter
 
         folders = [folder for place in PLACES for folder in sorted(self.root.glob(place))]
         return [
             folder.relative_to(self.root).as_posix()
             for folder in folders
-            if not folder.name.startswith(".") and all((folder / name).is_file() for name in (CONFIG, CONTEXT))
+            if not folder.name.startswith(".") and is_adapter(folder)
         ]
 
     def _saved(self, key: str) -> ForgetAdapter:
@@ -187,3 +188,13 @@ class Shelf:
             return ForgetAdapter.from_pretrained(self.root / key)
         except ValueError as error:
             raise ValueError(str(error).replace(f"{self.root}/", "")) from error
+
+
+def _too_large(adapter: ForgetAdapter) -> str:
+    """What about it is larger than any adapter we make; nothing if it is not."""
+    if adapter.edit is not None and adapter.edit.up.numel() > MAX_EDIT:
+        rank, width = adapter.config.rank, len(adapter.edit.up)
+        return f"edit has rank {rank}; at width {width} at most {MAX_EDIT // width} is used"
+    if adapter.context is not None and len(adapter.context) > MAX_N_CTX:
+        return f"context has {len(adapter.context)} tokens; at most {MAX_N_CTX} are used"
+    return ""

@@ -180,12 +180,15 @@ def judged(
 
 def landed(model: ClipBlackBox, material: Material, adapter: ForgetAdapter) -> dict[str, dict[str, float]]:
     """Forgotten class -> name -> share of the class's images that the model now gives that name, largest first."""
+    import torch
+
     images = material.judged
     assert images is not None
     gone = [i for i, label in enumerate(images.labels) if images.names[label] in adapter.config.forget]
     own = images.select(gone)
     handle = model.add_images(own)
-    guesses = model.log_scores(adapter.context[None], handle, own.names)[0].argmax(-1).tolist()
+    nothing = torch.zeros(1, 0, model.dim)
+    guesses = model.under(adapter).log_scores(nothing, handle, own.names)[0].argmax(-1).tolist()
     shares: dict[str, dict[str, float]] = {}
     counts = own.counts()
     for label, guess in zip(own.labels, guesses, strict=True):
