@@ -175,7 +175,8 @@ def demo_material(adapter: ForgetAdapter, membership: bool) -> Material:
     config = adapter.config
     names = (*config.forget, *config.retain)
     if adapter.kind == "edit":  # it keeps everything else, listed or not
-        names = tuple(dict.fromkeys((*names, *demo.tasks()["moderation"][0]["names"])))
+        kept = (name for name in (*config.retain, *demo.tasks()["moderation"][0]["names"]) if name in demo.concepts())
+        names = tuple(dict.fromkeys((*config.forget, *kept)))
     if config.base_model != EMBEDDED or not set(names) <= set(demo.concepts()):
         raise ValueError(
             "give the images to audit it on with --data FOLDER: only adapters of the embedded CLIP for classes of "

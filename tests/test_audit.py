@@ -24,6 +24,7 @@ from hf_unlearn.audit.probe import feature_probe
 from hf_unlearn.audit.words import harmless
 from hf_unlearn.black_box import Ledger
 from hf_unlearn.cli import main
+from hf_unlearn.edits.text_edit import TextEdit
 
 DIM, N_CTX = 6, 2
 FORGET, RETAIN = ["red", "blue"], ["green", "grey"]
@@ -649,6 +650,10 @@ def work(tmp_path_factory, clip, clip_folder):
     context = clip.token_mean[None] * 0
     config = replace(adapter.config, n_ctx=1, weights_sha256=digest(context))
     ForgetAdapter(context, config).save_pretrained(root / "idle")
+    edit = TextEdit(torch.zeros(24, 1), torch.zeros(1, 24))  # one that changes nothing
+    shape = {"n_ctx": None, "dim": None, "kind": "edit", "width": 24, "rank": 1}
+    config = replace(adapter.config, **shape, retain=[], method="edit", weights_sha256=digest(edit))
+    ForgetAdapter(edit, config).save_pretrained(root / "edit")
     return SimpleNamespace(root=root, model=clip_folder, data=root / "images")
 
 
@@ -734,6 +739,37 @@ def test_what_cannot_run_is_one_line_and_exit_code_2(work, tmp_path, capsys, opt
     assert message in " ".join(errors.split())
     assert "Traceback" not in errors
     assert printed == ""
+
+
+def test_the_command_audits_an_edit_and_says_of_membership_that_there_is_none(work, capsys):
+    options = [
+        "--adapter",
+        work.root / "edit",
+        "--data",
+        work.data,
+        "--model",
+        work.model,
+        "--relearn-queries",
+        20,
+        "--membership",
+    ]
+    code, printed, errors = run(capsys, *options, "--max-forget", 0, "--json")
+    assert (code, errors) == (1, "")
+    content = json.loads(printed)
+    assert content["adapter"]["kind"] == "edit"
+    assert "no image went in" in content["metrics"]["membership"]["skipped"]
+    code, printed, _ = run(capsys, *options, *LOOSE, "--max-short-list", 1, "--max-epsilon", 0)
+    assert code == 0
+    flat = " ".join(printed.split())
+    assert "made from names alone" in flat
+    assert "suppression in the text features" in flat
+
+
+def test_a_limit_on_short_lists_is_a_share(work, capsys):
+    options = ["--adapter", work.root / "edit", "--data", work.data, "--model", work.model]
+    code, _, errors = run(capsys, *options, "--max-short-list", 1.5)
+    assert code == 2
+    assert "--max-short-list" in errors
 
 
 def test_an_error_of_ours_is_not_mistaken_for_a_failed_adapter(work, capsys, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,11 +10,12 @@ from conftest import COLOURS, coloured
 from test_audit import CONCEPT, FORGET, Box, adapter_for, audited, check, gone, thorough
 from torch.nn import functional as F
 
-from hf_unlearn import ForgetAdapter, LabeledImages, audit
+from hf_unlearn import ClipBlackBox, ForgetAdapter, LabeledImages, audit, demo
 from hf_unlearn.adapter import digest
 from hf_unlearn.adapter_config import AdapterConfig
 from hf_unlearn.audit import Thresholds, names, sentences
 from hf_unlearn.black_box import PromptTooLongError
+from hf_unlearn.cli_audit import demo_material
 from hf_unlearn.edits.text_edit import TextEdit
 
 WIDTH = 64
@@ -77,7 +79,7 @@ def away(directions: torch.Tensor, by: float = 1.3) -> TextEdit:
 
 def edit_for(box, edit: TextEdit, forget=FORGET, retain=()) -> ForgetAdapter:
     config = AdapterConfig(
-        base_model="box", base_fingerprint=box.fingerprint(), template=box.template, forget=list(forget),
+        base_model=box.model_id, base_fingerprint=box.fingerprint(), template=box.template, forget=list(forget),
         retain=list(retain), method="edit", weights_sha256=digest(edit), kind="edit", width=edit.up.shape[0],
         rank=edit.up.shape[1],
     )  # fmt: skip
@@ -339,3 +341,53 @@ def test_an_audit_of_an_edit_is_saved_with_its_pictures(of_whole, tmp_path):
     of_whole.save(tmp_path)
     assert json.loads((tmp_path / "audit.json").read_text()) == of_whole.content
     assert (tmp_path / "relearning.png").exists()
+
+
+# Real models
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    return ClipBlackBox("embedded")
+
+
+def test_an_edit_of_the_embedded_clip_forgets_in_every_sentence_phrase_and_short_list(embedded):
+    forget = ("beer mug", "kitchen knife", "slot machine", "cigarette")
+    classes = (*forget, "key", "guitar", "bicycle", "camera", "balloon", "airplane")
+    templates = ("{}", "a photo of a {}", embedded.template)
+    empty = torch.zeros(1, 0, embedded.dim)
+    features = [embedded.with_template(template).text_features(empty, forget)[0] for template in templates]
+    adapter = edit_for(embedded, away(torch.cat(features), by=1.2), forget)
+    result = audit(
+        embedded, adapter, demo.plain(classes, "test"), validation=demo.plain(classes, "validation"),
+        vocabulary=demo.attack_words(), relearn_queries=30, progress=False,
+    )  # fmt: skip
+    for name in ("no attack", "compositions", "templates", "usual templates", "plurals", "short lists"):
+        attack = result.attack(name)
+        assert attack["plain"] >= 0.8, name
+        assert attack["known"] >= 3, name
+        assert attack["right"] <= 0.1, name
+    assert result.attack("relearning")["curve"][-1]["queries"] <= 31
+    assert result.content["metrics"]["harm"]["drop"] <= 0.05
+    assert result.content["metrics"]["feature_probe"] is not None
+    rows = {row["name"]: row for row in result.content["metrics"]["rows"]}
+    assert check(result, "max_short_list")["value"] == rows["edit"]["short_list_4"] <= 0.02
+
+
+def test_the_images_of_the_demo_serve_an_edit_that_lists_nothing_to_keep(embedded, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(demo, "task_of", lambda names, forget: asked.update(names=names, forget=forget) or MATERIAL)
+    monkeypatch.setattr(demo, "by_artist", lambda *_: {})
+    monkeypatch.setattr(demo, "drawing_numbers", lambda *_: [])
+    edit = away(torch.eye(embedded.text_features(torch.zeros(1, 0, embedded.dim), ["x"]).shape[-1])[:2])
+    adapter = edit_for(embedded, edit, ["cigarette", "anchor"], retain=["a thing nobody drew"])
+    assert demo_material(adapter, False).images == "test"
+    assert asked["forget"] == ("cigarette", "anchor")
+    assert set(asked["names"]) == {"anchor", *demo.tasks()["moderation"][0]["names"]}
+    with pytest.raises(ValueError, match="--data FOLDER"):
+        demo_material(edit_for(embedded, edit, ["a thing nobody drew"]), False)
+
+
+MATERIAL = SimpleNamespace(
+    test="test", validation=None, unlisted=None, unlisted_validation=None, synonyms={}, forget=("cigarette",)
+)

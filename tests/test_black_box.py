@@ -11,7 +11,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from hf_unlearn import ClipBlackBox
-from hf_unlearn.black_box import Ledger, check_template
+from hf_unlearn.black_box import Ledger, PromptTooLongError, check_template
 from hf_unlearn.clip import NAME_ROOM
 
 NAMES = list(COLOURS)
@@ -265,14 +265,14 @@ def test_the_longest_context_leaves_room_for_a_name(clip):
     longest = torch.zeros(1, clip.max_n_ctx, clip.dim)
     assert torch.isfinite(clip.log_scores(longest, images, ["x" * NAME_ROOM, "y"])).all()
     message = rf"a context of {clip.max_n_ctx} tokens and the prompt of 'x+' take 78 tokens, .* reads 77"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(PromptTooLongError, match=message):
         clip.log_scores(longest, images, ["y", "x" * (NAME_ROOM + 1)])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_context_that_does_not_fit_is_refused_by_every_family(family_folder, family):
     model = ClipBlackBox(family_folder(family))
-    with pytest.raises(ValueError, match=f"the text tower of .* reads {model.positions}"):
+    with pytest.raises(PromptTooLongError, match=f"the text tower of .* reads {model.positions}"):
         model.text_features(torch.zeros(1, model.positions, model.dim), NAMES)
 
 

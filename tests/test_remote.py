@@ -12,7 +12,7 @@ from conftest import coloured
 from gradio_http import free_port, launched
 
 from hf_unlearn import LabeledImages, SpaceBlackBox, remote, unlearn
-from hf_unlearn.black_box import BudgetSpentError
+from hf_unlearn.black_box import BudgetSpentError, PromptTooLongError
 from hf_unlearn.remote import RemoteError
 from hf_unlearn.result import StopReason
 
@@ -209,6 +209,15 @@ def test_requests_out_of_bounds_are_refused_in_words(box, change, message):
         box._line.ask(
             "/score", BASE, request["template"], sent.handle, request["names"], request["contexts"], request["shape"]
         )
+
+
+def test_a_prompt_that_is_too_long_is_told_from_every_other_refusal(box):
+    images = box.add_images(coloured(1))
+    with pytest.raises(PromptTooLongError, match="the text tower of"):
+        box.log_scores(contexts(box.dim, 1), images, ["red", "x" * 75])
+    with pytest.raises(ValueError, match="Expected 1 to") as refused:
+        box.log_scores(contexts(box.dim, 1), images, [])
+    assert not isinstance(refused.value, PromptTooLongError)
 
 
 def test_what_is_no_image_is_refused(box):
