@@ -47,6 +47,12 @@ def write_clip(folder, seed: int, dim: int = 32) -> str:
     return str(folder)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def vocabulary_cache(tmp_path_factory):
+    """No test reads or fills the user's cache of text features."""
+    os.environ["HF_UNLEARN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def clip_folder(tmp_path_factory) -> str:
     return write_clip(tmp_path_factory.mktemp("clip"), seed=0)

@@ -175,7 +175,9 @@ def _is_chinese(text: str) -> bool:
 
 
 def _sorted_by_spelling(words: Sequence[str]) -> bool:
-    return sum(one < two for one, two in pairwise(words)) > 0.75 * len(words)
+    """Whether the front is sorted; words of one frequency often are, but not the most frequent ones."""
+    front = words[: max(FEWEST, len(words) // 10)]
+    return sum(one < two for one, two in pairwise(front)) > 0.9 * (len(front) - 1)
 
 
 def _distinct(words: Sequence[str]) -> list[str]:
@@ -185,7 +187,7 @@ def _distinct(words: Sequence[str]) -> list[str]:
 
 
 def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).strip()
+    return unicodedata.normalize("NFC", name.casefold()).strip()
 
 
 # ---- features
