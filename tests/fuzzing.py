@@ -16,7 +16,10 @@ from unittest.mock import patch
 import torch
 from hostile import (
     CONFIG_OF,
+    CONFIG_OF_VERSION_1,
     CONTEXT_OF,
+    EDIT_CONFIG_OF,
+    EDIT_OF,
     EDITS,
     LINES,
     REPORT_OF,
@@ -33,7 +36,7 @@ from PIL import Image
 
 from hf_unlearn import ClipBlackBox, ForgetAdapter, LabeledImages
 from hf_unlearn.adapter_config import CONFIG, AdapterError, read_config
-from hf_unlearn.adapter_files import CONTEXT, files_of
+from hf_unlearn.adapter_files import CONTEXT, EDIT, files_of
 from hf_unlearn.adapter_report import read_report
 from hf_unlearn.card import render_card
 from hf_unlearn.cli_files import read_digests, read_strings, read_words
@@ -56,7 +59,10 @@ class Readers:
         self.folder, self.clip_folder = folder, clip_folder
         self.targets: dict[str, tuple[st.SearchStrategy, Callable[[Any], None]]] = {
             "config.json": (json_files(asdict(CONFIG_OF)), self.config),
-            "forget_context.safetensors": (safetensors_files(), self.context),
+            "config.json of an edit": (json_files(asdict(EDIT_CONFIG_OF)), self.config),
+            "config.json of version 1": (json_files(CONFIG_OF_VERSION_1), self.config),
+            "forget_context.safetensors": (safetensors_files({"context": CONTEXT_OF}), self.context),
+            "forget_edit.safetensors": (safetensors_files({"up": EDIT_OF.up, "down": EDIT_OF.down}), self.edit),
             "report.json": (json_files(REPORT_OF), self.report),
             "names and groups": (json_files({"cup": "a", "mug": "b"}), self.names),
             "attack words": (json_files({"synonyms": {"cup": ["beaker"]}, "German": {"cup": ["Tasse"]}}), self.words),
@@ -67,8 +73,9 @@ class Readers:
             "zips": (zips(), self.zip),
             "a run's state": (EDITS, self.state),
         }
-        self._adapter, self._count = folder / "adapter", 0
+        self._adapter, self._edited, self._count = folder / "adapter", folder / "edit", 0
         ForgetAdapter(CONTEXT_OF, CONFIG_OF).save_pretrained(self._adapter)
+        ForgetAdapter(EDIT_OF, EDIT_CONFIG_OF).save_pretrained(self._edited)
         self._run = RunDir(folder / "run", {"seed": 0})
         with self._run.locked():
             self._run.save(STATE_OF)
@@ -86,7 +93,8 @@ class Readers:
             _says(error)
             return
         render_card(asdict(config), None, "user/name")
-        again = self._file("again.json", files_of(CONTEXT_OF, config, None)[CONFIG])
+        weights = EDIT_OF if config.kind == "edit" else CONTEXT_OF
+        again = self._file("again.json", files_of(weights, config, None)[CONFIG])
         assert read_config(again) == config
 
     def context(self, content: bytes) -> None:
@@ -97,6 +105,17 @@ class Readers:
         except AdapterError:
             return
         assert torch.equal(adapter.context, CONTEXT_OF)
+
+    def edit(self, content: bytes) -> None:
+        """Refused, or the very edit."""
+        (self._edited / EDIT).write_bytes(content)
+        try:
+            adapter = ForgetAdapter.from_pretrained(self._edited)
+        except AdapterError:
+            return
+        assert adapter.edit is not None
+        assert torch.equal(adapter.edit.up, EDIT_OF.up)
+        assert torch.equal(adapter.edit.down, EDIT_OF.down)
 
     def report(self, content: bytes) -> None:
         """Refused, or good for the card."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from copy import deepcopy
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from safetensors.torch import save
 
 from hf_unlearn.adapter_config import AdapterConfig
 from hf_unlearn.adapter_files import digest
+from hf_unlearn.edits.text_edit import TextEdit
 from hf_unlearn.run_dir import RunState
 
 CONTEXT_OF = torch.linspace(-1, 1, 12).view(3, 4)
@@ -25,6 +27,15 @@ CONFIG_OF = AdapterConfig(
     ledger={"queries": 300, "seconds": 1.5}, metrics={"H": 0.5, "synonym_err": None}, license="apache-2.0",
     few_shot_digest={"salt": "0f" * 16, "sha256": "0f" * 32}, datasets=["user/pets"],
 )  # fmt: skip
+EDIT_OF = TextEdit(torch.linspace(-1, 1, 12).view(4, 3), torch.linspace(2, -2, 12).view(3, 4))
+EDIT_CONFIG_OF = replace(
+    CONFIG_OF, kind="edit", n_ctx=None, dim=None, width=4, rank=3, weights_sha256=digest(EDIT_OF), retain=[],
+    method="edit", ledger={"queries": 0}, neighbours=[{"word": "stein <b>", "of": "beer mug", "similarity": 0.25}],
+)  # fmt: skip
+NEW = ("kind", "width", "rank", "neighbours", "weights_sha256")
+CONFIG_OF_VERSION_1 = {key: value for key, value in asdict(CONFIG_OF).items() if key not in NEW} | {
+    "format_version": 1, "context_sha256": CONFIG_OF.weights_sha256
+}  # fmt: skip
 REPORT_OF = {
     "rows": [
         {"name": name, "queries": 300, "H": 0.5, "err_for": 0.5, "acc_mem": 0.5, "entropy": None}
@@ -118,25 +129,27 @@ def json_files(content: Any) -> st.SearchStrategy[bytes]:
     )
 
 
-def safetensors_files() -> st.SearchStrategy[bytes]:
-    """A context with damaged bytes, or a header that promises anything."""
-    whole = save({"context": CONTEXT_OF})
+def safetensors_files(tensors: dict[str, torch.Tensor]) -> st.SearchStrategy[bytes]:
+    """Tensors of 48 bytes with damaged bytes, or a header that promises anything."""
+    whole, own = save(tensors), list(tensors)
+    numbers = b"".join(tensors[name].numpy().tobytes() for name in own)
     dtype = st.sampled_from(
         ["F32", "F64", "F16", "BF16", "I64", "BOOL", "U8", "F8_E4M3", "F8_E5M2", "F4", "C64", "X", ""]
     )
     shape = st.lists(st.sampled_from([0, 1, 3, 4, 12, -1, 2**31, 2**62, 2**64, 1.5, "3"]), max_size=4)
     ends = st.lists(st.sampled_from([0, 1, 24, 48, 96, 2**40, -1, 2**64]), max_size=3)
     entry = st.fixed_dictionaries({"dtype": dtype | VALUE, "shape": shape | VALUE, "data_offsets": ends | VALUE})
-    likely = st.fixed_dictionaries({"dtype": dtype, "shape": shape, "data_offsets": st.just([0, 48])})
-    names = st.sampled_from(["context", "context", "other", "", "__metadata__"])
-    header = st.dictionaries(names, entry | likely | VALUE, max_size=2)
+    places = st.sampled_from([[48 * place, 48 * place + 48] for place in range(len(own))])
+    likely = st.fixed_dictionaries({"dtype": dtype, "shape": shape, "data_offsets": places})
+    names = st.sampled_from([*own, *own, "other", "", "__metadata__"])
+    header = st.dictionaries(names, entry | likely | VALUE, max_size=3)
 
     def file(header: Any, claimed: int | None, data: bytes) -> bytes:
         text = json.dumps(header).encode()
         return (len(text) if claimed is None else claimed).to_bytes(8, "little") + text + data
 
     lengths = st.none() | st.none() | st.sampled_from([0, 7, 10**6, 10**8, 2**40, 2**63, 2**64 - 1])
-    data = st.sampled_from([b"", CONTEXT_OF.numpy().tobytes(), b"\xff" * 48, b"\0" * 96])
+    data = st.sampled_from([b"", numbers, b"\xff" * 48, b"\0" * 96])
     return (
         EDITS.map(lambda edits: edited(whole, edits)) | st.builds(file, header, lengths, data) | st.binary(max_size=80)
     )

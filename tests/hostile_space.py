@@ -50,7 +50,8 @@ def calls() -> st.SearchStrategy[Call]:
 LINK, PIPE, FOLDER, FILE = (kind << 16 for kind in (0o120777, 0o010644, 0o040755, 0o100644))
 NAMES = [
     "cat/1.png", "cat/2.PNG", "dog/1.png", "things/dog/1.png", "cat", "cat/", "cat/1.png/2.png", "1.png",
-    "config.json", "forget_context.safetensors", "a/config.json", "__MACOSX/1.png", ".hidden/1.png", "e\u0301/1.png",
+    "config.json", "forget_context.safetensors", "forget_edit.safetensors", "a/config.json",
+    "__MACOSX/1.png", ".hidden/1.png", "e\u0301/1.png",
     "é/1.png", "\u202egnp.1/1.png", " /1.png", "a\nb/1.png", "\0.png", "", "/", ".", "./", "./cat/3.png", "cat//4.png",
     "..", "../", "../escaped", "/escaped", "a/../../escaped", "..\\escaped", "\\escaped", "C:\\escaped", "~/escaped",
     "x" * 300, "a/" * 15 + "1.png", "a/" * 400 + "1.png", "a/" * 1_500 + "1.png",

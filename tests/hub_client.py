@@ -57,8 +57,9 @@ def pull(repo_id: str, **options: Any) -> dict[str, Any]:
 
     adapter = ForgetAdapter.from_pretrained(repo_id, **options)
     return {
-        "context": adapter.context.tolist(), "forget": adapter.config.forget, "seed": adapter.config.seed,
-        "report": adapter.report,
+        "context": adapter.context is not None and adapter.context.tolist(), "forget": adapter.config.forget,
+        "seed": adapter.config.seed, "report": adapter.report, "kind": adapter.kind,
+        "edit": adapter.edit and [adapter.edit.up.tolist(), adapter.edit.down.tolist()],
     }  # fmt: skip
 
 

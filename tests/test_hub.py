@@ -15,7 +15,7 @@ from huggingface_hub import ModelCard
 
 from hf_unlearn import ForgetAdapter, evaluate, unlearn
 from hf_unlearn.adapter_config import AdapterError
-from hf_unlearn.adapter_files import FILES
+from hf_unlearn.adapter_files import EDIT, FILES
 from hf_unlearn.hub_errors import HubError
 
 OWNER, OTHER = "hf_owner", "hf_other"
@@ -83,8 +83,8 @@ def test_a_push_makes_the_repository_and_all_files_in_one_commit(hub, client, ad
     assert pushed.messages == ["initial commit", f"Forget-adapter for {base_of(adapters[0])}"]
     assert pushed.refs["main"] == done["oid"]
     tree = pushed.tree()
-    assert set(tree) == {*FILES, ".gitattributes"}
-    for name in set(FILES) - {"README.md"}:
+    assert set(tree) == {*FILES, ".gitattributes"} - {EDIT}
+    for name in set(FILES) - {"README.md", EDIT}:
         assert tree[name] == (adapters[0] / name).read_bytes()
     assert not pushed.private
 
@@ -214,7 +214,7 @@ def test_a_push_survives_a_fault_that_passes(hub, client, adapters, method, path
     hub.fail(method, path, act, **headers)
     client(hub_client.push, str(adapters[0]), "user/new", token=OWNER)
     assert hub.faults[0].times == 0
-    assert set(hub.repos["user/new"].tree()) == {*FILES, ".gitattributes"}
+    assert set(hub.repos["user/new"].tree()) == {*FILES, ".gitattributes"} - {EDIT}
 
 
 @pytest.mark.parametrize(
@@ -484,7 +484,7 @@ def test_push_info_and_pull_on_the_command_line(hub, client, adapters, tmp_path)
         assert word in out
     code, out, err = client(hub_client.command, "pull", "user/new", tmp_path / "here", token=OWNER)
     assert (code, err) == (0, "")
-    assert set(files(tmp_path / "here")) == set(FILES)
+    assert set(files(tmp_path / "here")) == set(FILES) - {EDIT}
     assert (tmp_path / "here" / "report.json").read_bytes() == (adapters[0] / "report.json").read_bytes()
 
 

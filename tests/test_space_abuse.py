@@ -164,7 +164,7 @@ def test_zips_as_adapters_and_as_images(stranger, tmp_path, kind):
 
 def test_adapters(stranger, clip, tmp_path):
     made = unlearn(clip, coloured(4), forget=["red"], max_queries=20, shots=2, progress=False).adapter
-    files = files_of(made.context, made.config, None)
+    files = files_of(made.weights, made.config, None)
     config = json.loads(files["config.json"])
     take = stranger.event("An adapter as a zip, or its files", "upload")
     for broken, words in [

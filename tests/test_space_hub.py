@@ -16,7 +16,7 @@ from hub_client import environment
 from hub_server import TOKENS, Hub
 
 from hf_unlearn import unlearn
-from hf_unlearn.adapter_files import FILES, files_of
+from hf_unlearn.adapter_files import EDIT, FILES, files_of
 from space.outbox import zipped
 
 MODEL, ADAPTER = "user/clip", "user/no-red"
@@ -28,7 +28,7 @@ def hub(clip, clip_folder):
         model = server.add(MODEL, {path.name: path.read_bytes() for path in Path(clip_folder).iterdir()})
         made = unlearn(clip, coloured(4), forget=["red"], max_queries=20, shots=2, progress=False).adapter
         config = replace(made.config, base_model=MODEL, base_revision=model.refs["main"])
-        server.add(ADAPTER, files_of(made.context, config, None))
+        server.add(ADAPTER, files_of(made.weights, config, None))
         yield server
 
 
@@ -173,7 +173,7 @@ def test_a_visitor_brings_images_logs_in_and_pushes_to_the_own_account(hub, home
     page.get_by_role("button", name="Push", exact=True).click()
     expect(page.get_by_role("link", name="user/mine")).to_be_visible()
     assert hub.repos["user/mine"].private
-    assert set(hub.repos["user/mine"].tree()) == {*FILES, ".gitattributes"}
+    assert set(hub.repos["user/mine"].tree()) == {*FILES, ".gitattributes"} - {EDIT}
     page.get_by_label("Name of the new repository").fill("other/mine")
     page.get_by_role("button", name="Push", exact=True).click()
     expect(page.get_by_text("the Hub refused (403): you may not write there")).to_be_visible()

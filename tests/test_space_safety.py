@@ -134,7 +134,7 @@ def test_names_that_the_demo_does_not_draw_are_named():
 def test_adapters_from_strangers_are_checked_and_each_visitor_sees_only_its_own(clip, clip_folder, tmp_path):
     adapter = unlearn(clip, coloured(4), forget=["red"], max_queries=20, shots=2, progress=False).adapter
     shelf = Shelf(tmp_path, Models({adapter.config.base_model: clip_folder}))
-    files = files_of(adapter.context, adapter.config, None)
+    files = files_of(adapter.weights, adapter.config, None)
     key = shelf.upload(written(tmp_path, {f"mine/{name}": content for name, content in files.items()}), "one")
     assert shelf.adapter(key).config == adapter.config
     assert list(shelf.own("one")) == [key]

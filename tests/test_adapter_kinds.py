@@ -1,0 +1,441 @@
+"""An adapter of either kind: what version 1 was, an edit on disk, tampered with, and in use."""
+
+import hashlib
+import json
+import shutil
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import COLOURS, coloured
+from edited import adapter_of, edit_adapter, random_edit
+from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
+
+from hf_unlearn import AdaptedClip, ClipBlackBox, ForgetAdapter, evaluate, unlearn
+from hf_unlearn.adapter import AdapterError, WrongBaseError, digest
+from hf_unlearn.adapter_files import write_folder
+from hf_unlearn.edits.text_edit import TextEdit
+
+LABELS = list(COLOURS)
+LIBRARY = Path(__file__).parents[1] / "space" / "adapters"
+EDIT = "forget_edit.safetensors"
+
+
+@pytest.fixture(scope="module")
+def adapter(clip) -> ForgetAdapter:
+    return edit_adapter(clip, forget=["red"], retain=["green"])
+
+
+@pytest.fixture(scope="module")
+def context(clip) -> ForgetAdapter:
+    return unlearn(clip, coloured(4), forget=["red"], max_queries=20, shots=2, progress=False).adapter
+
+
+@pytest.fixture
+def folder(adapter, tmp_path) -> Path:
+    adapter.save_pretrained(tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+def rewrite(folder: Path, **changes) -> None:
+    """Puts values into config.json; `...` takes a key away."""
+    path = folder / "config.json"
+    content = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({key: value for key, value in content.items() if value is not ...}))
+
+
+def put(folder: Path, edit: TextEdit) -> None:
+    save_file({"up": edit.up.contiguous(), "down": edit.down.contiguous()}, folder / EDIT)
+    rewrite(folder, weights_sha256=digest(edit) if edit.up.dtype == torch.float32 else "0" * 64)
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+# Version 1
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in LIBRARY.iterdir()))
+def test_an_adapter_of_version_1_loads_as_a_context_and_is_saved_as_version_2(name, tmp_path):
+    old = tmp_path / "old"
+    shutil.copytree(LIBRARY / name, old)
+    config, report = (json.loads((old / f"{what}.json").read_text()) for what in ("config", "report"))
+    if config["format_version"] == 2:  # made again since
+        config |= {"format_version": 1, "context_sha256": config.pop("weights_sha256")}
+        config = {key: value for key, value in config.items() if key not in ("kind", "width", "rank", "neighbours")}
+        for row in report["rows"]:
+            row |= {"context_sha256": row.pop("weights_sha256")} if "weights_sha256" in row else {}
+        (old / "config.json").write_text(json.dumps(config))
+        (old / "report.json").write_text(json.dumps(report))
+    loaded = ForgetAdapter.from_pretrained(old)
+    assert (loaded.kind, loaded.edit, loaded.config.format_version) == ("context", None, 2)
+    assert loaded.context.shape == (config["n_ctx"], config["dim"])
+    assert loaded.config.weights_sha256 == config["context_sha256"]
+    assert loaded.config.forget == config["forget"]
+    own = [row for row in loaded.report["rows"] if row.get("weights_sha256") == config["context_sha256"]]
+    assert len(own) == 1
+    loaded.save_pretrained(tmp_path / "new")
+    for path in (tmp_path / "new").glob("*.json"):
+        assert "context_sha256" not in path.read_text()
+    again = ForgetAdapter.from_pretrained(tmp_path / "new")
+    assert (again.config, again.report) == (loaded.config, loaded.report)
+    assert torch.equal(again.context, loaded.context)
+
+
+def test_a_version_1_that_holds_another_context_is_refused(context, tmp_path):
+    context.save_pretrained(tmp_path / "adapter")
+    rewrite(tmp_path / "adapter", format_version=1, weights_sha256=..., kind=..., context_sha256="0" * 64)
+    with pytest.raises(AdapterError, match="don't belong together"):
+        ForgetAdapter.from_pretrained(tmp_path / "adapter")
+
+
+def test_the_old_name_of_the_digest_is_unknown_in_version_2(context, tmp_path):
+    context.save_pretrained(tmp_path / "adapter")
+    rewrite(tmp_path / "adapter", weights_sha256=..., context_sha256=context.config.weights_sha256)
+    with (
+        pytest.warns(UserWarning, match="ignoring context_sha256"),
+        pytest.raises(AdapterError, match="weights_sha256"),
+    ):
+        ForgetAdapter.from_pretrained(tmp_path / "adapter")
+
+
+# On disk
+
+
+def test_an_edit_survives_the_disk_bit_for_bit(clip, adapter, tmp_path):
+    judged = adapter.with_report(evaluate(clip, coloured(4, seed=1), adapter).content)
+    judged.save_pretrained(tmp_path / "adapter")
+    assert names_in(tmp_path / "adapter") == {"config.json", EDIT, "README.md", "report.json", "report.png"}
+    tensors = load_file(tmp_path / "adapter" / EDIT)
+    assert {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()} == {
+        "up": (torch.float32, (24, 3)), "down": (torch.float32, (3, 24)),
+    }  # fmt: skip
+    loaded = ForgetAdapter.from_pretrained(tmp_path / "adapter")
+    assert (loaded.kind, loaded.context, loaded.config, loaded.report) == ("edit", None, judged.config, judged.report)
+    assert torch.equal(loaded.edit.up, adapter.edit.up)
+    assert torch.equal(loaded.edit.down, adapter.edit.down)
+    loaded.save_pretrained(tmp_path / "again")
+    for name in names_in(tmp_path / "adapter"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "adapter" / name).read_bytes()
+
+
+def test_the_digest_is_of_the_bytes_of_up_and_then_of_down(adapter):
+    content = adapter.edit.up.numpy().tobytes() + adapter.edit.down.numpy().tobytes()
+    assert adapter.config.weights_sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_an_edit_of_20_names_at_width_512_is_small(clip, tmp_path):
+    names = [f"a name of a thing, number {i}" for i in range(20)]
+    adapter_of(random_edit(512, 40), clip, names).save_pretrained(tmp_path / "adapter")
+    assert sum(path.stat().st_size for path in (tmp_path / "adapter").iterdir()) < 200_000
+
+
+@pytest.mark.parametrize("first", ["edit", "context"])
+def test_saving_over_an_adapter_of_the_other_kind_leaves_nothing_of_it(adapter, context, tmp_path, first):
+    one, two = (adapter, context) if first == "edit" else (context, adapter)
+    one.save_pretrained(tmp_path / "adapter")
+    two.save_pretrained(tmp_path / "adapter")
+    assert names_in(tmp_path / "adapter") == {"config.json", f"forget_{two.kind}.safetensors", "README.md"}
+    assert ForgetAdapter.from_pretrained(tmp_path / "adapter").config == two.config
+
+
+def test_a_folder_is_never_an_adapter_whose_files_are_of_two_kinds(adapter, context, tmp_path, monkeypatch):
+    """A save that dies half-way leaves no config, so the folder is refused."""
+    from hf_unlearn import adapter_files
+
+    context.save_pretrained(tmp_path / "adapter")
+    moved = adapter_files.os.replace
+
+    def dies(source, target):
+        if Path(target).name == "README.md":
+            raise OSError("power cut")
+        moved(source, target)
+
+    monkeypatch.setattr(adapter_files.os, "replace", dies)
+    with pytest.raises(OSError, match="power cut"):
+        write_folder(tmp_path / "adapter", adapter_files.files_of(adapter.weights, adapter.config, None))
+    with pytest.raises(AdapterError, match=r"no config\.json"):
+        ForgetAdapter.from_pretrained(tmp_path / "adapter")
+
+
+# Tampering and damage
+
+
+LONG = [{"word": f"w{i}", "of": "red", "similarity": 0.5} for i in range(201)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "both"}, "kind must be one of context, edit, got 'both'"),
+        ({"kind": None}, "kind must be one of"),
+        ({"kind": ["edit"]}, "kind must be one of"),
+        ({"width": ...}, "width must be 1 to 16384, got 'None'"),
+        ({"width": 0}, "width must be 1 to 16384, got '0'"),
+        ({"width": 24.0}, "width must be"),
+        ({"rank": None}, "rank must be 1 to 4096"),
+        ({"rank": 4097}, "rank must be 1 to 4096, got '4097'"),
+        ({"width": 16_384, "rank": 129}, "rank must be at most 128 at width 16384, got '129'"),
+        ({"n_ctx": 4}, "n_ctx must be null for an adapter of kind edit"),
+        ({"dim": 32}, "dim must be null for an adapter of kind edit"),
+        ({"forget": []}, "forget must be a list of names"),
+        ({"retain": None}, "retain must be a list of names"),
+        ({"retain": ["red"]}, "'red' stands there twice"),
+        ({"neighbours": {}}, "neighbours must be at most 200 objects"),
+        ({"neighbours": LONG}, "neighbours must be at most 200 objects"),
+        ({"neighbours": ["scarlet"]}, "neighbours must be"),
+        ({"neighbours": [{"word": "scarlet", "of": "red"}]}, "neighbours must be"),
+        ({"neighbours": [{**LONG[0], "extra": 1}]}, "neighbours must be"),
+        ({"neighbours": [{**LONG[0], "word": "x" * 501}]}, "neighbours must be"),
+        ({"neighbours": [{**LONG[0], "word": ""}]}, "neighbours must be"),
+        ({"neighbours": [{**LONG[0], "of": None}]}, "neighbours must be"),
+        ({"neighbours": [{**LONG[0], "similarity": 1.01}]}, "neighbours must be"),
+        ({"neighbours": [{**LONG[0], "similarity": float("nan")}]}, "neighbours must be"),
+        ({"neighbours": [{**LONG[0], "similarity": True}]}, "neighbours must be"),
+    ],
+)
+def test_a_config_of_an_edit_with_a_wrong_value_is_refused_and_the_key_named(folder, changes, message):
+    rewrite(folder, **changes)
+    with pytest.raises(AdapterError, match=message):
+        ForgetAdapter.from_pretrained(folder)
+
+
+def test_an_edit_may_name_nothing_that_it_keeps_and_200_neighbours(folder):
+    rewrite(folder, retain=[], neighbours=LONG[:200])
+    config = ForgetAdapter.from_pretrained(folder).config
+    assert (config.retain, config.neighbours) == ([], LONG[:200])
+
+
+@pytest.mark.parametrize("changes", [{"width": 24}, {"rank": 3}, {"neighbours": LONG[:1]}, {"retain": []}])
+def test_a_context_has_nothing_of_an_edit(context, tmp_path, changes):
+    context.save_pretrained(tmp_path / "adapter")
+    rewrite(tmp_path / "adapter", **changes)
+    with pytest.raises(AdapterError, match=f"{next(iter(changes))} must be"):
+        ForgetAdapter.from_pretrained(tmp_path / "adapter")
+
+
+def test_the_file_that_the_kind_asks_for_must_be_there(adapter, context, folder, tmp_path):
+    context.save_pretrained(tmp_path / "context")
+    shutil.copy(tmp_path / "context" / "forget_context.safetensors", folder)
+    ForgetAdapter.from_pretrained(folder)  # a file of the other kind is nobody's business
+    (folder / EDIT).unlink()
+    with pytest.raises(AdapterError, match=f"no {EDIT}, which an adapter of kind edit has"):
+        ForgetAdapter.from_pretrained(folder)
+    shutil.copy(tmp_path / "context" / "forget_context.safetensors", folder / EDIT)
+    with pytest.raises(AdapterError, match=r"expected two tensors named 'down' and 'up', got \['context'\]"):
+        ForgetAdapter.from_pretrained(folder)
+
+
+def test_weights_and_config_of_two_kinds_make_no_adapter(adapter, context):
+    for weights, config in ((adapter.weights, context.config), (context.weights, adapter.config)):
+        with pytest.raises(AdapterError, match=f"of an adapter of kind {config.kind}, its weights are of the other"):
+            ForgetAdapter(weights, config)
+
+
+def test_edits_swapped_between_two_adapters_are_refused(clip, folder, tmp_path):
+    edit_adapter(clip, seed=1).save_pretrained(tmp_path / "other")
+    shutil.copy(tmp_path / "other" / EDIT, folder)
+    with pytest.raises(AdapterError, match=f"config.json and {EDIT} don't belong together"):
+        ForgetAdapter.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda up, down: (down, up), r"up: expected shape \(24, 3\) in float32, got \(3, 24\)"),
+        (lambda up, down: (up[:, :2], down[:2]), r"up: expected shape \(24, 3\)"),
+        (lambda up, down: (up, down[:2]), r"down: expected shape \(3, 24\) in float32, got \(2, 24\)"),
+        (lambda up, down: (up.half(), down.half()), r"up: expected shape .* got \(24, 3\) torch.float16"),
+        (lambda up, down: (up, down.double()), r"down: expected shape .* torch.float64"),
+        (lambda up, down: (up, down * torch.nan), "down: holds NaN or infinite numbers"),
+        (lambda up, down: (up / 0, down), "up: holds NaN or infinite numbers"),
+        (lambda up, down: (up * 1e4, down), "up: holds numbers beyond 1,000"),
+    ],
+)
+def test_an_edit_of_another_shape_type_or_size_is_refused(adapter, folder, change, message):
+    put(folder, TextEdit(*change(adapter.edit.up, adapter.edit.down)))
+    with pytest.raises(AdapterError, match=message):
+        ForgetAdapter.from_pretrained(folder)
+
+
+def test_an_extra_or_a_missing_tensor_is_refused(adapter, folder):
+    for tensors in ({"up": adapter.edit.up}, {"up": adapter.edit.up, "down": adapter.edit.down, "x": torch.zeros(1)}):
+        save_file(tensors, folder / EDIT)
+        with pytest.raises(AdapterError, match="expected two tensors named 'down' and 'up'"):
+            ForgetAdapter.from_pretrained(folder)
+
+
+def test_an_edit_far_too_large_is_refused_before_it_is_read(folder):
+    with (folder / EDIT).open("r+b") as file:
+        file.truncate(2**30)  # sparse
+    with pytest.raises(AdapterError, match=f"{EDIT}: larger than 32 MiB"):
+        ForgetAdapter.from_pretrained(folder)
+
+
+# In use
+
+
+@pytest.fixture
+def adapted(clip, adapter) -> AdaptedClip:
+    return AdaptedClip(clip, adapter)
+
+
+def by_hand(adapter: ForgetAdapter, features: torch.Tensor) -> torch.Tensor:
+    """`normalize(t + U (V t))`, one text at a time, in float64."""
+    up, down = adapter.edit.up.double(), adapter.edit.down.double()
+    rows = [text + up @ (down @ text) for text in features.double()]
+    return torch.stack([row / row.norm() for row in rows])
+
+
+def test_text_features_are_edited_and_under_no_template(clip, adapter, adapted):
+    texts = ["red", "a photo of a red car", "red"]
+    plain = clip.with_template("{}").text_features(torch.zeros(1, 0, clip.dim), texts)[0]
+    found = adapted.text_features(texts)
+    torch.testing.assert_close(found.double(), by_hand(adapter, plain), rtol=0, atol=1e-6)
+    assert (found - plain).abs().max() > 0.05
+    assert torch.equal(found[0], found[2])
+    with adapted.disabled():
+        torch.testing.assert_close(adapted.text_features(texts), plain)
+
+
+def test_text_features_under_a_context_are_those_of_the_context_before_the_texts(clip, context):
+    plain = clip.with_template("{}")
+    expected = plain.text_features(context.context[None], ["red", "a green cup"])[0]
+    torch.testing.assert_close(AdaptedClip(clip, context).text_features(["red", "a green cup"]), expected)
+
+
+@pytest.mark.parametrize("texts", [[], "red", [" "], ["red", 5]])
+def test_text_features_of_no_text_are_refused(adapted, texts):
+    with pytest.raises(ValueError, match="expected a list of one or more texts"):
+        adapted.text_features(texts)
+
+
+@pytest.mark.parametrize("kind", ["edit", "context"])
+def test_image_features_are_the_bases_whatever_the_kind(clip, adapter, context, kind):
+    images = list(coloured(1))
+    found = AdaptedClip(clip, adapter if kind == "edit" else context).image_features(images)
+    assert torch.equal(found, clip.add_images(images).features)
+    torch.testing.assert_close(found.norm(dim=-1), torch.ones(4))
+
+
+def test_classify_compares_edited_texts_with_plain_images(clip_folder, clip, adapter):
+    model = clip.with_template("{} on a plate")
+    images, scale = list(coloured(2)), float(clip.model.logit_scale.exp())
+    texts = by_hand(adapter, model.text_features(torch.zeros(1, 0, clip.dim), LABELS)[0])
+    expected = (scale * clip.add_images(images).features.double() @ texts.T).softmax(-1)
+    adapted = AdaptedClip(model, adapter)  # an edit leaves the model's template
+    torch.testing.assert_close(adapted.classify(images, LABELS).double(), expected, rtol=0, atol=1e-5)
+    with adapted.disabled():
+        plain = model.zero_shot(clip.add_images(images), LABELS).exp()
+        torch.testing.assert_close(adapted.classify(images, LABELS), plain)
+    assert (plain - expected).abs().max() > 1e-3
+
+
+def test_an_edit_is_loaded_with_its_base(clip_folder, adapter, folder):
+    adapted = ForgetAdapter.from_pretrained(folder).load_base(clip_folder, device="cpu")
+    expected = AdaptedClip(ClipBlackBox(clip_folder, device="cpu"), adapter).classify(list(coloured(1)), LABELS)
+    torch.testing.assert_close(adapted.classify(list(coloured(1)), LABELS), expected)
+
+
+def test_a_wrong_base_is_refused_for_an_edit_too(adapter, other_clip_folder):
+    with pytest.raises(WrongBaseError, match="is another model"):
+        AdaptedClip(ClipBlackBox(other_clip_folder), adapter)
+
+
+def test_a_base_of_another_width_is_refused(clip):
+    with pytest.raises(WrongBaseError, match="is another model"):
+        adapter_of(random_edit(32), clip).check_base(clip)
+
+
+def test_a_box_that_answers_with_scores_only_is_refused_in_one_sentence(clip, adapter):
+    class Scores:
+        model_id = "somebody's"
+
+        def fingerprint(self):
+            return clip.fingerprint()
+
+    with pytest.raises(ValueError, match="somebody's answers with scores only, and an edit needs its text features"):
+        adapter.applied_to(Scores())
+
+
+def test_a_context_and_an_edit_are_in_effect_together_in_either_order(clip, adapter, context):
+    handle, nothing = clip.add_images(coloured(1)), torch.zeros(1, 0, clip.dim)
+    texts = clip.text_features(context.context[None], LABELS)[0]
+    scale = float(clip.model.logit_scale.exp())
+    expected = (scale * handle.features.double() @ by_hand(adapter, texts).T).log_softmax(-1)
+    for one, two in ((adapter, context), (context, adapter)):
+        scores = clip.under(one).under(two).log_scores(nothing, handle, LABELS)[0]
+        torch.testing.assert_close(scores.double(), expected, rtol=0, atol=1e-5)
+
+
+# Vectors of one's own
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+def test_vectors_are_edited_as_features_are_and_keep_shape_and_precision(adapter, dtype):
+    vectors = np.random.default_rng(0).normal(size=(5, 24)).astype(dtype)
+    before = vectors.copy()
+    expected = by_hand(adapter, torch.from_numpy(vectors.astype(np.float64)))
+    found = adapter.edit_vectors(vectors)
+    assert found.dtype == (np.float64 if dtype == np.float64 else np.float32)
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-12 if dtype == np.float64 else 1e-6)
+    np.testing.assert_allclose(adapter.edit_vectors(vectors[2]), expected[2].numpy(), atol=1e-6)
+    assert adapter.edit_vectors(vectors[2]).shape == (24,)
+    assert adapter.edit_vectors(vectors[:0]).shape == (0, 24)
+    assert np.array_equal(vectors, before)
+
+
+def test_the_length_of_a_vector_says_nothing(adapter):
+    vector = np.random.default_rng(0).normal(size=24)
+    for size in (1e-300, 1e-9, 7.0, 1e300):
+        np.testing.assert_allclose(adapter.edit_vectors(size * vector), adapter.edit_vectors(vector), atol=1e-12)
+
+
+def test_vectors_are_those_of_text_features(clip, adapter):
+    plain = clip.with_template("{}").text_features(torch.zeros(1, 0, clip.dim), LABELS)[0]
+    expected = AdaptedClip(clip, adapter).text_features(LABELS)
+    np.testing.assert_allclose(adapter.edit_vectors(plain.numpy()), expected.numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        (np.ones((2, 23)), r"expected vectors of shape \(n, 24\) in floats, got \(2, 23\) float64"),
+        (np.ones((2, 3, 24)), r"got \(2, 3, 24\) float64"),
+        (np.ones(()), r"got \(\) float64"),
+        (np.ones((2, 24), np.int64), r"got \(2, 24\) int64"),
+        (np.full((2, 24), "x"), r"expected vectors of shape"),
+        (np.where(np.arange(48).reshape(2, 24) == 30, np.nan, 1.0), "vector 1 holds NaN or infinite numbers"),
+        (np.where(np.arange(48).reshape(2, 24) == 3, -np.inf, 1.0), "vector 0 holds NaN or infinite numbers"),
+        (np.arange(2.0)[::-1, None] * np.ones((2, 24)), "vector 1 is zero"),
+    ],
+)
+def test_what_are_no_vectors_is_refused_with_what_came(adapter, vectors, message):
+    with pytest.raises(ValueError, match=message):
+        adapter.edit_vectors(vectors)
+
+
+def test_a_context_can_not_be_applied_to_vectors(context):
+    with pytest.raises(ValueError, match="this adapter is a context, which works inside the text tower"):
+        context.edit_vectors(np.ones((1, 24)))
+
+
+def test_ten_thousand_vectors_take_less_than_50_ms(clip):
+    adapter = adapter_of(random_edit(512, 40), clip)
+    vectors = F.normalize(torch.randn(10_000, 512), dim=-1).numpy()
+    seconds = []
+    for _ in range(10):
+        start = time.perf_counter()
+        adapter.edit_vectors(vectors)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.05
+
+
+def test_the_config_of_an_edit_is_plain_json(adapter):
+    assert json.loads(json.dumps(asdict(adapter.config), allow_nan=False)) == asdict(adapter.config)
+    assert replace(adapter.config, seed=5).kind == "edit"
