@@ -6,13 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import COLOURS, coloured
+from edited import edit_adapter
 from PIL import Image
 
 from hf_unlearn import ClipBlackBox, ForgetAdapter, LabeledImages, evaluate, metrics, unlearn
 from hf_unlearn.adapter import WrongBaseError, digest
 from hf_unlearn.report import Report
 
-SHARES = ("H", "err_for", "acc_mem", "entropy", "top5_leak", "retain_ece", "look_alike", "bypass_acc")
+SHARES = ("H", "err_for", "acc_mem", "short_list_1", "entropy", "top5_leak", "retain_ece", "look_alike", "bypass_acc")
 TEST = coloured(8, seed=1)
 LABELS = torch.tensor(TEST.labels)
 
@@ -74,6 +75,7 @@ def expected_row(scores: torch.Tensor, images=TEST, names=("red", "blue")) -> di
         "retain_nll": metrics.log_loss(scores[~gone], labels[~gone]),
         "retain_ece": metrics.calibration_error(scores[~gone], labels[~gone]),
         "look_alike": metrics.look_alike(scores, labels, forget),
+        "short_list_1": metrics.short_list(scores, labels, forget, 1),
     }  # fmt: skip
 
 
@@ -186,6 +188,131 @@ def test_a_synonym_is_judged_in_the_place_of_its_name_if_the_plain_model_knows_i
     assert "synonym_err" not in evaluate(clip, TEST, unknown, synonyms={never: [never]}).row("proximal")
 
 
+def test_short_lists_are_in_every_row_and_none_where_there_are_too_few_kept_names(report):
+    for row in report.rows:
+        assert row["short_list_1"] is not None
+        assert [row[f"short_list_{k}"] for k in (4, 9, 19)] == [None] * 3  # two names are kept
+    assert report.row("label-mask")["short_list_1"] == 0
+    assert "named beside 1" in str(report)
+    assert "beside 4" not in str(report)
+
+
+# Edits, and both kinds together
+
+
+@pytest.fixture(scope="module")
+def edit(clip) -> ForgetAdapter:
+    return edit_adapter(clip, forget=["red", "blue"])
+
+
+@pytest.fixture(scope="module")
+def together(clip, adapter, edit) -> Report:
+    return evaluate(clip, TEST, adapter, edit, [edit, adapter], unlisted=unlisted(3), validation=coloured(6, seed=2))
+
+
+def scores_of(box, names=TEST.names, images=TEST) -> torch.Tensor:
+    return box.log_scores(torch.zeros(1, 0, box.dim), box.add_images(images), names)[0]
+
+
+def test_an_edit_a_context_and_both_are_rows_of_one_report(clip, together, adapter, edit):
+    names = ["zero-shot", "label-mask", "proximal", "edit", "edit + proximal"]
+    assert [row["name"] for row in together.rows] == names
+    assert [row["queries"] for row in together.rows] == [0, 0, 45, 0, 45]
+    boxes = {
+        "zero-shot": clip, "proximal": clip.under(adapter), "edit": clip.under(edit),
+        "edit + proximal": clip.under(edit).under(adapter),
+    }  # fmt: skip
+    found = {name: expected_row(scores_of(box)) for name, box in boxes.items()}
+    for name, expected in found.items():
+        assert {key: together.row(name)[key] for key in expected} == pytest.approx(expected, abs=1e-5), name
+    assert len({row["entropy"] for row in together.rows}) == len(names)
+    assert together.content["method"] == "edit + proximal"
+
+
+def test_each_adapter_finds_its_own_row_and_a_stack_is_nobodys(together, adapter, edit):
+    for one, name in ((adapter, "proximal"), (edit, "edit")):
+        judged = one.with_report(together.content)
+        assert judged.config.metrics["entropy"] == together.row(name)["entropy"]
+        assert judged.config.metrics["short_list_1"] == together.row(name)["short_list_1"]
+    assert "weights_sha256" not in together.row("edit + proximal")
+
+
+def test_the_bypass_of_an_edit_is_the_plain_prompt_with_the_edit_in_effect(clip, together, edit):
+    plain, gone = clip.with_template("a photo of a {}"), torch.isin(LABELS, torch.tensor([0, 2]))
+
+    def right(box) -> float:
+        return float((scores_of(box).argmax(-1) == LABELS)[gone].float().mean())
+
+    expected = {"edit": right(plain.under(edit)), "edit + proximal": right(plain.under(edit))}
+    expected |= dict.fromkeys(("zero-shot", "label-mask", "proximal"), right(plain))
+    assert {row["name"]: row["bypass_acc"] for row in together.rows} == expected
+
+
+def test_the_collateral_of_an_edit_is_of_edited_texts(clip, together, edit):
+    others = unlisted(3)
+    labels = torch.tensor(others.labels)
+    before, after = (
+        (scores_of(box, others.names, others).argmax(-1) == labels).float().mean() for box in (clip, clip.under(edit))
+    )
+    assert together.row("edit")["collateral"] == pytest.approx(float(after - before), abs=1e-6)
+
+
+def test_an_edit_is_judged_on_any_classes_beside_those_it_forgets(clip):
+    other = edit_adapter(clip, forget=["red"], retain=["a thing in no image"])
+    report = evaluate(clip, TEST, other)
+    assert (report.content["forget"], report.content["retain"]) == (["red"], ["green", "blue", "grey"])
+    expected = expected_row(scores_of(clip.under(other)), names=("red",))
+    assert {key: report.row("edit")[key] for key in expected} == pytest.approx(expected, abs=1e-5)
+    with pytest.raises(ValueError, match="the adapter forgets 'pink', which is none of the 4 classes of the images"):
+        evaluate(clip, TEST, edit_adapter(clip, forget=["red", "pink"]))
+
+
+def test_an_edit_is_judged_under_the_models_template(clip, edit):
+    model = clip.with_template("{} on a plate")
+    report = evaluate(model, TEST, edit)
+    assert report.content["template"] == "{} on a plate"
+    for name, box in (("zero-shot", model), ("edit", model.under(edit))):
+        assert report.row(name)["entropy"] == pytest.approx(expected_row(scores_of(box))["entropy"], abs=1e-5)
+
+
+def test_a_model_under_an_adapter_can_be_the_base_of_an_evaluation(clip, adapter, edit):
+    report = evaluate(clip.under(edit), TEST, adapter)
+    alone, both = evaluate(clip, TEST, edit).row("edit"), evaluate(clip, TEST, [edit, adapter]).rows[-1]
+    assert report.row("zero-shot")["entropy"] == pytest.approx(alone["entropy"], abs=1e-5)
+    assert report.row("proximal")["entropy"] == pytest.approx(both["entropy"], abs=1e-5)
+
+
+def test_a_report_of_an_edit_survives_the_disk_and_the_drawing(clip, edit, tmp_path):
+    judged = edit.with_report(evaluate(clip, TEST, edit).content)
+    judged.save_pretrained(tmp_path / "adapter")
+    assert ForgetAdapter.from_pretrained(tmp_path / "adapter").report == judged.report
+
+
+def test_what_is_scored_twice_is_asked_once(clip, adapter):
+    class Counting:
+        def __init__(self, model, asked):
+            self.model, self.asked = model, asked
+
+        def __getattr__(self, name):
+            return getattr(self.model, name)
+
+        def with_template(self, template):
+            return Counting(self.model.with_template(template), self.asked)
+
+        def log_scores(self, contexts, images, names):
+            self.asked.append((self.model.template, contexts.numpy().tobytes(), id(images), tuple(names)))
+            return self.model.log_scores(contexts, images, names)
+
+    asked = []
+    counted = evaluate(Counting(clip, asked), TEST, adapter, validation=coloured(6, seed=2), unlisted=unlisted(3))
+    assert len(asked) == len(set(asked)) > 0
+    for one, other in zip(
+        counted.rows, evaluate(clip, TEST, adapter, validation=coloured(6, seed=2), unlisted=unlisted(3)).rows,
+        strict=True,
+    ):  # fmt: skip
+        assert one == pytest.approx(other)
+
+
 def test_every_class_has_its_accuracy_before_and_after(report):
     table = report.content["per_class"]
     assert [(item["name"], item["role"], item["images"]) for item in table] == [
@@ -211,6 +338,8 @@ def test_the_report_says_what_was_judged(clip, adapter):
 def test_an_evaluation_of_nothing_is_refused(clip):
     with pytest.raises(ValueError, match="at least one adapter"):
         evaluate(clip, TEST)
+    with pytest.raises(ValueError, match="at least one adapter"):
+        evaluate(clip, TEST, [])
 
 
 def test_the_wrong_base_is_refused(adapter, other_clip_folder):
@@ -226,8 +355,9 @@ def test_images_of_other_classes_are_refused(clip, adapter, names):
 
 def test_adapters_that_forget_other_classes_are_not_judged_together(clip, adapter):
     other = with_context(adapter, adapter.context, forget=["red"], retain=["green", "blue", "grey"])
-    with pytest.raises(ValueError, match="classes"):
-        evaluate(clip, TEST, adapter, other)
+    for second in (other, edit_adapter(clip, forget=["red"])):
+        with pytest.raises(ValueError, match="the adapters forget different classes; evaluate them one by one"):
+            evaluate(clip, TEST, adapter, second)
 
 
 @pytest.mark.parametrize("names", [("red", "green", "grey", "blue"), ("red", "green", "blue", "pink")])

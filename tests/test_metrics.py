@@ -1,6 +1,7 @@
 """Every metric on cases small enough to compute by hand, and at its extremes."""
 
 import math
+from itertools import combinations
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from hf_unlearn.metrics import (
     log_loss,
     look_alike,
     recoverability,
+    short_list,
     top_leak,
 )
 
@@ -222,3 +224,71 @@ def test_look_alike_is_the_largest_share_of_a_forget_class_that_lands_on_one_oth
 
 def test_look_alike_passes_over_forget_classes_without_images():
     assert look_alike(guesses(3, 2, 2), torch.tensor([2, 2]), torch.tensor([True, True, False])) == 0.0
+
+
+# Short lists
+
+
+def short_case(images: int = 12, classes: int = 9, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(seed)
+    scores = (3 * torch.randn(images, classes, generator=draw)).log_softmax(-1)
+    return scores, torch.randint(classes, (images,), generator=draw), torch.arange(classes) < 3
+
+
+@pytest.mark.parametrize("k", [1, 2, 4, 6])
+def test_a_short_list_is_the_mean_over_every_list_of_k_kept_names(k):
+    scores, labels, forget = short_case()
+    named = [
+        float(scores[image, label] > scores[image, list(beside)].max())
+        for image, label in enumerate(labels.tolist()) if forget[label]
+        for beside in combinations(range(3, 9), k)
+    ]  # fmt: skip
+    assert len(named) > 0
+    assert short_list(scores, labels, forget, k) == pytest.approx(sum(named) / len(named), abs=1e-12)
+
+
+def test_random_draws_come_to_the_same():
+    scores, labels, forget = short_case(400, 30)
+    draw, named = torch.Generator().manual_seed(1), []
+    for image in (forget[labels]).nonzero().flatten().tolist() * 40:
+        beside = 3 + torch.randperm(27, generator=draw)[:4]
+        named.append(float(scores[image, labels[image]] > scores[image, beside].max()))
+    assert short_list(scores, labels, forget, 4) == pytest.approx(sum(named) / len(named), abs=0.03)
+
+
+def test_a_longer_list_names_less_and_the_longest_is_all_kept_names():
+    scores, labels, forget = short_case(60)
+    shares = [short_list(scores, labels, forget, k) for k in range(1, 7)]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] > shares[-1]
+    gone = scores[forget[labels]]
+    best = gone[:, 3:].max(1).values
+    own = gone.gather(1, labels[forget[labels]][:, None])[:, 0]
+    assert shares[-1] == pytest.approx(float((own > best).float().mean()), abs=1e-6)
+
+
+def test_a_mask_is_never_named_and_other_forgotten_names_do_not_stand_in_a_list():
+    scores, labels, forget = short_case(60)
+    masked = scores.masked_fill(forget, -torch.inf).log_softmax(-1)
+    assert short_list(masked, labels, forget, 1) == 0
+    confused = guesses(5, 1, 0, 2).log_softmax(-1)  # the two forgotten classes are taken for each other
+    assert short_list(confused, torch.tensor([0, 1, 2]), torch.tensor([True, True, False, False, False]), 1) == 0
+    perfect = guesses(5, 0, 1, 2)
+    assert short_list(perfect, torch.tensor([0, 1, 2]), torch.tensor([True, True, False, False, False]), 3) == 1
+
+
+def test_a_short_list_needs_enough_kept_names_and_a_forget_image():
+    scores, labels, forget = short_case()
+    assert math.isnan(short_list(scores, labels, forget, 7))
+    assert math.isnan(short_list(scores, torch.full_like(labels, 5), forget, 1))
+    assert math.isnan(short_list(scores, labels, torch.ones(9, dtype=torch.bool), 1))
+
+
+def test_a_short_list_does_not_change_with_the_order_of_images_or_classes():
+    scores, labels, forget = short_case(60)
+    images, classes = torch.randperm(60), torch.randperm(9)
+    turned = scores[images][:, classes]
+    place = classes.argsort()
+    assert short_list(turned, place[labels[images]], forget[classes], 4) == pytest.approx(
+        short_list(scores, labels, forget, 4), abs=1e-12
+    )
