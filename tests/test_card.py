@@ -6,11 +6,12 @@ from dataclasses import asdict, replace
 
 import pytest
 from conftest import coloured
+from edited import edit_adapter
 from hub_server import front_matter
 from huggingface_hub import ModelCard
 
 from hf_unlearn import ForgetAdapter, evaluate, unlearn
-from hf_unlearn.card import LEAKS, render_card
+from hf_unlearn.card import EDIT_SCOPE, LEAKS, SCOPE, leaks_of, render_card
 
 NASTY = "</a><script>alert(1)</script> [x](http://e.vil) `tick` | # *b* $$x$$ \u202egnp\x1b[31m\n---\ntags: [evil]"
 
@@ -21,6 +22,14 @@ def judged(clip) -> ForgetAdapter:
     report = evaluate(
         clip, coloured(6, seed=1), adapter, validation=coloured(6, seed=2), synonyms={"red": ["scarlet", "crimson"]}
     )
+    return adapter.with_report(report.content)
+
+
+@pytest.fixture(scope="module")
+def edited(clip) -> ForgetAdapter:
+    near = [{"word": f"word {i}", "of": "red", "similarity": 1 - i / 100} for i in range(50)]
+    adapter = edit_adapter(clip, forget=["red", "blue"], neighbours=near)
+    report = evaluate(clip, coloured(6, seed=1), adapter, validation=coloured(6, seed=2))
     return adapter.with_report(report.content)
 
 
@@ -95,8 +104,9 @@ def test_the_card_says_in_words_where_it_leaks_beside_the_label_mask(judged):
     assert "What was not measured may leak." in card
 
 
-def test_the_code_of_the_card_runs(judged, clip_folder, tmp_path):
-    judged.save_pretrained(tmp_path / "adapter")
+@pytest.mark.parametrize("kind", ["context", "edit"])
+def test_the_code_of_the_card_runs(judged, edited, clip_folder, tmp_path, kind):
+    (edited if kind == "edit" else judged).save_pretrained(tmp_path / "adapter")
     card = (tmp_path / "adapter" / "README.md").read_text()
     code = re.search("```python\n(.*?)```", card, re.DOTALL)[1]
     code = code.replace("path/to/this/folder", str(tmp_path / "adapter")).replace("load_base()", "load_base(BASE)")
@@ -104,6 +114,60 @@ def test_the_code_of_the_card_runs(judged, clip_folder, tmp_path):
     names = {"BASE": clip_folder, "images": list(coloured(1))}
     exec(code, names)
     assert names["probs"].shape == (4, 2)
+    if kind == "edit":
+        assert names["texts"].shape == (2, 24)
+
+
+def test_the_card_of_an_edit_says_what_it_does_and_what_it_leaves_alone(edited):
+    card = card_of(edited)
+    for fact in (
+        "A linear edit of a CLIP's text features, of rank 3, that makes it forget 2 names.", "**Forgets:** red, blue",
+        "**Keeps:** everything else", "**Prompt:** any", EDIT_SCOPE, "image-to-image search still finds",
+        "the public base model has everything back", "Method edit, in closed form, 0 queries", "weapon detector",
+        "breadth: 0.5", "the edit in effect", "adapter.edit_vectors(vectors)",
+    ):  # fmt: skip
+        assert fact in card, fact
+    for words in (SCOPE, "token embeddings", "forward calls", "context"):
+        assert words not in card, words
+    assert "**Keeps:** green" in card_of(edited, retain=["green"])
+
+
+def test_the_card_names_the_words_that_an_edit_changes_most_first(edited):
+    line = next(line for line in card_of(edited).splitlines() if "Changes most besides" in line)
+    assert "word 49 (0.51, near red), word 48 (0.52, near red)" in line
+    assert "word 10 (0.90, near red) and 10 more; the number is the cosine of before and after" in line
+    assert "word 9 " not in line
+    assert "Changes most besides" not in card_of(edited, neighbours=[])
+
+
+def test_both_kinds_say_how_often_forgotten_images_are_named_in_short_lists(judged, edited):
+    for adapter in (judged, edited):
+        card, own = card_of(adapter), adapter.report["rows"][-1]
+        assert "| named beside 1 | beside 4 | beside 9 |" in card
+        row = next(line for line in card.splitlines() if line.startswith(f"| {adapter.config.method} |"))
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert cells[5:8] == [f"{100 * own['short_list_1']:.1f}", "–", "–"]
+        row = {**own, "short_list_4": 0.123}
+        report = {**adapter.report, "rows": [*adapter.report["rows"][:-1], row]}
+        told = render_card(asdict(adapter.config), report)
+        assert "Beside four random kept names 12.3 % of the forgotten images still get their own name." in told
+
+
+def test_the_bypass_of_an_edit_is_said_in_its_own_words(edited):
+    own = f"{100 * edited.report['rows'][-1]['bypass_acc']:.1f}"
+    assert leaks_of("edit")["bypass_acc"].format(own) in card_of(edited)
+    assert "With the context left out" not in card_of(edited)
+    assert set(leaks_of("edit")) == set(LEAKS)
+
+
+def test_nothing_that_a_stranger_wrote_of_neighbours_is_markup(edited):
+    card = card_of(edited, neighbours=[{"word": NASTY, "of": NASTY, "similarity": -0.5}])
+    body = card.split("\n---\n", 1)[1]
+    line = next(line for line in body.splitlines() if "Changes most besides" in line)
+    assert "(-0.50, near" in line
+    assert not re.search(r"(?<!\\)<|(?<!\\)\[x", line)
+    assert not [char for char in card if not char.isprintable() and char != "\n"]
+    assert front_matter(card)["tags"] == ["hf_unlearn", "unlearning", "clip"]
 
 
 @pytest.mark.parametrize("field", ["forget", "template", "base_model", "method", "library_version", "hyperparameters"])
