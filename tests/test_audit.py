@@ -652,7 +652,7 @@ def work(tmp_path_factory, clip, clip_folder):
     ForgetAdapter(context, config).save_pretrained(root / "idle")
     edit = TextEdit(torch.zeros(24, 1), torch.zeros(1, 24))  # one that changes nothing
     shape = {"n_ctx": None, "dim": None, "kind": "edit", "width": 24, "rank": 1}
-    config = replace(adapter.config, **shape, retain=[], method="edit", weights_sha256=digest(edit))
+    config = replace(adapter.config, **shape, retain=[], method="edit", weights_sha256=digest(edit), few_shot_digest={})
     ForgetAdapter(edit, config).save_pretrained(root / "edit")
     return SimpleNamespace(root=root, model=clip_folder, data=root / "images")
 
@@ -762,7 +762,7 @@ def test_the_command_audits_an_edit_and_says_of_membership_that_there_is_none(wo
     assert code == 0
     flat = " ".join(printed.split())
     assert "made from names alone" in flat
-    assert "suppression in the text features" in flat
+    assert "suppression on the text side" in flat
 
 
 def test_a_limit_on_short_lists_is_a_share(work, capsys):

@@ -328,11 +328,20 @@ def test_membership_of_an_edit_is_skipped_with_a_sentence():
         assert "made from names alone: no image went in" in " ".join(text.replace("&#58;", ":").split())
 
 
+def test_membership_of_an_edit_that_images_helped_to_make_is_skipped_and_not_denied():
+    box = FeatureBox()
+    adapter = edit_for(box, WHOLE)
+    helped = replace(adapter.config, few_shot_digest={"salt": "0f" * 16, "sha256": "0f" * 32})
+    result = audit(box, ForgetAdapter(WHOLE, helped), TEST, training=OWN, progress=False)
+    assert "with the help of images" in check(result, "max_epsilon")["which"]
+    assert "no image went in" not in str(result)
+
+
 def test_the_words_about_an_edit_speak_of_an_edit_and_claim_nothing_of_images(of_whole):
     for text in (str(of_whole), of_whole.to_markdown()):
         flat = " ".join(text.split())
-        assert "suppression in the text features, not erasure" in flat
-        assert "image features and the base model's weights are untouched" in flat
+        assert "suppression on the text side, not erasure" in flat
+        assert "the image features are untouched" in flat
         assert "leaving the context out" not in flat
     assert "edit " + of_whole.content["adapter"]["weights_sha256"][:12] in of_whole.to_markdown()
 

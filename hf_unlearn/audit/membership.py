@@ -23,7 +23,8 @@ from hf_unlearn.audit.learn import learn
 from hf_unlearn.data import LabeledImages
 from hf_unlearn.objective import Objective
 
-SKIPPED = "an edit is made from names alone: no image went in, so there is no membership to infer"
+FROM_NAMES = "an edit is made from names alone: no image went in, so there is no membership to infer"
+WITH_IMAGES = "this edit was made with the help of images, and the audit has no way to make it again without some"
 
 
 def measure_membership(
@@ -47,7 +48,7 @@ def measure_membership(
         ValueError: if `models` is below 4, or drawings of forget or of retain classes are missing.
     """
     if case.adapter.context is None:
-        return {"skipped": SKIPPED}
+        return {"skipped": WITH_IMAGES if case.adapter.config.few_shot_digest else FROM_NAMES}
     if models < 4:
         raise ValueError(f"membership needs at least 4 adapters with each drawing, got models={models}")
     if drawings.names != case.names:

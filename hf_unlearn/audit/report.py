@@ -74,7 +74,7 @@ class Audit:
             title = key if key != "verdict" else f"verdict: {self.content['verdict'].upper()}"
             table = Table(title=escape(title), title_justify="left", title_style="bold")
             for number, heading in enumerate(headings):
-                left = not number or heading in ("needs", "what was tried", "brings back", "value")
+                left = not number or heading in ("needs", "what was tried", "brings back", "value", "why")
                 table.add_column(heading, justify="left" if left else "right", overflow="fold")
             for row in rows:
                 table.add_row(*(escape(visible(cell)) for cell in row))

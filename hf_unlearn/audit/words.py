@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from hf_unlearn.card import DUAL_USE, SCOPE
+from hf_unlearn.card import DUAL_USE, scope
 
-EDIT_SCOPE = (
-    "This is suppression in the text features, not erasure: image features and the base model's weights are untouched, "
-    "and anyone with the base model has everything back by leaving the edit out."
-)
 LIMITS = (
     f"{DUAL_USE} An audit shows what these attacks found on these images; that they found nothing does not show that "
     "there is nothing to find."
@@ -19,9 +15,9 @@ EXPLAINED = {
     "figures": "Err_for: share of forget images named wrong; Acc_mem: share of kept images named right; H: their "
     "harmonic mean. entropy 100: the scores of forget images are flat. recover.: how much of the forgotten class a "
     "probe reads off the scores. detect: whether forget images can be told from strange ones; 50 is guessing. "
-    "short list: forget images that get their own name beside four random kept names; a mask has 0. bypass: right on "
-    "forget images asked plainly, 'a photo of a …' without a context; an edit stays in effect. The label mask costs "
-    "nothing: beat it.",
+    "named beside 4: forget images that get their own name beside four random kept names; a mask has 0. bypass: "
+    "right on forget images asked plainly, 'a photo of a …' without a context; an edit stays in effect. The label mask "
+    "costs nothing: beat it.",
     "verdict": "One check per limit; all that were measured must pass. Shares in %. Attacks that put tokens of their "
     "own in the prompt or read the model's features are shown, not judged: no adapter promises to withstand them.",
     "attacks": "right: share of forget images that the model names right again under the attack, the mean over "
@@ -49,14 +45,14 @@ EXPLAINED = {
     "membership": "epsilon: how much surer an attacker becomes that a drawing was in training, on the scale of "
     "differential privacy; 0 is not at all. All bounds hold together with 95 % (Clopper-Pearson, Bonferroni). More "
     "adapters can show more: a bound at the most that can be shown says only 'at least that'. Of an edit it is not "
-    "measured: no image goes into it.",
+    "measured.",
     "not run": "Attacks that this adapter, this model or what was given does not allow; they are no proof of anything.",
 }
 
 
 def limits(kind: str) -> str:
     """What an adapter of this kind does not do, and what an audit does not show."""
-    return f"{EDIT_SCOPE if kind == 'edit' else SCOPE} {LIMITS}"
+    return f"{scope(kind)} {LIMITS}"
 
 
 def percent(value: float | None) -> str:
