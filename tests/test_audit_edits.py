@@ -185,6 +185,15 @@ def test_contexts_alone_are_borrowed_from_other_adapters():
     assert result.attack("another adapter's context")["tries"] == len(FORGET)
 
 
+def test_an_adapter_is_audited_on_a_model_that_is_under_another_one():
+    base = FeatureBox()
+    edited = edit_for(base, WHOLE).applied_to(base)
+    with pytest.raises(ValueError, match="nothing to audit"):  # the edited model knows none of it any more
+        audit(edited, edit_for(base, WHOLE), TEST, progress=False)
+    idle = edit_for(base, TextEdit(torch.zeros(WIDTH, 1), torch.zeros(1, WIDTH))).applied_to(base)
+    assert audit(idle, edit_for(base, WHOLE), TEST, progress=False).attack("usual templates")["right"] == 0
+
+
 # Names and sentences
 
 

@@ -58,7 +58,7 @@ def audit(
         groups: class name -> group, to compare groups.
         group_pictures: images of those names in `groups` that the adapter does not list.
         training: one image per training drawing; if given, membership is measured, by training `2 * models`
-            adapters. No image goes into an edit, so of an edit it is not.
+            adapters; of an edit it is not.
         models: adapters with, and as many without, each drawing.
         relearn_queries: what the relearning attacker may spend.
         thresholds: what the verdict lets pass.

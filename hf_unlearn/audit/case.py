@@ -184,7 +184,7 @@ class Case:
     @property
     def shows_features(self) -> bool:
         """Whether the model gives text features, not only scores."""
-        return hasattr(self.plain_box, "text_features")
+        return hasattr(self.plain_box, "compare")
 
     def scores(
         self,
