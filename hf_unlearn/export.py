@@ -70,7 +70,10 @@ def export(
         made.clip.save_pretrained(fresh, max_shard_size=SHARD)
         made.processor.save_pretrained(fresh)
         if made.own_tokenizer:
-            _name_plain_tokenizer(fresh / "tokenizer_config.json", attend_to_padding=model.family.startswith("siglip"))
+            _name_plain_tokenizer(fresh / "tokenizer_config.json")
+        masks = made.own_tokenizer or "attention_mask" in made.processor.tokenizer.model_input_names
+        if masks and model.family.startswith("siglip"):
+            _attend_to_padding(fresh / "tokenizer_config.json")
         (fresh / "README.md").write_text(render_export_card(config, model.family, hardened))
         _compare(fresh, made)
         fresh.chmod(0o755)
@@ -156,16 +159,17 @@ def _put_context_first(tokenizer: Any, n_ctx: int, model: ClipBlackBox) -> list[
     return [ids[name] for name in names]
 
 
-def _name_plain_tokenizer(path: Path, attend_to_padding: bool) -> None:
-    """Has transformers load `tokenizer.json` as it is: classes of one family rebuild, and lose, the post-processor.
-
-    SigLIP was trained to attend to its padding: such a tokenizer makes no attention mask.
-    """
+def _name_plain_tokenizer(path: Path) -> None:
+    """Has transformers load `tokenizer.json` as it is: classes of one family rebuild, and lose, the post-processor."""
     content = json.loads(path.read_text())
     content = {key: value for key, value in content.items() if key not in ("add_bos_token", "add_eos_token")}
-    if attend_to_padding:
-        content["model_input_names"] = ["input_ids"]
     path.write_text(json.dumps({**content, "tokenizer_class": "TokenizersBackend"}, indent=2) + "\n")
+
+
+def _attend_to_padding(path: Path) -> None:
+    """SigLIP was trained to: with an attention mask from its tokenizer, the stock pipeline gives other scores."""
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "model_input_names": ["input_ids"]}, indent=2) + "\n")
 
 
 def _apply(change: Tensor, projection: torch.nn.Linear) -> None:

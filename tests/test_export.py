@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import COLOURS, coloured
+from edited import edit_adapter
 from families import FAMILIES, write_family
 from safetensors.torch import load_file
 from torch.nn import functional as F
@@ -331,3 +332,149 @@ def test_the_command_line_exports(clip_folder, tmp_path):
     again = subprocess.run([*command, "--base", clip_folder], capture_output=True, text=True)
     assert again.returncode == 2
     assert "exists and is not an empty folder" in again.stderr
+
+
+# Edits
+
+BARE = """
+import json, sys
+sys.modules["hf_unlearn"] = None  # importing it fails
+import torch
+from transformers import AutoModel, AutoTokenizer, CLIPModel, CLIPTokenizer
+answers = {}
+for name, case in json.load(sys.stdin).items():
+    tokenizer_class, model_class = (CLIPTokenizer, CLIPModel) if case["clip"] else (AutoTokenizer, AutoModel)
+    tokenizer, model = (kind.from_pretrained(case["folder"]) for kind in (tokenizer_class, model_class))
+    padding = {"padding": "max_length", "max_length": 64} if case["siglip"] else {"padding": True}
+    texts = tokenizer(case["texts"], return_tensors="pt", **padding)
+    with torch.no_grad():
+        features = model.get_text_features(**texts)
+    answers[name] = getattr(features, "pooler_output", features).tolist()
+print(json.dumps(answers))
+"""
+TEXTS = ["red", "a photo of a red", "my grey , said the fox"]
+
+
+@pytest.fixture(scope="module")
+def edited(bases, tmp_path_factory) -> dict[str, dict]:
+    """Every case exported with an edit, then judged by the stock pipeline and by bare classes, in other processes."""
+    root = tmp_path_factory.mktemp("edited")
+    images = list(coloured(1))
+    paths = [str(root / f"{number}.png") for number in range(len(images))]
+    for image, path in zip(images, paths, strict=True):
+        image.save(path)
+    made, asked, bare = {}, {}, {}
+    for name in CASES:
+        base, template = bases[name]
+        adapter = edit_adapter(ClipBlackBox(base, template=template, device="cpu"))
+        adapter.export(root / name, base=base)
+        made[name] = {"folder": root / name, "adapter": adapter, "base": base, "images": images}
+        told = None if template == TEMPLATE else template
+        asked[name] = {"folder": str(root / name), "images": paths, "labels": LABELS, "template": told}
+        clip = name.startswith(("clip", "embedded"))
+        bare[name] = {"folder": str(root / name), "texts": TEXTS, "clip": clip, "siglip": name.startswith("siglip")}
+    done = subprocess.run([sys.executable, "-c", BARE], input=json.dumps(bare), capture_output=True, text=True, cwd="/")
+    assert done.returncode == 0, done.stderr
+    answers, features = stock_scores(asked), json.loads(done.stdout.splitlines()[-1])
+    return {name: {**made[name], **answers[name], "features": torch.tensor(features[name])} for name in made}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_stock_pipeline_gives_the_scores_of_an_edit(edited, name):
+    case = edited[name]
+    got = torch.tensor(case["scores"], dtype=torch.float64)
+    if name.startswith("siglip"):
+        got = got.logit().softmax(-1)
+    adapted = case["adapter"].load_base(case["base"], device="cpu")
+    expected = adapted.classify(case["images"], LABELS).double()
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+    with adapted.disabled() as plain:
+        assert (plain.classify(case["images"], LABELS) - got).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bare_classes_of_transformers_give_the_edited_text_features_under_any_prompt(edited, name):
+    case = edited[name]
+    expected = case["adapter"].load_base(case["base"], device="cpu").text_features(TEXTS)
+    torch.testing.assert_close(F.normalize(case["features"], dim=-1), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_edit_changes_the_text_projection_and_nothing_else(edited, name):
+    case = edited[name]
+    base = ClipBlackBox(case["base"], device="cpu")
+    siglip = name.startswith("siglip")
+    key = "text_model.head" if siglip else "text_projection"
+    before, after = base.model.state_dict(), load_file(case["folder"] / "model.safetensors")
+    changed = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+    assert changed == {f"{key}.weight", *([f"{key}.bias"] if siglip else [])}
+    matrix = torch.eye(base.width) + case["adapter"].edit.up @ case["adapter"].edit.down
+    for part in changed:
+        torch.testing.assert_close(after[part], matrix @ before[part], rtol=0, atol=1e-5)
+    written = ClipBlackBox(str(case["folder"]), device="cpu")
+    assert len(written.tokenizer) == len(base.tokenizer)
+    assert type(written.tokenizer) is type(base.tokenizer)
+    for text in TEXTS:
+        assert written.tokenizer(text)["input_ids"] == base.tokenizer(text)["input_ids"]
+    images = base.add_images(case["images"]).features
+    assert torch.equal(written.add_images(case["images"]).features, images)
+    assert "hypothesis_template" not in (case["folder"] / "config.json").read_text()
+
+
+def test_the_card_of_an_exported_edit_says_what_it_is(edited):
+    for name in ("clip, own template", "siglip"):
+        card = (edited[name]["folder"] / "README.md").read_text()
+        for fact in (
+            "with edited text features", "whose text projection was edited, so that it forgets 1 name.",
+            "**Forgets:** red", "**Keeps:** everything else", "**Prompt:** any", "Dual use", "not erasure",
+            "image-to-image search still finds what is forgotten", "The edit is multiplied into the text projection",
+        ):  # fmt: skip
+            assert fact in card, fact
+        for words in ("learned tokens", "post-processor", "hypothesis_template"):
+            assert words not in card
+        assert ("sigmoid" in card) == (name == "siglip")
+
+
+def test_an_edit_needs_no_hardening_and_says_so(clip_folder, tmp_path):
+    with pytest.raises(ValueError, match="an edit needs no hardening: it is in the text projection itself"):
+        edit_adapter(ClipBlackBox(clip_folder)).export(tmp_path / "out", base=clip_folder, hardened=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_slow_tokenizer_is_no_obstacle_for_an_edit(sentencepiece_folder, tmp_path):
+    model = ClipBlackBox(sentencepiece_folder, device="cpu")
+    assert hasattr(model.tokenizer, "sp_model")
+    adapter = edit_adapter(model)
+    adapter.export(tmp_path / "out", base=sentencepiece_folder)
+    written = ClipBlackBox(str(tmp_path / "out"), device="cpu")
+    assert hasattr(written.tokenizer, "sp_model")
+    plain = written.with_template("{}").text_features(torch.zeros(1, 0, model.dim), TEXTS)[0]
+    expected = adapter.load_base(sentencepiece_folder, device="cpu").text_features(TEXTS)
+    torch.testing.assert_close(plain, expected, rtol=0, atol=1e-5)
+
+
+def test_a_tokenizer_that_can_not_carry_a_context_can_carry_an_edit(clip_folder, tmp_path, monkeypatch):
+    adapter = edit_adapter(ClipBlackBox(clip_folder))
+    monkeypatch.setattr("transformers.CLIPTokenizer.is_fast", False)
+    adapter.export(tmp_path / "out", base=clip_folder)
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+
+
+def test_an_export_that_is_not_edited_as_the_adapter_says_is_not_kept(clip_folder, tmp_path, monkeypatch):
+    adapter = edit_adapter(ClipBlackBox(clip_folder))
+    monkeypatch.setattr("hf_unlearn.export._apply", lambda change, projection: None)
+    with pytest.raises(ExportError, match="reads texts otherwise than the adapter does"):
+        adapter.export(tmp_path / "out", base=clip_folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_edit_on_top_of_an_export_is_the_product_of_both(edited, tmp_path):
+    once = edited["siglip"]["folder"]
+    base = ClipBlackBox(str(once), device="cpu")
+    second = edit_adapter(base, seed=1)
+    second.export(tmp_path / "twice", base=once)
+    first, plain = edited["siglip"]["adapter"].edit, ClipBlackBox(edited["siglip"]["base"], device="cpu")
+    features = plain.with_template("{}").text_features(torch.zeros(1, 0, plain.dim), TEXTS)
+    twice = ClipBlackBox(str(tmp_path / "twice"), template="{}", device="cpu")
+    found = twice.text_features(torch.zeros(1, 0, plain.dim), TEXTS)
+    torch.testing.assert_close(found, second.edit(first(features)), rtol=0, atol=1e-5)
