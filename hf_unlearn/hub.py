@@ -89,7 +89,9 @@ def fetch(
             listed = {file.path: file for file in api.get_paths_info(repo_id, paths, revision=sha)}
             files = [file for path in paths if isinstance(file := listed.get(path), RepoFile)]
             there = {file.path for file in files}
-            lacking = sorted(set(needed) - there) or ([] if there & set(any_of) or not any_of else any_of)
+            lacking = sorted(set(needed) - there)
+            if any_of and not there & set(any_of):
+                lacking.append(" or ".join(any_of))
             if lacking:
                 raise HubError(
                     f"{named(repo_id, revision)} has no {lacking[0]}: it is no forget adapter, or the adapter "

@@ -9,13 +9,14 @@ import hub_client
 import pytest
 import torch
 from conftest import COLOURS, coloured
+from edited import edit_adapter
 from hub_client import Client, environment
 from hub_server import RESET, Hub, front_matter
 from huggingface_hub import ModelCard
 
 from hf_unlearn import ForgetAdapter, evaluate, unlearn
 from hf_unlearn.adapter_config import AdapterError
-from hf_unlearn.adapter_files import EDIT, FILES
+from hf_unlearn.adapter_files import CONTEXT, EDIT, FILES
 from hf_unlearn.hub_errors import HubError
 
 OWNER, OTHER = "hf_owner", "hf_other"
@@ -58,6 +59,16 @@ def adapters(clip, tmp_path_factory) -> list[Path]:
         folders.append(tmp_path_factory.mktemp("adapter") / "adapter")
         adapter.save_pretrained(folders[-1])
     return folders
+
+
+@pytest.fixture(scope="module")
+def edited(clip, tmp_path_factory) -> Path:
+    """The folder of an edit with its report."""
+    adapter = edit_adapter(clip, seed=3)
+    adapter = adapter.with_report(evaluate(clip, coloured(4, seed=1), adapter).content)
+    folder = tmp_path_factory.mktemp("edit") / "adapter"
+    adapter.save_pretrained(folder)
+    return folder
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -250,6 +261,76 @@ def test_a_push_whose_answer_is_lost_has_happened_or_not_and_is_made_again_witho
     commits = len(repo.commits)
     again = client(hub_client.push, str(adapters[1]), "user/four-less", token=OWNER)
     assert (again["oid"], len(repo.commits)) == (repo.refs["main"], commits)
+
+
+# Edits
+
+
+def test_an_edit_is_pushed_and_comes_back_bit_for_bit(hub, client, edited, tmp_path):
+    client(hub_client.push, str(edited), "user/new", token=OWNER)
+    assert set(hub.repos["user/new"].tree()) == {*FILES, ".gitattributes"} - {CONTEXT}
+    got, here = client(hub_client.pull, "user/new", cache_dir=tmp_path), ForgetAdapter.from_pretrained(edited)
+    assert (got["kind"], got["context"], got["report"]) == ("edit", False, here.report)
+    for found, tensor in zip(got["edit"], (here.edit.up, here.edit.down), strict=True):
+        assert torch.equal(torch.tensor(found), tensor)
+    fetched = {path.rsplit("/", 1)[-1] for _, path, _ in hub.requests if "/resolve/" in path}
+    assert fetched == {"config.json", EDIT, "report.json"}
+    commits = len(hub.repos["user/new"].commits)
+    client(hub_client.push, str(edited), "user/new", token=OWNER)
+    assert len(hub.repos["user/new"].commits) == commits
+
+
+def test_an_adapter_of_the_other_kind_replaces_one_wholly(hub, client, adapters, edited, repo, tmp_path):
+    client(hub_client.push, str(edited), "user/four-less", token=OWNER)
+    assert set(repo.tree()) == (set(FILES) - {CONTEXT}) | set(BIG)
+    assert client(hub_client.pull, "user/four-less", cache_dir=tmp_path)["kind"] == "edit"
+    client(hub_client.push, str(adapters[0]), "user/four-less", token=OWNER)
+    assert set(repo.tree()) == (set(FILES) - {EDIT}) | set(BIG)
+    assert client(hub_client.pull, "user/four-less", cache_dir=tmp_path)["kind"] == "context"
+
+
+def test_an_edit_once_cached_costs_no_call_and_its_commit_works_offline(hub, client, edited, tmp_path):
+    repo = hub.add("user/edit", files(edited))
+    client(hub_client.pull, "user/edit", cache_dir=tmp_path)
+    for options in ({"revision": repo.refs["main"]}, {"local_files_only": True}):
+        hub.requests.clear()
+        assert client(hub_client.pull, "user/edit", cache_dir=tmp_path, **options)["kind"] == "edit"
+        assert hub.requests == []
+
+
+def test_a_repository_without_the_file_that_its_kind_asks_for_is_refused(hub, client, adapters, edited, tmp_path):
+    config = {"config.json": (edited / "config.json").read_bytes()}
+    hub.add("user/bare", config)
+    with pytest.raises(HubError, match=f"user/bare has no {CONTEXT} or {EDIT}: it is no forget adapter"):
+        client(hub_client.pull, "user/bare", cache_dir=tmp_path)
+    hub.add("user/mixed", {**config, CONTEXT: (adapters[0] / CONTEXT).read_bytes()})
+    with pytest.raises(AdapterError, match=f"no {EDIT}, which an adapter of kind edit has"):
+        client(hub_client.pull, "user/mixed", cache_dir=tmp_path)
+    hub.add("user/both", {**files(edited), CONTEXT: (adapters[0] / CONTEXT).read_bytes()})
+    assert client(hub_client.pull, "user/both", cache_dir=tmp_path)["kind"] == "edit"
+
+
+def test_a_large_file_of_the_other_kind_stops_the_fetch(hub, client, edited, tmp_path):
+    hub.add("user/large", {**files(edited), CONTEXT: bytes(33 * 2**20)})
+    with pytest.raises(AdapterError, match=f"{CONTEXT} is larger than 32 MiB"):
+        client(hub_client.pull, "user/large", cache_dir=tmp_path)
+    assert blobs(tmp_path) == []
+
+
+def test_info_and_pull_of_an_edit_on_the_command_line(hub, client, edited, tmp_path):
+    hub.add("user/edit", files(edited))
+    code, out, err = client(hub_client.command, "info", "user/edit")
+    assert (code, err) == (0, "")
+    text = " ".join(out.split())
+    for words in ("forgets 1 red", "keeps everything else", "kind edit of the text features, rank 3", "prompt any",
+                  "changes most besides scarlet", "method edit", "queries 0"):  # fmt: skip
+        assert words in text, words
+    facts = json.loads(client(hub_client.command, "info", "user/edit", "--json")[1])
+    assert (facts["kind"], facts["width"], facts["rank"], facts["n_ctx"]) == ("edit", 24, 3, None)
+    assert facts["neighbours"] == [{"word": "scarlet", "of": "red", "similarity": 0.25}]
+    code, out, err = client(hub_client.command, "pull", "user/edit", tmp_path / "here")
+    assert (code, err) == (0, "")
+    assert set(files(tmp_path / "here")) == set(FILES) - {CONTEXT}
 
 
 # Pulling
