@@ -57,10 +57,12 @@ def solve(forget: Tensor, keep: Tensor, words: Tensor, *, breadth: float = 0.5, 
     """The edit that forgets some names and holds others, and words, in place.
 
     Args:
-        forget: `(F, width)` unit text features of the names to forget, each the mean over templates.
-        keep: `(n, width)` unit text features of the kept names in every template; may be empty.
-        words: `(m, width)` unit text features of anything else; `m` at least a few times the number of names.
-        breadth: 0 forgets the names as such, 1 all that lies around them.
+        forget: `(templates, F, width)` unit text features of the names to forget.
+        keep: `(templates, n, width)` of the kept names; `n` may be 0.
+        words: `(templates, m, width)` of anything else; `m` at least a few times the number of names.
+        breadth: 0 forgets the names as such, 1 all that lies around them: the wider the metric's ridge, and words
+            that are nearer to a name than to anything kept are taken along from `12 - 8 breadth` standard
+            deviations of similarity on.
         strength: up to 0.5, how far a name is turned against itself (0: it scores as anything does); beyond,
             kept names also tell forgotten images apart less, up to 1 (the leak term), at a cost to them.
 
@@ -70,18 +72,17 @@ def solve(forget: Tensor, keep: Tensor, words: Tensor, *, breadth: float = 0.5, 
     for name, value in (("breadth", breadth), ("strength", strength)):
         if not 0 <= value <= 1:
             raise ValueError(f"{name} is from 0 to 1, got {value}")
-    if not len(forget) or not len(words):
-        raise ValueError(f"expected names to forget and words to hold, got {len(forget)} and {len(words)}")
+    if not forget.shape[1] or not words.shape[1]:
+        raise ValueError(f"expected names to forget and words to hold, got {forget.shape[1]} and {words.shape[1]}")
     forget, keep, words = (x.detach().cpu().double() for x in (forget, keep, words))
-    centre = words.mean(0)
-    span = _span(torch.cat([forget, keep, words]) - centre)
-    own, kept, held, middle = ((x @ span) for x in (forget - centre, keep - centre, words - centre, centre[None]))
+    centre = words.mean((0, 1))
+    forget, keep, words = (x - centre for x in (forget, keep, words))
+    names, held = _take_along(forget, keep, words, 12 - 8 * breadth)
+    span = _span(torch.cat([names, keep.flatten(0, 1), held]))
+    own, kept, held, middle = (x @ span for x in (names, keep.flatten(0, 1), held, centre[None]))
     length = own.norm(dim=1, keepdim=True)
     unit = own / length
-    near = F.normalize(held, dim=1) @ unit.T
-    moment = _moment(held[near.amax(1) < 0.9 - 0.4 * breadth], own.shape[1])
-    if len(kept):
-        moment = moment + _moment(kept, own.shape[1])
+    moment = _moment(held) + (_moment(kept) if len(kept) else 0.0)
     metric = moment + 10 ** (3 * breadth - 4) * torch.eye(len(moment), dtype=moment.dtype)
     turned, leak = min(strength, 0.5), max(0.0, 2 * strength - 1)
     up, down, after = _turn(own, unit, length, kept if leak else kept[:0], metric, middle[0], turned, leak)
@@ -91,16 +92,33 @@ def solve(forget: Tensor, keep: Tensor, words: Tensor, *, breadth: float = 0.5, 
     return TextEdit((span @ up).float().contiguous(), (down @ span.T).float().contiguous())
 
 
+def _take_along(forget: Tensor, keep: Tensor, words: Tensor, deviations: float) -> tuple[Tensor, Tensor]:
+    """Names `(F', width)`, near words among them, and the other words, `(templates * m', width)`; all centred."""
+    names, middles = forget.mean(0), words.mean(0)
+    similarity = _cosines(middles, names)
+    nearest = similarity.amax(1)
+    near = nearest > deviations * similarity.std()
+    if keep.shape[1]:
+        near &= nearest > _cosines(middles, keep.mean(0)).amax(1)
+    taken = near.nonzero()[:, 0]
+    taken = taken[nearest[taken].argsort(descending=True)[: max(8, len(names))]]
+    held = torch.ones(len(middles), dtype=torch.bool)
+    held[taken] = False
+    return torch.cat([names, middles[taken]]), words[:, held].flatten(0, 1)
+
+
+def _cosines(rows: Tensor, others: Tensor) -> Tensor:
+    return F.normalize(rows, dim=1) @ F.normalize(others, dim=1).T
+
+
 def _span(centred: Tensor) -> Tensor:
     """`(width, r)`: an orthonormal basis of the span of `(n, width)` rows."""
     sizes, directions = torch.linalg.eigh(centred.T @ centred)
     return directions[:, sizes > 1e-9 * sizes[-1]]
 
 
-def _moment(rows: Tensor, width: int) -> Tensor:
-    """Second moment `(width, width)` of rows, scaled to a mean diagonal of 1; the identity where there are none."""
-    if not len(rows):
-        return torch.eye(width, dtype=rows.dtype)
+def _moment(rows: Tensor) -> Tensor:
+    """Second moment `(width, width)` of rows, scaled to a mean diagonal of 1."""
     moment = rows.T @ rows
     return moment / moment.diagonal().mean()
 
