@@ -49,14 +49,9 @@ def evaluate(
         ValueError: if the classes of images and adapters differ.
         WrongBaseError: if `model` is not the adapters' base.
     """
-    stacks = [(one,) if isinstance(one, ForgetAdapter) else tuple(one) for one in adapters]
-    if not stacks or not all(stacks):
-        raise ValueError("expected at least one adapter to evaluate, got none")
+    names, stacks = images.names, _stacks(model, images.names, adapters)
     every = [adapter for stack in stacks for adapter in stack]
-    names, forget = images.names, set(every[0].config.forget)
-    for adapter in every:
-        adapter.check_base(model)
-        _check_classes(adapter, names, forget)
+    forget = set(every[0].config.forget)
     if validation is not None and validation.names != names:
         raise ValueError("validation images must have the same classes, in the same order, as the images judged")
     template = next((adapter.config.template for adapter in every if adapter.kind == "context"), model.template)
@@ -90,6 +85,18 @@ def evaluate(
             "ledger": last.ledger,
         }
     )  # fmt: skip
+
+
+def _stacks(model: BlackBox, names: Sequence[str], adapters: Sequence[Adapters]) -> list[tuple[ForgetAdapter, ...]]:
+    """The adapters of each row, checked."""
+    stacks = [(one,) if isinstance(one, ForgetAdapter) else tuple(one) for one in adapters]
+    if not stacks or not all(stacks):
+        raise ValueError("expected at least one adapter to evaluate, got none")
+    forget = set(stacks[0][0].config.forget)
+    for adapter in (adapter for stack in stacks for adapter in stack):
+        adapter.check_base(model)
+        _check_classes(adapter, names, forget)
+    return stacks
 
 
 def _check_classes(adapter: ForgetAdapter, names: Sequence[str], forget: set[str]) -> None:

@@ -13,6 +13,7 @@ import torch
 from conftest import COLOURS, coloured
 from edited import adapter_of, edit_adapter, random_edit
 from safetensors.torch import load_file, save_file
+from test_cli import hf_unlearn_here
 from torch.nn import functional as F
 
 from hf_unlearn import AdaptedClip, ClipBlackBox, ForgetAdapter, evaluate, unlearn
@@ -439,3 +440,17 @@ def test_ten_thousand_vectors_take_less_than_50_ms(clip):
 def test_the_config_of_an_edit_is_plain_json(adapter):
     assert json.loads(json.dumps(asdict(adapter.config), allow_nan=False)) == asdict(adapter.config)
     assert replace(adapter.config, seed=5).kind == "edit"
+
+
+def test_the_command_line_judges_and_exports_an_edit(clip_folder, folder, image_folder, tmp_path):
+    done = hf_unlearn_here("evaluate", "--adapter", folder, "--model", clip_folder, "--data", image_folder, "--json")
+    assert done.returncode == 0, done.stderr
+    rows = {row["name"]: row for row in json.loads(done.stdout)["rows"]}
+    assert list(rows) == ["zero-shot", "label-mask", "edit"]
+    assert (rows["label-mask"]["short_list_1"], rows["edit"]["queries"]) == (0, 0)
+    done = hf_unlearn_here("export", folder, tmp_path / "hard", "--base", clip_folder, "--hardened")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "an edit needs no hardening" in done.stderr
+    done = hf_unlearn_here("export", folder, tmp_path / "out", "--base", clip_folder)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "model.safetensors").is_file()
