@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import Tensor
 
 from hf_unlearn.adapter import ForgetAdapter
 from hf_unlearn.adapter_files import digest
 from hf_unlearn.black_box import BlackBox
 from hf_unlearn.data import LabeledImages
+from hf_unlearn.edit_run import EDIT, edit_again
 from hf_unlearn.result import Result
 from hf_unlearn.unlearn import unlearn
 
@@ -29,13 +31,17 @@ def combine(
 ) -> Result:
     """One adapter that forgets what any of `adapters` forgets, for fewer queries than a fresh run.
 
-    Contexts can't be added up, so this is a run of its own with a warm start: the adapters' contexts and their mean
-    are scored first, one query each, and `unlearn` goes on from the best on validation. It keeps every class that
-    one of the adapters keeps and none forgets: **forgetting wins**. A class that one adapter keeps and another
-    forgets is forgotten; give it back afterwards with `without`.
+    Edits are computed again from all names together, without images or queries: the result is what one request with
+    all names would have made, bit for bit.
+
+    Contexts can't be added up, so for them this is a run of its own with a warm start: the adapters' contexts and
+    their mean are scored first, one query each, and `unlearn` goes on from the best on validation.
+
+    All that one of the adapters keeps and none forgets is kept: **forgetting wins**. A class that one adapter keeps
+    and another forgets is forgotten; give it back afterwards with `without`.
 
     Args:
-        adapters: two or more of the same base, context length and template.
+        adapters: two or more of one kind and base; contexts also of one length and template.
         model: their base.
         images: labelled images of all their classes, others are left out; None for names only.
         max_queries: candidate contexts to score at most, those of the start included.
@@ -47,6 +53,11 @@ def combine(
         WrongBaseError: if one was made for another model.
     """
     _check(adapters, model)
+    if adapters[0].kind == EDIT:
+        forget = list(dict.fromkeys(name for adapter in adapters for name in adapter.config.forget))
+        kept_too = [name for adapter in adapters for name in adapter.config.retain]
+        words = _synonyms(adapters, forget, [*forget, *kept_too])
+        return edit_again(model, adapters, forget, words, options.get("vocabulary"))
     starts = [*adapters, _mean(adapters)]
     if max_queries <= len(starts):
         raise ValueError(
@@ -83,6 +94,8 @@ def without(
 ) -> Result:
     """The adapter with one or more classes given back: they are kept from now on, the rest stays as it was.
 
+    An edit is computed again from the names that are left: it is as if the others had never been asked for.
+
     Args:
         adapter: its context is the start.
         names: the class or classes to give back; some other must stay forgotten.
@@ -104,6 +117,9 @@ def without(
     if not forget:
         raise ValueError("nothing would be left to forget; use the base model without an adapter")
     adapter.check_base(model)
+    if adapter.kind == EDIT:
+        words = _synonyms([adapter], forget, [*forgotten, *adapter.config.retain])
+        return edit_again(model, [adapter], forget, words, options.get("vocabulary"))
     options |= _data(images, options.get("validation"), [*forget, *adapter.config.retain, *back])
     options.setdefault("synonyms", _synonyms([adapter], forget, forgotten))
     box = model.with_template(adapter.config.template)
@@ -145,7 +161,7 @@ def _synonyms(adapters: Sequence[ForgetAdapter], forget: Sequence[str], classes:
 
 
 def _mean(adapters: Sequence[ForgetAdapter]) -> ForgetAdapter:
-    mean = torch.stack([adapter.context for adapter in adapters]).mean(0)
+    mean = torch.stack([cast(Tensor, adapter.context) for adapter in adapters]).mean(0)
     return ForgetAdapter(mean, replace(adapters[0].config, weights_sha256=digest(mean)))
 
 
@@ -154,6 +170,13 @@ def _check(adapters: Sequence[ForgetAdapter], model: BlackBox) -> None:
         raise ValueError(f"expected two or more adapters to combine, got {len(adapters)}")
     for adapter in adapters:
         adapter.check_base(model)
+    if len({adapter.kind for adapter in adapters}) > 1:
+        raise ValueError(
+            "a context and an edit can't be made one adapter; make both edits, or use them together: "
+            "model.under(context).under(edit)"
+        )
+    if adapters[0].kind == EDIT:
+        return
     for key, what in (("n_ctx", "context length"), ("template", "template")):
         if len(values := list(dict.fromkeys(getattr(adapter.config, key) for adapter in adapters))) > 1:
             raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Any
 
 from hf_unlearn.adapter import ForgetAdapter
 from hf_unlearn.adapter_files import digest
@@ -18,17 +19,26 @@ class StopReason(Enum):
     CONVERGED = "validation has not improved for a while"
     INTERRUPTED = "interrupted; the best so far is kept"
     CANCELLED = "cancelled; the best so far is kept"
+    SOLVED = "solved in closed form, no query"
     REFUSED = "the black box answers no more queries; the best so far is kept"
 
 
 @dataclass(frozen=True)
 class Result:
-    """What `unlearn` returns: the adapter, why it stopped, how it got there, and what a later run goes on with."""
+    """What `unlearn` returns: the adapter, why it stopped, how it got there, and what a later run goes on with.
+
+    An edit has no history and no search.
+    """
 
     adapter: ForgetAdapter
     reason: StopReason
     history: tuple[Step, ...]
-    search: Search = field(repr=False, compare=False)
+    search: Search | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def neighbours(self) -> list[dict[str, Any]]:
+        """Of an edit: the words it changes most, each `word`, `of` and `similarity`."""
+        return self.adapter.config.neighbours
 
     def at(self, queries: int) -> ForgetAdapter:
         """The adapter as it stood after at most so many queries.
@@ -36,6 +46,8 @@ class Result:
         Raises:
             ValueError: if not even the first batch was scored by then.
         """
+        if not self.history:
+            return self.adapter
         step = next((step for step in reversed(self.history) if step.queries <= queries), None)
         if step is None:
             raise ValueError(f"the first batch took {self.history[0].queries} queries, asked for {queries}")

@@ -22,6 +22,7 @@ from hf_unlearn.adapter_config import AdapterConfig
 from hf_unlearn.adapter_files import digest
 from hf_unlearn.black_box import BlackBox, BudgetSpentError, Ledger
 from hf_unlearn.data import LabeledImages, split_names
+from hf_unlearn.edit_run import EDIT, make_edit
 from hf_unlearn.naming import asked_names, namings
 from hf_unlearn.processes import Crew
 from hf_unlearn.recipes import Recipe, objective_of, recipe
@@ -36,15 +37,18 @@ def unlearn(
     images: LabeledImages | None = None,
     *,
     forget: Sequence[str],
+    keep: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
     unlabelled: Sequence[Image.Image | Path] | None = None,
     synonyms: Mapping[str, Sequence[str]] | None = None,
     max_queries: int = 2_000,
-    method: str | Recipe = "proximal",
+    method: str | Recipe | None = None,
     validation: LabeledImages | None = None,
     shots: int = 16,
     n_ctx: int | None = None,
     strength: float = 0.5,
+    breadth: float = 0.5,
+    vocabulary: Sequence[str] | None = None,
     patience: int | None = 600,
     seed: int = 0,
     progress: bool = True,
@@ -52,7 +56,11 @@ def unlearn(
     run_dir: str | Path | None = None,
     init: ForgetAdapter | Result | None = None,
 ) -> Result:
-    """Learns a context under which `model` forgets the classes `forget` and keeps the others.
+    """Makes an adapter under which `model` forgets the classes `forget` and keeps the others.
+
+    Names alone, `unlearn(model, forget=["gun", "knife"])`, make an *edit* of the text features: closed form, no image,
+    no query, about a second. It needs a model that gives text features. With labelled images or a list of all
+    `classes` a *context* is searched for, with scores alone; `method="edit"` makes an edit there too.
 
     Args:
         model: the black box; only its scores are used.
@@ -60,15 +68,19 @@ def unlearn(
             `validation` is given. None for a run by names only: stand-ins for images are made from what the
             model answers to text, see `evidence.from_names`.
         forget: names of the classes to forget.
+        keep: for an edit, names that matter most among all that is kept; not needed.
         classes: names of all classes, those to forget among them, for a run by names only.
         unlabelled: for such a run, images of some of the classes and of anything else; those that the plain model is
             sure of take the place of stand-ins, see `evidence.from_unlabelled`.
         synonyms: other names of classes to forget, under which they shall be forgotten too; a query then takes as
             much longer as there are more names.
         max_queries: candidate contexts to score at most; each is scored once on all images.
-        method: one of `METHODS`, or a `Recipe`.
+        method: "edit", one of `METHODS`, or a `Recipe`; if not given, "edit" where there are neither images nor
+            classes, else "proximal".
         n_ctx: context length, if not the method's own.
         strength: from 0 (gentle: keep the retain classes as they are) to 1 (strong: forget whatever it costs).
+        breadth: for an edit, from 0 (the names as such) to 1 (all that lies around them).
+        vocabulary: for an edit, words to hold in place, if not those of the model's tokenizer.
         patience: stop after so many queries without a better candidate; None never does.
         seed: fixes the few-shot draw, the projection `A` and the optimizer.
         progress: a bar on the terminal with loss, `H`, queries and the time left.
@@ -84,11 +96,27 @@ def unlearn(
         WrongBaseError: if `init` was made for another model.
         RunError: if the run folder holds another run, is in use, or can't be written.
     """
+    if method == EDIT or (method is None and images is None and classes is None and not unlabelled):
+        if init is not None:
+            raise ValueError("an edit needs no start: give all names to forget, or combine adapters")
+        listed = images.names if images is not None else classes
+        if listed is not None:
+            split_names(listed, forget)
+            keep = [*(keep or ()), *(name for name in listed if name not in forget and name not in (keep or ()))]
+        return make_edit(
+            model, forget, keep=keep or (), all_kept=listed is not None, synonyms=synonyms, vocabulary=vocabulary,
+            breadth=breadth, strength=strength,
+        )  # fmt: skip
+    if keep is not None or vocabulary is not None:
+        raise ValueError("keep and vocabulary are for an edit; a context keeps all classes that are not forgotten")
+    method = "proximal" if method is None else method
     start = time.monotonic()
     names = evidence.class_names(images, classes, unlabelled, validation)
     plain = recipe(method, len(names)) if isinstance(method, str) else method
     first = init.adapter if isinstance(init, Result) else init
     if first is not None:
+        if first.kind == EDIT:
+            raise ValueError("an edit is no start for a context; search on top of it: unlearn(model.under(edit), ...)")
         first.check_base(model)
         if n_ctx not in (None, first.config.n_ctx):
             raise ValueError(f"n_ctx is {n_ctx}, but the context to start from has {first.config.n_ctx} tokens")
@@ -109,7 +137,7 @@ def unlearn(
         "base model": model.fingerprint(), "template": model.template, "classes": list(learnt.names), **learnt.identity
     }  # fmt: skip
     of = {**scored_by, "asked": asked, "method": asdict(plain), "seed": seed}
-    if isinstance(init, Result) and init.search.of == of:
+    if isinstance(init, Result) and init.search is not None and init.search.of == of:
         search, continued = init.search.again(plan, objective), True
     else:
         search, continued = Search.new(plan, model, objective, seed, first, of), False

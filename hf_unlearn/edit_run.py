@@ -1,0 +1,134 @@
+"""A request to forget answered by an edit: names in, an adapter out, no query."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from hf_unlearn.adapter import ForgetAdapter, base_name
+from hf_unlearn.adapter_config import AdapterConfig
+from hf_unlearn.adapter_files import digest
+from hf_unlearn.black_box import BlackBox
+from hf_unlearn.data import check_names
+from hf_unlearn.edits.by_name import forget_by_name, source_of
+from hf_unlearn.naming import asked_names
+from hf_unlearn.result import Result, StopReason
+
+EDIT = "edit"
+
+
+def make_edit(
+    model: BlackBox,
+    forget: Sequence[str],
+    *,
+    keep: Sequence[str] = (),
+    all_kept: bool = False,
+    synonyms: Mapping[str, Sequence[str]] | None = None,
+    vocabulary: Sequence[str] | None = None,
+    breadth: float = 0.5,
+    strength: float = 0.5,
+) -> Result:
+    """The edit adapter for some names.
+
+    Args:
+        keep: names that weigh more than the vocabulary; may be empty, everything else is kept as well.
+        all_kept: whether `keep` are all other classes of a list: a name given back is then one of them again.
+        synonyms: forget name -> other names, forgotten like it.
+        vocabulary: words to hold in place, if not the tokenizer's own.
+
+    Raises:
+        ValueError: if the model gives no text features, or names are missing, empty, or in both lists.
+    """
+    start = time.monotonic()
+    check_text_features(model)
+    forget, keep = _names("forget", forget), _names("keep", keep) if keep else []
+    if not forget:
+        raise ValueError("expected at least one name to forget, got none")
+    if both := [name for name in forget if name in keep]:
+        raise ValueError(f"{both[0]!r} is to be forgotten and to be kept; take it out of one of the lists")
+    check_names([*forget, *keep])
+    others = {name: [own] if isinstance(own, str) else list(own) for name, own in (synonyms or {}).items() if own}
+    asked_names([*forget, *keep], forget, others)
+    before = model.ledger.copy()
+    made = forget_by_name(
+        model, [*forget, *(word for own in others.values() for word in own)], keep, vocabulary=vocabulary,
+        breadth=breadth, strength=strength,
+    )  # fmt: skip
+    width, rank = made.edit.up.shape
+    config = AdapterConfig(
+        base_model=base_name(model.model_id),
+        base_revision=model.revision,
+        base_fingerprint=model.fingerprint(),
+        kind="edit",
+        width=width,
+        rank=rank,
+        template=model.template,
+        forget=forget,
+        retain=keep,
+        synonyms=others,
+        method=EDIT,
+        hyperparameters={
+            "breadth": breadth, "strength": strength, "vocabulary": source_of(vocabulary), "words": made.words,
+            "all_kept": all_kept,
+        },
+        neighbours=[asdict(item) for item in made.neighbours],
+        ledger={**asdict(model.ledger.since(before)), "seconds": round(time.monotonic() - start, 2)},
+        weights_sha256=digest(made.edit),
+    )  # fmt: skip
+    return Result(ForgetAdapter(made.edit, config), StopReason.SOLVED, ())
+
+
+def edit_again(
+    model: BlackBox,
+    adapters: Sequence[ForgetAdapter],
+    forget: Sequence[str],
+    synonyms: Mapping[str, Sequence[str]],
+    vocabulary: Sequence[str] | None = None,
+) -> Result:
+    """The edit for `forget`, with what `adapters` keep and the larger of their dials.
+
+    Computed from the names, so it is what one request with all of them would have made, bit for bit.
+
+    Raises:
+        ValueError: if an adapter held other words in place than are held now.
+        WrongBaseError: if one was made for another model.
+    """
+    for adapter in adapters:
+        adapter.check_base(model)
+        held = adapter.config.hyperparameters.get("vocabulary")
+        if held != source_of(vocabulary):
+            own = "the tokenizer's words" if held == "tokenizer" else "words that were given (vocabulary=[...])"
+            raise ValueError(f"an edit is computed again with the words it held in place: {own}; give the same now")
+    dials = {dial: max(_dial(adapter, dial) for adapter in adapters) for dial in ("breadth", "strength")}
+    all_kept = any(adapter.config.hyperparameters.get("all_kept") is True for adapter in adapters)
+    keep = dict.fromkeys(name for adapter in adapters for name in adapter.config.retain)
+    if all_kept:
+        keep |= dict.fromkeys(name for adapter in adapters for name in adapter.config.forget)
+    return make_edit(
+        model.with_template(adapters[0].config.template), forget, keep=[name for name in keep if name not in forget],
+        all_kept=all_kept, synonyms=synonyms, vocabulary=vocabulary, **dials,
+    )  # fmt: skip
+
+
+def check_text_features(model: Any) -> None:
+    """Raises: ValueError: if the model answers with scores only."""
+    if not hasattr(model, "text_features"):
+        raise ValueError(
+            f"{model.model_id} answers with scores only, and an edit needs its text features; "
+            "search for a context: give labelled images (or all class names) and a method such as 'proximal'"
+        )
+
+
+def _names(what: str, names: Sequence[str]) -> list[str]:
+    if isinstance(names, str):
+        raise ValueError(f"{what} must be a list of names, got the text {names!r}; write [{names!r}]")
+    return list(dict.fromkeys(names))
+
+
+def _dial(adapter: ForgetAdapter, dial: str) -> float:
+    value = adapter.config.hyperparameters.get(dial, 0.5)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"the adapter's {dial} is {value!r}, expected a number; make it again from its names")
+    return float(value)

@@ -1,0 +1,74 @@
+"""From names to an edit: their text features, those of what is kept, and the vocabulary that is held in place."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hf_unlearn.edits.neighbours import Neighbour, find_neighbours
+from hf_unlearn.edits.text_edit import TextEdit, solve
+from hf_unlearn.edits.vocabulary import with_own_words
+
+OF_NAMES = ("{}", "a photo of a {}", "This is a photo of {}.", "an image of {}", "a {}")
+OF_WORDS = ("This is a photo of {}.", "an image of {}")
+
+
+@dataclass(frozen=True)
+class NamedEdit:
+    """An edit, what it does to words nobody asked about, and how many words it holds in place."""
+
+    edit: TextEdit
+    neighbours: list[Neighbour]
+    words: int
+
+
+def forget_by_name(
+    box: Any,
+    forget: Sequence[str],
+    keep: Sequence[str] = (),
+    *,
+    vocabulary: Sequence[str] | None = None,
+    breadth: float = 0.5,
+    strength: float = 0.5,
+) -> NamedEdit:
+    """The edit for some names, whatever their order: names are sorted first, so equal requests give equal bits.
+
+    Args:
+        box: gives text features: `text_features`, `with_template`, `dim`.
+        forget, keep: names; those to keep weigh as much as all other words together.
+        vocabulary: words to hold in place, if not the tokenizer's own.
+        breadth, strength: see `solve`.
+
+    Raises:
+        ValueError: if there is no tokenizer and no vocabulary, or a dial is not from 0 to 1.
+    """
+    names, kept = sorted(forget), sorted(keep)
+    words, held = with_own_words(box, OF_WORDS, exclude=[*names, *kept], vocabulary=vocabulary)
+    of_names = name_features(box, names)
+    of_kept = name_features(box, kept) if kept else of_names[:, :0]
+    edit = solve(of_names, of_kept, held, breadth=breadth, strength=strength)
+    near = find_neighbours(edit, words, held, names, of_names)
+    return NamedEdit(edit, near, len(words))
+
+
+def source_of(vocabulary: Sequence[str] | None) -> str:
+    """What tells vocabularies apart: `"tokenizer"`, or a digest of the words that were given."""
+    if vocabulary is None:
+        return "tokenizer"
+    return hashlib.sha256("\n".join(sorted(set(vocabulary))).encode()).hexdigest()
+
+
+@torch.no_grad()
+def name_features(box: Any, names: Sequence[str]) -> Tensor:
+    """Unit text features of names under five templates, `(5, n, width)` float32 on the CPU.
+
+    Raises:
+        ValueError: if a name does not fit the text tower.
+    """
+    plain = torch.zeros(1, 0, box.dim)
+    return torch.stack([box.with_template(t).text_features(plain, list(names))[0].float().cpu() for t in OF_NAMES])

@@ -1,0 +1,61 @@
+"""The words that an edit changes most: the honest report for people without images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from hf_unlearn.edits.text_edit import TextEdit
+
+MOST, FEWEST = 40, 5
+FORGOTTEN, NEARLY = 0.5, 0.8  # below: "also forgotten", "nearly"; above, a word is hardly changed
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A word that nobody asked to forget, and what the edit does to it.
+
+    Attributes:
+        word: of the vocabulary.
+        of: the forgotten name it is nearest to.
+        similarity: cosine between what is the word's own before and after, 1: unchanged. What is its own is its text
+            feature less the mean of all words.
+    """
+
+    word: str
+    of: str
+    similarity: float
+
+
+def find_neighbours(
+    edit: TextEdit, words: Sequence[str], features: Tensor, names: Sequence[str], of_names: Tensor
+) -> list[Neighbour]:
+    """The most changed first: those below a similarity of `NEARLY`, at least 5 and at most 40.
+
+    Args:
+        words: `m` words of the vocabulary, with `features (templates, m, width)`.
+        names: the `F` forgotten names, with `of_names (templates, F, width)`.
+    """
+    centre = features.mean((0, 1))
+    middles = F.normalize(features.mean(0), dim=-1)
+    own = F.normalize(middles - centre, dim=-1)
+    similarity = (own * F.normalize(edit(middles) - centre, dim=-1)).sum(-1)
+    nearest = (own @ F.normalize(of_names.mean(0) - centre, dim=-1).T).argmax(-1)
+    count = min(MOST, max(FEWEST, int((similarity < NEARLY).sum())))
+    order = similarity.argsort().tolist()[:count]
+    return [Neighbour(words[row], names[int(nearest[row])], round(float(similarity[row]), 3)) for row in order]
+
+
+def describe(neighbours: Sequence[Neighbour]) -> str:
+    """`also forgotten: pistol, rifle; nearly: drill`, in one line; the nearest words where none is changed much."""
+    groups = {
+        "also forgotten": [item.word for item in neighbours if item.similarity < FORGOTTEN],
+        "nearly": [item.word for item in neighbours if FORGOTTEN <= item.similarity < NEARLY],
+    }
+    told = "; ".join(f"{what}: {', '.join(found)}" for what, found in groups.items() if found)
+    if not told and neighbours:
+        told = f"no other word changes much; most: {', '.join(item.word for item in neighbours[:FEWEST])}"
+    return told
