@@ -45,7 +45,7 @@ class AdapterConfig:
         n_ctx, dim: shape of the context; None for an edit.
         width, rank: shape of the edit; None for a context.
         neighbours: for an edit, the words that it changes most: `word`, `of` (the forgotten name it is near) and
-            `similarity`, the cosine between its text features before and after.
+            `similarity`, a cosine of before and after, 1 where unchanged.
         few_shot_digest: `salt` and `sha256` of the few-shot set (`LabeledImages.salted_digest`): whoever has the
             images can recognize the set, nobody can recognize one image.
         license, datasets: what the maker says about the adapter: a licence's identifier, data sets on the Hub.

@@ -114,7 +114,7 @@ def _neighbours(config: dict[str, Any]) -> str:
     words = sorted(config["neighbours"], key=lambda item: item["similarity"])
     shown = [f"{_text(item['word'])} ({item['similarity']:.2f}, near {_text(item['of'])})" for item in words]
     more = f" and {len(shown) - NEIGHBOURS} more" if len(shown) > NEIGHBOURS else ""
-    return f"{', '.join(shown[:NEIGHBOURS])}{more}; the number is the cosine of before and after"
+    return f"{', '.join(shown[:NEIGHBOURS])}{more}; the number is a cosine of before and after, 1 is unchanged"
 
 
 def _others(config: dict[str, Any]) -> list[str]:

@@ -135,7 +135,7 @@ def test_the_card_of_an_edit_says_what_it_does_and_what_it_leaves_alone(edited):
 def test_the_card_names_the_words_that_an_edit_changes_most_first(edited):
     line = next(line for line in card_of(edited).splitlines() if "Changes most besides" in line)
     assert "word 49 (0.51, near red), word 48 (0.52, near red)" in line
-    assert "word 10 (0.90, near red) and 10 more; the number is the cosine of before and after" in line
+    assert "word 10 (0.90, near red) and 10 more; the number is a cosine of before and after, 1 is unchanged" in line
     assert "word 9 " not in line
     assert "Changes most besides" not in card_of(edited, neighbours=[])
 
