@@ -210,7 +210,7 @@ def _leaks(kind: str, row: dict[str, Any], mask: dict[str, Any]) -> list[str]:
 
 
 def _training(config: dict[str, Any]) -> list[str]:
-    given = {**config["hyperparameters"], "seed": config["seed"]}
+    given = {**config["hyperparameters"], **({} if config["seed"] is None else {"seed": config["seed"]})}
     how = "forward calls only"
     if config["kind"] == "edit":
         how = f"in closed form, {config['ledger'].get('queries', 0):,} queries"

@@ -128,7 +128,7 @@ def _tell(config: dict[str, Any], short: bool = False) -> None:
             else {}
         ),
         "prompt": "any" if edit else f"[context of {config['n_ctx']}] {config['template']}",
-        "method": f"{config['method']}, seed {config['seed']}",
+        "method": config["method"] + (f", seed {config['seed']}" if config["seed"] is not None else ""),
         "metrics": _figures(config["metrics"]),
         "ledger": _figures(config["ledger"]),
         "licence": config["license"] or "not said",
