@@ -8,9 +8,11 @@ A run goes to the largest budget and is judged at each. One JSON line per run an
 tables, paired differences and plots of that file. Every method gets the same images, objective (but
 `lcs-cma-paper`, which keeps the paper's), budget and seeds, and no early stop. Single-threaded
 workers, one per core. `tune10`, `tune60`, `tune100` are other class draws, for choosing settings, which
-stand behind a method's name. `--model` runs the tasks on another CLIP. `coop` and `null-space` see more than
-scores; `names-only` and `c-emb` (the paper's) see no image, `unlabelled` sees images without labels;
-`retrained=FOLDER` is another CLIP, one that was trained without what the task forgets.
+stand behind a method's name. `--model` runs the tasks on another CLIP, `--lift BETA GAMMA` on one whose features lie in
+a cone (see `edits.Lifted`). `edit`, `null-space`, `leace`, `least-squares` see text features and no image, `coop` sees
+gradients; `edit+context` is a context searched for on top of the edit, with 500 queries. `names-only` and `c-emb` (the
+paper's) see no image, `unlabelled` sees images without labels; `retrained=FOLDER` is another CLIP, one that was
+trained without what the task forgets. The vocabulary of the edits has no word that a test asks for.
 """
 
 import argparse
@@ -25,9 +27,10 @@ from pathlib import Path
 
 import torch
 from arena_report import tell
+from edits import EDITS, Lifted, edit_adapter
 from PIL import Image
 from rich.progress import track
-from white_box import ClassEmbeddings, Instead, NullSpace, coop
+from white_box import Both, ClassEmbeddings, Retrained, coop
 
 from hf_unlearn import demo
 from hf_unlearn.adapter import ForgetAdapter
@@ -40,60 +43,79 @@ from hf_unlearn.unlearn import unlearn
 METHODS = ("lcs-cma-paper", "lcs-cma", "proximal")
 ARTISTS = dict(demo.ARTISTS)  # of the embedded model
 RETRAINED = "retrained="
-NO_BUDGET = ("null-space", "coop", RETRAINED)
+BOTH, ON_TOP = "edit+context", 500
+NO_BUDGET = (*EDITS, "coop", RETRAINED)
 TUNE = {"tune10": (10, 4, 16), "tune60": (60, 20, 16), "tune100": (100, 40, 8)}  # classes, forgotten, shots
-Job = tuple[str, int, int, str, tuple[int, ...], str]  # task, draw, seed, method, budgets, model
+Job = tuple[
+    str, int, int, str, tuple[int, ...], str, tuple[float, ...]
+]  # task, draw, seed, method, budgets, model, lift
 
 
 def run(job: Job) -> list[dict]:
     torch.set_num_threads(1)
-    name, draw, seed, method, budgets, which = job
+    name, draw, seed, method, budgets, which, lift = job
     told = Path(which) / "artists.json"  # another model has not seen other artists
     demo.ARTISTS.update(json.loads(told.read_text()) if told.exists() else ARTISTS)
     task = task_of(name, draw, seed)
-    model = judge = ClipBlackBox(which)
+    model = ClipBlackBox(which)
+    model = Lifted.of(model, *lift) if lift else model
     start = time.monotonic()
-    if method == "coop":
-        adapters = [coop(model, task, seed)]
-    elif method == "null-space":
-        judge, adapters = Instead.of(model, NullSpace.of(model, task.forget)), [nothing(model, task, seed)]
-    elif method.startswith(RETRAINED):
-        judge = Instead.of(model, ClipBlackBox(method.removeprefix(RETRAINED)))
-        adapters = [nothing(model, task, seed)]
-    else:
-        shared = {"forget": task.forget, "max_queries": max(budgets), "shots": task.shots, "seed": seed,
-                  "patience": None, "progress": False}  # fmt: skip
-        if method == "names-only":
-            result = unlearn(model, classes=task.names, **shared)
-        elif method == "unlabelled":
-            result = unlearn(model, classes=task.names, unlabelled=unsorted(task, seed), **shared)
-        elif method == "c-emb":
-            box = ClassEmbeddings.of(model)
-            result = unlearn(box, task.train, validation=task.validation, method="lcs-cma-paper", **shared)
-        else:
-            plan = recipe_of(method, len(task.names))
-            result = unlearn(model, task.train, validation=task.validation, method=plan, **shared)
-        adapters = [result.at(budget) for budget in budgets]
+    model, stacks = rows_of(method, model, task, seed, budgets)
     seconds = round(time.monotonic() - start, 2)
     report = evaluate(
-        judge, task.test, *adapters, validation=task.validation, unlisted=task.unlisted,
+        model, task.test, *stacks, validation=task.validation, unlisted=task.unlisted,
         unlisted_validation=task.unlisted_validation, synonyms=task.synonyms,
     )  # fmt: skip
-    where = {"task": named(name, which), "draw": draw, "seed": seed, "forgotten": len(task.forget)}
-    judge_all = per_class(judge, task)
+    where = {"task": named(name, which, lift), "draw": draw, "seed": seed, "forgotten": len(task.forget)}
+    judge_all = per_class(model, task)
     table = [{**where, "budget": 0, "row": row.pop("name"), "seconds": 0.0, **row} for row in report.rows[:2]]
-    for budget, adapter, row in zip(budgets, adapters, report.rows[2:], strict=True):
+    for budget, stack, row in zip(budgets, stacks, report.rows[2:], strict=True):
         row.pop("name")
-        took = adapter.config.ledger.get("seconds", seconds)
-        chosen = adapter.config.metrics if judge is model else {}
+        config = stack[-1].config
+        took = config.ledger.get("seconds", seconds) if method not in NO_BUDGET else seconds
+        chosen = config.metrics if not method.startswith(RETRAINED) else {}
         table.append({**where, "budget": budget, "row": row_of(method), "seconds": took, **chosen, **row,
-                      "per_class": judge_all(adapter.context)})  # fmt: skip
+                      "per_class": judge_all(stack)})  # fmt: skip
     return table
 
 
-def named(task: str, model: str) -> str:
-    """The task's name in tables; with the model's, unless it is the embedded one."""
-    return task if model == EMBEDDED else f"{task} on {model}"
+def rows_of(
+    method: str, model: ClipBlackBox, task: Task, seed: int, budgets: tuple[int, ...]
+) -> tuple[ClipBlackBox, list[list[ForgetAdapter]]]:
+    """What is judged, and the adapters of each row: one row a budget."""
+    shared = {"forget": task.forget, "max_queries": max(budgets), "shots": task.shots, "seed": seed,
+              "patience": None, "progress": False}  # fmt: skip
+    if method.partition(":")[0] in EDITS:
+        return model, [[edit_adapter(model, task, method)]]
+    if method == BOTH:
+        edit = edit_adapter(model, task, "edit")
+        on_top = unlearn(
+            model.under(edit), task.train, validation=task.validation, method="proximal",
+            **{**shared, "max_queries": ON_TOP},
+        )  # fmt: skip
+        return model, [[edit, on_top.adapter]]
+    if method == "coop":
+        return model, [[coop(model, task, seed)]]
+    if method.startswith(RETRAINED):
+        other = ClipBlackBox(method.removeprefix(RETRAINED))
+        return Both.of(model, other), [[Retrained(nothing(model, task, seed).config, other)]]
+    if method == "names-only":
+        result = unlearn(model, classes=task.names, method="proximal", **shared)
+    elif method == "unlabelled":
+        result = unlearn(model, classes=task.names, unlabelled=unsorted(task, seed), method="proximal", **shared)
+    elif method == "c-emb":
+        box = ClassEmbeddings.of(model)
+        result = unlearn(box, task.train, validation=task.validation, method="lcs-cma-paper", **shared)
+    else:
+        plan = recipe_of(method, len(task.names))
+        result = unlearn(model, task.train, validation=task.validation, method=plan, **shared)
+    return model, [[result.at(budget)] for budget in budgets]
+
+
+def named(task: str, model: str, lift: tuple[float, ...] = ()) -> str:
+    """The task's name in tables; with the model's, unless it is the embedded one, and the cone's."""
+    on = task if model == EMBEDDED else f"{task} on {model}"
+    return f"{on}, lifted by {lift[0]:g} and {lift[1]:g}" if lift else on
 
 
 def row_of(method: str) -> str:
@@ -106,13 +128,17 @@ def unsorted(task: Task, seed: int) -> list[Image.Image]:
     return random.Random(seed).sample(images, len(images))
 
 
-def per_class(model: ClipBlackBox, task: Task) -> Callable[[torch.Tensor], list[float]]:
-    """Context -> accuracy on the test images of every class, the forgotten ones first: what intervals are made of."""
+def per_class(model: ClipBlackBox, task: Task) -> Callable[[list[ForgetAdapter]], list[float]]:
+    """Adapters -> accuracy on the test images of every class, the forgotten ones first: what intervals are made of."""
     images, labels = model.add_images(task.test), torch.tensor(task.test.labels)
     order = sorted(range(len(task.names)), key=lambda label: task.names[label] not in task.forget)
 
-    def of(context: torch.Tensor) -> list[float]:
-        right = (model.log_scores(context[None], images, task.names)[0].argmax(-1) == labels).float()
+    def of(stack: list[ForgetAdapter]) -> list[float]:
+        box = model
+        for adapter in stack:
+            box = adapter.applied_to(box)
+        scores = box.log_scores(torch.zeros(1, 0, box.dim), images, task.names)[0]
+        right = (scores.argmax(-1) == labels).float()
         return [round(right[labels == label].mean().item(), 4) for label in order]
 
     return of
@@ -148,7 +174,7 @@ def nothing(model: ClipBlackBox, task: Task, seed: int) -> ForgetAdapter:
     """Any adapter of the task: `evaluate` wants one."""
     return unlearn(
         model, task.train, forget=task.forget, validation=task.validation, max_queries=1, shots=task.shots, seed=seed,
-        progress=False,
+        progress=False, method="proximal",
     ).adapter  # fmt: skip
 
 
@@ -159,6 +185,7 @@ def main() -> None:
     parser.add_argument("--budgets", nargs="+", type=int, default=[500, 2000])
     parser.add_argument("--draws", type=int, help="only the first so many draws of a task")
     parser.add_argument("--model", default=EMBEDDED, help="another CLIP, its folder (train_emoji_clip.py makes one)")
+    parser.add_argument("--lift", nargs=2, type=float, default=(), metavar=("BETA", "GAMMA"))
     parser.add_argument("--out", type=Path, default=Path("runs/arena.jsonl"))
     args = parser.parse_args()
     args.out.parent.mkdir(parents=True, exist_ok=True)
@@ -166,7 +193,7 @@ def main() -> None:
     done = {(row["task"], row["draw"], row["seed"], row["row"], row["budget"]) for row in rows}
     jobs = [
         job for job in wanted(args)
-        if any((named(job[0], args.model), *job[1:3], row_of(job[3]), budget) not in done for budget in job[4])
+        if any((named(job[0], args.model, job[6]), *job[1:3], row_of(job[3]), budget) not in done for budget in job[4])
     ]  # fmt: skip
     jobs.sort(key=lambda job: job[0], reverse=True)  # the long ones first
     workers = get_context("spawn").Pool(os.cpu_count(), maxtasksperchild=8)
@@ -176,7 +203,12 @@ def main() -> None:
             file.flush()
             rows += result
     for task in args.tasks:
-        tell([row for row in rows if row["task"] == named(task, args.model)])
+        tell([row for row in rows if row["task"] == named(task, args.model, tuple(args.lift))])
+
+
+def budgets_of(method: str, budgets: tuple[int, ...]) -> tuple[int, ...]:
+    """A method that asks for none has one row; so has a context on top of an edit."""
+    return (ON_TOP,) if method == BOTH else (0,) if method.startswith(NO_BUDGET) else budgets
 
 
 def wanted(args: argparse.Namespace) -> list[Job]:
@@ -186,7 +218,7 @@ def wanted(args: argparse.Namespace) -> list[Job]:
         draws = 5 if task in TUNE else len(demo.tasks()[task])
         pairs = [(0, seed) for seed in range(5)] if draws == 1 else [(draw, draw) for draw in range(draws)]
         jobs += [
-            (task, draw, seed, method, (0,) if method.startswith(NO_BUDGET) else budgets, args.model)
+            (task, draw, seed, method, budgets_of(method, budgets), args.model, tuple(args.lift))
             for draw, seed in pairs[: args.draws]
             for method in args.methods
         ]

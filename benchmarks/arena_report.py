@@ -20,11 +20,13 @@ from rich.table import Table
 from hf_unlearn.metrics import harmonic_mean
 
 OURS, PEERS = "proximal", ("lcs-cma", "lcs-cma-paper", "coop")
-FIXED = ("zero-shot", "label-mask", "null-space", "retrained", "coop")
+FIXED = (
+    "zero-shot", "label-mask", "edit", "edit+context", "null-space", "least-squares", "leace", "retrained", "coop"
+)  # fmt: skip
 COLUMNS = {
-    "H": "H", "err_for": "Err_for", "acc_mem": "Acc_mem", "entropy": "entropy", "recoverability": "recover.",
-    "top5_leak": "top-k leak", "forget_detect": "detect", "retain_ece": "ECE", "synonym_err": "syn. err",
-    "collateral": "collateral",
+    "H": "H", "err_for": "Err_for", "acc_mem": "Acc_mem", "short_list_1": "beside 1", "short_list_4": "beside 4",
+    "short_list_9": "beside 9", "synonym_err": "syn. err", "collateral": "collateral", "entropy": "entropy",
+    "recoverability": "recover.", "top5_leak": "top-k leak", "forget_detect": "detect", "retain_ece": "ECE",
 }  # fmt: skip
 TRADED = {  # against H: what the y axis says, and from where to where
     "entropy": ("entropy on forget images, %", (0, 102)),
@@ -37,7 +39,7 @@ Run = tuple[int, int]  # draw, seed
 
 def tell(rows: list[dict]) -> None:
     """One task's table and differences."""
-    console = Console(width=180)
+    console = Console(width=230)
     console.print(table(rows))
     for line in differences(rows):
         console.print(line, highlight=False)

@@ -1,4 +1,4 @@
-"""Rows that see more than scores: CoOp with gradients (the ceiling), null-space projection, a retrained CLIP, C-Emb."""
+"""Rows that see more than scores: CoOp with gradients (the ceiling), a retrained CLIP, C-Emb."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hf_unlearn.adapter import ForgetAdapter, digest
-from hf_unlearn.black_box import ImageSet
+from hf_unlearn.adapter_config import AdapterConfig
+from hf_unlearn.black_box import BlackBox, ImageSet
 from hf_unlearn.clip import ClipBlackBox
 from hf_unlearn.data import LabeledImages
 from hf_unlearn.demo import Task
-from hf_unlearn.evidence import HELD_OUT
 from hf_unlearn.metrics import accuracies, harmonic_mean
 from hf_unlearn.recipes import objective_of, recipe
 from hf_unlearn.unlearn import unlearn
@@ -70,47 +70,40 @@ def log_scores(model: ClipBlackBox, texts: Tensor, images: ImageSet) -> Tensor:
     return (model.model.logit_scale.exp() * images.features @ texts.T).log_softmax(-1)
 
 
-class Instead(ClipBlackBox):
-    """The plain model where no context is given, another where one is: so models are judged as adapters are."""
+class Retrained:
+    """Stands in for an adapter in `evaluate`: the plain model is judged beside another one."""
+
+    def __init__(self, config: AdapterConfig, other: ClipBlackBox) -> None:
+        self.config, self.other, self.kind = config, other, "context"
+
+    def check_base(self, model: BlackBox) -> None:
+        """Any will do."""
+
+    def applied_to(self, model: Both) -> BlackBox:
+        return model.second()
+
+
+class Both(ClipBlackBox):
+    """A model and another one over the same images: so a retrained model is judged as an adapter is."""
 
     @classmethod
-    def of(cls, model: ClipBlackBox, other: ClipBlackBox) -> Instead:
+    def of(cls, model: ClipBlackBox, other: ClipBlackBox, which: int = 0) -> Both:
         both = copy(model)
         both.__class__ = cls
-        both.plain, both.other = model, other
+        both.models, both.which = (model, other), which
         return both
 
+    def second(self) -> Both:
+        return Both.of(*self.models, 1)
+
     def add_images(self, images: LabeledImages) -> tuple[ImageSet, ImageSet]:
-        return self.plain.add_images(images), self.other.add_images(images)
+        return tuple(model.add_images(images) for model in self.models)
 
     def log_scores(self, contexts: Tensor, images: tuple[ImageSet, ImageSet], names: Sequence[str]) -> Tensor:
-        model, own = (self.other, images[1]) if contexts.shape[1] else (self.plain, images[0])
-        return model.log_scores(torch.zeros(len(contexts), 0, model.dim), own, names)
+        return self.models[self.which].log_scores(contexts, images[self.which], names)
 
-    def with_template(self, template: str) -> Instead:
-        return Instead.of(self.plain.with_template(template), self.other.with_template(template))
-
-
-class NullSpace(ClipBlackBox):
-    """A CLIP whose text features have lost the span of the forgotten names (Mishra et al., arXiv 2512.14137).
-
-    The names' features are means over templates other than the prompt's: what its own leave is rounding noise, which
-    normalizing makes as long as any feature.
-    """
-
-    @classmethod
-    def of(cls, model: ClipBlackBox, forget: Sequence[str]) -> NullSpace:
-        other = copy(model)
-        other.__class__ = cls
-        plain = torch.zeros(1, 0, model.dim)
-        features = [model.with_template(template).text_features(plain, list(forget))[0] for template in HELD_OUT]
-        other.basis = torch.linalg.qr(torch.stack(features).mean(0).T).Q  # (width, forgotten)
-        return other
-
-    def log_scores(self, contexts: Tensor, images: ImageSet, names: Sequence[str]) -> Tensor:
-        texts = self.text_features(contexts, names)
-        texts = F.normalize(texts - texts @ self.basis @ self.basis.T, dim=-1)
-        return (self.model.logit_scale.exp() * (images.features @ texts.transpose(1, 2))).log_softmax(-1)
+    def with_template(self, template: str) -> Both:
+        return Both.of(*(model.with_template(template) for model in self.models), self.which)
 
 
 class ClassEmbeddings(ClipBlackBox):

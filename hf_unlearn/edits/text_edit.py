@@ -43,6 +43,13 @@ class TextEdit:
     up: Tensor
     down: Tensor
 
+    @classmethod
+    def of(cls, up: Tensor, down: Tensor) -> TextEdit:
+        """In float32, column `i` of `up` and row `i` of `down` of one length, so that neither holds huge numbers."""
+        sizes = up.norm(dim=0), down.norm(dim=1)
+        scale = torch.where(sizes[0] * sizes[1] > 0, (sizes[1] / sizes[0].clamp(min=1e-300)).sqrt(), 1.0)
+        return cls((up * scale).float().contiguous(), (down / scale[:, None]).float().contiguous())
+
     def __call__(self, features: Tensor) -> Tensor:
         """`(..., width)` -> the same shape, unit length: `normalize(t + U (V t))`."""
         up, down = self.up.to(features), self.down.to(features)
@@ -89,7 +96,7 @@ def solve(forget: Tensor, keep: Tensor, words: Tensor, *, breadth: float = 0.5, 
     nowhere = _nowhere(moment, torch.cat([unit, middle]))
     if nowhere.shape[1]:
         up, down = _keep_length(up, down, own, after, length, metric, middle[0], nowhere)
-    return TextEdit((span @ up).float().contiguous(), (down @ span.T).float().contiguous())
+    return TextEdit.of(span @ up, down @ span.T)
 
 
 def _take_along(forget: Tensor, keep: Tensor, words: Tensor, deviations: float) -> tuple[Tensor, Tensor]:

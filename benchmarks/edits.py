@@ -1,0 +1,116 @@
+"""Edits as rows of the arena: ours, and what others would do with the same text features. Closed form, no query."""
+
+from __future__ import annotations
+
+import math
+from copy import copy
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hf_unlearn.adapter import ForgetAdapter
+from hf_unlearn.adapter_files import digest
+from hf_unlearn.black_box import ImageSet
+from hf_unlearn.clip import ClipBlackBox
+from hf_unlearn.data import LabeledImages
+from hf_unlearn.demo import Task
+from hf_unlearn.edits.by_name import OF_WORDS, name_features
+from hf_unlearn.edits.text_edit import TextEdit
+from hf_unlearn.edits.vocabulary import features, words
+from hf_unlearn.hardening import RIDGE, edit
+from hf_unlearn.unlearn import unlearn
+
+EDITS = ("edit", "null-space", "leace", "least-squares")
+
+
+def vocabulary(model: ClipBlackBox, task: Task) -> list[str]:
+    """The tokenizer's words without any that a test asks for: listed, unlisted, other names."""
+    asked = {*task.names, *task.unlisted.names, *(word for own in task.synonyms.values() for word in own)}
+    return [word for word in words(model) if word not in asked]
+
+
+def edit_adapter(model: ClipBlackBox, task: Task, method: str) -> ForgetAdapter:
+    """`"edit"`, `"edit:strength=1,breadth=0.3"`, or a peer: `"null-space"`, `"leace"`, `"least-squares"`.
+
+    `"edit:keep=0"` is not told what is kept.
+    """
+    base, _, settings = method.partition(":")
+    dials = {key: float(value) for key, value in (item.split("=") for item in settings.split(",") if item)}
+    held = vocabulary(model, task)
+    ours = unlearn(
+        model, forget=task.forget, classes=task.names, method="edit", vocabulary=held, **dials
+    ).adapter  # fmt: skip
+    if base == "edit":
+        return ours
+    kept = [name for name in task.names if name not in task.forget]
+    gone, keep = name_features(model, task.forget).double(), name_features(model, kept).double()
+    change = {"null-space": null_space, "leace": leace, "least-squares": least_squares}[base](
+        gone, keep, features(model, held, OF_WORDS).double()
+    )
+    width, rank = change.up.shape
+    config = replace(ours.config, method=method, width=width, rank=rank, neighbours=[], weights_sha256=digest(change))
+    return ForgetAdapter(change, config)
+
+
+def null_space(gone: Tensor, keep: Tensor, held: Tensor) -> TextEdit:
+    """The projection onto the null space of the names, means over templates (Mishra et al., arXiv 2512.14137)."""
+    basis = torch.linalg.qr(gone.mean(0).T).Q
+    return TextEdit.of(-basis, basis.T)
+
+
+def leace(gone: Tensor, keep: Tensor, held: Tensor) -> TextEdit:
+    """LEACE (Belrose et al., arXiv 2306.03819; package `concept-erasure`): which forgotten name a text is, unreadable.
+
+    Fitted on the names, what is kept and the vocabulary, in all templates; without the bias, which no projection has.
+    """
+    from concept_erasure import LeaceFitter
+
+    others = torch.cat([keep.flatten(0, 1), held.flatten(0, 1)])
+    x = torch.cat([gone.flatten(0, 1), others])
+    z = torch.cat(
+        [torch.eye(gone.shape[1], dtype=x.dtype).repeat(len(gone), 1), x.new_zeros(len(others), gone.shape[1])]
+    )
+    eraser = LeaceFitter.fit(x, z, affine=False, shrinkage=False, svd_tol=1e-6).eraser
+    return TextEdit.of(-eraser.proj_left, eraser.proj_right)
+
+
+def least_squares(gone: Tensor, keep: Tensor, held: Tensor) -> TextEdit:
+    """Least squares to the mean of what is kept (Gandikota et al., arXiv 2308.14761), as `export --hardened` has it."""
+    gone, keep = gone.flatten(0, 1), keep.flatten(0, 1)
+    matrix = edit(torch.cat([gone, keep]), torch.cat([keep.mean(0).expand_as(gone), keep]), RIDGE)
+    return TextEdit(matrix - torch.eye(len(matrix)), torch.eye(len(matrix)))
+
+
+class Lifted(ClipBlackBox):
+    """The same scores from features in a cone, as real CLIPs have them: one constant number more, then unit length.
+
+    No score's rank and no softmax changes; only the geometry does: `beta` 1.73 gives two texts a cosine of 0.76,
+    `gamma` opens a gap between texts and images.
+    """
+
+    @classmethod
+    def of(cls, model: ClipBlackBox, beta: float, gamma: float) -> Lifted:
+        other = copy(model)
+        other.__class__ = cls
+        other.beta, other.gamma = beta, gamma
+        return other
+
+    def text_features(self, contexts: Tensor, names: list[str]) -> Tensor:
+        return _lift(super().text_features(contexts, names), self.beta)
+
+    def add_images(self, images: LabeledImages) -> ImageSet:
+        return ImageSet(_lift(super().add_images(images).features, self.gamma))
+
+    def compare(self, texts: Tensor, images: ImageSet) -> Tensor:
+        self.ledger.queries += len(texts)
+        scale = self.model.logit_scale.exp() * math.sqrt((1 + self.beta**2) * (1 + self.gamma**2))
+        return (scale * (images.features @ texts.transpose(1, 2))).log_softmax(-1)
+
+    def with_template(self, template: str) -> Lifted:
+        return Lifted.of(super().with_template(template), self.beta, self.gamma)
+
+
+def _lift(features: Tensor, by: float) -> Tensor:
+    return F.normalize(torch.cat([features, features.new_full((*features.shape[:-1], 1), by)], -1), dim=-1)
