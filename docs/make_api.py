@@ -18,7 +18,10 @@ PUBLIC = {  # chapter -> what is documented, by the module that has it
         "unlearn:unlearn", "result:Result", "result:StopReason", "standing:Step", "recipes:Recipe", "recipes:recipe",
     ),
     "Images": ("data:LabeledImages", "data:BrokenFile"),
-    "Models": ("black_box:BlackBox", "clip:ClipBlackBox", "remote:SpaceBlackBox", "black_box:Ledger"),
+    "Models": (
+        "black_box:BlackBox", "clip:ClipBlackBox", "embedding_box:EmbeddingBlackBox", "remote:SpaceBlackBox",
+        "black_box:Ledger",
+    ),
     "Adapters": (
         "adapter:ForgetAdapter", "adapter:AdaptedClip", "adapter_config:AdapterConfig", "compose:combine",
         "compose:without",

@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "AdaptedClip": "adapter",
     "ClipBlackBox": "clip",
+    "EmbeddingBlackBox": "embedding_box",
     "ForgetAdapter": "adapter",
     "LabeledImages": "data",
     "SpaceBlackBox": "remote",
@@ -22,6 +23,7 @@ _HOMES = {
 __all__ = [
     "AdaptedClip",
     "ClipBlackBox",
+    "EmbeddingBlackBox",
     "ForgetAdapter",
     "LabeledImages",
     "SpaceBlackBox",
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from hf_unlearn.clip import ClipBlackBox
     from hf_unlearn.compose import combine, without
     from hf_unlearn.data import LabeledImages
+    from hf_unlearn.embedding_box import EmbeddingBlackBox
     from hf_unlearn.evaluate import evaluate
     from hf_unlearn.remote import SpaceBlackBox
     from hf_unlearn.unlearn import unlearn
