@@ -13,51 +13,66 @@ from rich.table import Table
 from hf_unlearn import demo
 from hf_unlearn.adapter import ForgetAdapter
 from hf_unlearn.clip import ClipBlackBox
+from hf_unlearn.edits.neighbours import Neighbour, describe
 from hf_unlearn.evaluate import evaluate
 from hf_unlearn.report import Report
 from hf_unlearn.unlearn import unlearn
 
-METHODS = ("lcs-cma", "proximal")  # the last one is ours and is saved
+SEARCHED = ("lcs-cma", "proximal")  # with scores alone; the last one is ours
 
 
 def tell(folder: Path, max_queries: int, quiet: bool = False) -> Report:
-    """Trains on `moderation`, compares, saves under `folder`, reloads in a new process and classifies."""
+    """Forgets `moderation` by name, then with scores alone, compares, saves under `folder`, reloads and classifies."""
     console = Console(quiet=quiet)
     task = demo.task("moderation")
     console.rule("hf_unlearn: a CLIP forgets what you choose")
-    console.print(f"[bold]forget[/] {len(task.forget)}: {', '.join(task.forget)}")
     kept = [name for name in task.names if name not in task.forget]
-    console.print(f"[bold]keep[/]   {len(kept)}: {', '.join(kept)}")
-    console.print(f"{len(task.train)} training images; test images by artists that neither CLIP nor adapter has seen\n")
+    console.print(f"[bold]forget[/] {len(task.forget)}: {', '.join(task.forget)}")
+    console.print(f"[bold]keep[/]   {len(kept)}: {', '.join(kept)}\n")
     model = ClipBlackBox()
-    adapters = []
-    for method in METHODS:
-        result = unlearn(
-            model, task.train, forget=task.forget, validation=task.validation, max_queries=max_queries,
-            method=method, shots=task.shots, patience=None, progress=not quiet,
-        )  # fmt: skip
-        ledger = result.adapter.config.ledger
-        console.print(f"{method:9} {ledger['queries']:,} queries in {ledger['seconds']:.0f} s ({result.reason.value})")
-        adapters.append(result.adapter)
+    edit = unlearn(model, forget=task.forget, keep=kept)
+    told = describe([Neighbour(**item) for item in edit.neighbours])
+    console.print(
+        f"[bold]1. By name.[/] An edit of the text features, in {edit.adapter.config.ledger['seconds']:.1f} s:"
+    )
+    console.print(f"   no image, no query. {escape(told)}\n")
+    console.print(f"[bold]2. With scores alone.[/] A context, searched for on {len(task.train)} labelled images:")
+    searched = [_search(console, model, task, method, max_queries, quiet) for method in SEARCHED]
     report = evaluate(
-        model, task.test, *adapters, validation=task.validation, unlisted=task.unlisted,
+        model, task.test, *searched, edit.adapter, validation=task.validation, unlisted=task.unlisted,
         unlisted_validation=task.unlisted_validation, synonyms=task.synonyms,
     )  # fmt: skip
+    console.print("\n[bold]3. Measured[/] on images by artists that neither the CLIP nor an adapter has seen.")
+    console.print("named beside 4: share of forgotten images still given their own name beside 4 kept names.")
     console.print(report)
-    target = folder / "adapter"
-    adapters[-1].with_report(report.content).save_pretrained(target)
-    size = sum((target / name).stat().st_size for name in ("config.json", "forget_context.safetensors"))
-    console.print(f"saved in {target}: context and config are {size / 1024:.0f} KB; picture: {target / 'report.png'}\n")
-    console.print("a new process loads it with ForgetAdapter.from_pretrained and classifies test images:")
-    command = [sys.executable, "-m", "hf_unlearn.demo.story", str(target)]
+    by_name, by_scores = folder / "adapter", folder / "adapter-by-scores"
+    edit.adapter.with_report(report.content).save_pretrained(by_name)
+    searched[-1].with_report(evaluate(model, task.test, searched[-1]).content).save_pretrained(by_scores)
+    console.print(f"saved in {by_name} (the edit) and {by_scores} (the context), each with its card and report.png")
+    console.print("\n[bold]4. Used.[/] A new process loads the edit and classifies test images:")
+    command = [sys.executable, "-m", "hf_unlearn.demo.story", str(by_name)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL if quiet else None)
-    console.print("\nThis is suppression behind a prompt, not erasure: leave the context out and everything is back.")
+    console.print(
+        "\nThis is suppression on the text side, not erasure: whoever has the base model has everything back."
+    )
     console.print("Try it in the browser: [bold]make space[/], then open http://127.0.0.1:7860")
     return report
 
 
+def _search(
+    console: Console, model: ClipBlackBox, task: demo.Task, method: str, max_queries: int, quiet: bool
+) -> ForgetAdapter:
+    result = unlearn(
+        model, task.train, forget=task.forget, validation=task.validation, max_queries=max_queries,
+        method=method, shots=task.shots, patience=None, progress=not quiet,
+    )  # fmt: skip
+    ledger = result.adapter.config.ledger
+    console.print(f"   {method:9} {ledger['queries']:,} queries in {ledger['seconds']:.0f} s")
+    return result.adapter
+
+
 def show(folder: Path) -> None:
-    """Loads the adapter and prints what it makes of a few test images, without and with the context."""
+    """Loads the adapter and prints what it makes of a few test images, without and with it."""
     adapter = ForgetAdapter.from_pretrained(folder)
     adapted = adapter.load_base()
     labels = [*adapter.config.forget, *adapter.config.retain]

@@ -1,0 +1,185 @@
+"""The command `hf-unlearn forget`, and the options that commands share."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hf_unlearn.cli_files import read_digests, read_images, read_lines, read_strings, read_synonyms, read_unlabelled
+
+if TYPE_CHECKING:
+    from hf_unlearn.data import LabeledImages
+
+
+class Method(str, Enum):
+    """`edit` is closed form, from names; `proximal` reads every score; the others are the paper's CMA-ES variants."""
+
+    edit = "edit"
+    proximal = "proximal"
+    lcs_cma = "lcs-cma"
+    lcs_cma_paper = "lcs-cma-paper"
+    bbt_cma = "bbt-cma"
+    ind_cma = "ind-cma"
+
+
+Model = Annotated[str, typer.Option(help="CLIP to adapt: a Hub id, a folder, or 'embedded' (the one in this package).")]
+Data = Annotated[Path, typer.Option(help="Folder with one sub-folder of images per class.")]
+Names = Annotated[Path | None, typer.Option(help="JSON file, sub-folder -> class name, where they differ.")]
+Skip = Annotated[
+    bool, typer.Option("--skip-broken", help="Name and leave out images that can't be used, copies too; else stop.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+EDIT, SEARCH, IMAGES = "Edits", "Contexts (search with scores)", "Images"  # groups of --help
+
+
+def forget(
+    out_folder: Annotated[Path, typer.Option("--out", help="Where to write the adapter.")],
+    forget: Annotated[list[str] | None, typer.Option(help="Name to forget; give it once per name.")] = None,
+    forget_file: Annotated[Path | None, typer.Option(help="File of names to forget, one a line.")] = None,
+    model: Model = "embedded",
+    method: Annotated[
+        Method | None, typer.Option(help="How; edit where neither --data nor --classes is given, else proximal.")
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(help="Name to protect, once per name; all else is kept too.", rich_help_panel=EDIT),
+    ] = None,
+    keep_file: Annotated[
+        Path | None, typer.Option(help="File of names to protect, one a line.", rich_help_panel=EDIT)
+    ] = None,
+    breadth: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="0 forgets the names as such, 1 all that lies around them.", rich_help_panel=EDIT
+        ),
+    ] = 0.5,
+    strength: Annotated[
+        float, typer.Option(min=0, max=1, help="0 is gentle (keep the rest as it is), 1 forgets whatever it costs.")
+    ] = 0.5,
+    template: Annotated[str, typer.Option(help="Prompt around a class name.")] = "This is a photo of {}.",
+    synonyms: Annotated[
+        Path | None,
+        typer.Option(help='JSON file of other names to forget too, such as {"gun": ["pistol"]}.'),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with one sub-folder of images per class.", rich_help_panel=IMAGES)
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option(help="Folder of test images; else what --shots leaves over.", rich_help_panel=IMAGES)
+    ] = None,
+    names: Annotated[
+        Path | None,
+        typer.Option(help="JSON file, sub-folder -> class name, where they differ.", rich_help_panel=IMAGES),
+    ] = None,
+    skip_broken: Annotated[
+        bool,
+        typer.Option(
+            "--skip-broken",
+            help="Name and leave out images that can't be used, copies too; else stop.",
+            rich_help_panel=IMAGES,
+        ),
+    ] = False,
+    exclude: Annotated[
+        Path | None,
+        typer.Option(help="File of images to leave out, one path or SHA-256 a line.", rich_help_panel=IMAGES),
+    ] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option(help="File of all class names, one a line: searches without images.", rich_help_panel=SEARCH),
+    ] = None,
+    unlabelled: Annotated[
+        Path | None,
+        typer.Option(help="With --classes: folder of unsorted images, which help.", rich_help_panel=SEARCH),
+    ] = None,
+    max_queries: Annotated[
+        int, typer.Option(help="Candidate contexts to score at most.", rich_help_panel=SEARCH)
+    ] = 2_000,
+    shots: Annotated[
+        int, typer.Option(help="Images per class to train on; as many more validate.", rich_help_panel=SEARCH)
+    ] = 16,
+    n_ctx: Annotated[
+        int | None,
+        typer.Option(help="Context length in tokens; the method's own if not given.", rich_help_panel=SEARCH),
+    ] = None,
+    patience: Annotated[
+        int, typer.Option(help="Stop after so many queries without improvement; 0 never.", rich_help_panel=SEARCH)
+    ] = 600,
+    run_dir: Annotated[
+        Path | None,
+        typer.Option(help="Private folder for the run's state; the same command resumes it.", rich_help_panel=SEARCH),
+    ] = None,
+    init: Annotated[
+        str | None, typer.Option(help="A finished context adapter to start from.", rich_help_panel=SEARCH)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Fixes the few-shot draw, the projection and the optimizer.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Make an adapter that forgets names, evaluate it, and save it.
+
+    By name, in about a second: hf-unlearn forget --model openai/clip-vit-base-patch32 --forget gun --forget knife
+    --out adapters/no-weapons
+
+    That is an edit of the text features. It prints the words it changes most; protect some with --keep and look again.
+    With --data and --method edit, the images measure it.
+
+    With scores alone, from labelled images: hf-unlearn forget --data pets/train --forget beagle
+    --out adapters/no-beagles
+
+    On several GPUs: accelerate launch --num_processes 4 -m hf_unlearn forget --data ...
+    """
+    from hf_unlearn.adapter import ForgetAdapter
+    from hf_unlearn.cli_finish import check_out, finish
+    from hf_unlearn.clip import ClipBlackBox
+    from hf_unlearn.data import split_names
+    from hf_unlearn.unlearn import unlearn
+
+    check_out(out_folder)
+    if data is not None and classes is not None:
+        raise ValueError("give --data FOLDER with images, or --classes FILE for a run without images, not both")
+    gone = [*(forget or ()), *(read_lines(forget_file, "--forget-file") if forget_file else ())]
+    kept = [*(keep or ()), *(read_lines(keep_file, "--keep-file") if keep_file else ())]
+    if not gone:
+        raise ValueError("nothing to forget: give --forget NAME, once per name, or --forget-file FILE")
+    is_edit = method is Method.edit or (method is None and data is None and classes is None)
+    _check_options(is_edit, kept, {"--unlabelled": unlabelled, "--n-ctx": n_ctx, "--run-dir": run_dir, "--init": init})
+    images = _read_data(data, names, skip_broken, exclude)
+    if unlabelled and images:
+        raise ValueError("--unlabelled goes with --classes; the images of --data are labelled already")
+    listed = read_lines(classes, "--classes") if classes else None
+    anything = read_unlabelled(unlabelled) if unlabelled else None
+    others = read_synonyms(synonyms) if synonyms else None
+    if images is not None or listed is not None:
+        split_names(images.names if images else listed or [], gone)
+    judged = read_images(test, read_names(names), skip_broken) if test else None
+    clip = ClipBlackBox(model, template=template)
+    result = unlearn(
+        clip, images, forget=gone, keep=kept or None, classes=listed, unlabelled=anything, max_queries=max_queries,
+        method=method.value if method else None, shots=shots, n_ctx=n_ctx, strength=strength, breadth=breadth,
+        patience=patience or None, seed=seed, run_dir=run_dir,
+        init=ForgetAdapter.from_pretrained(init) if init else None, synonyms=others,
+    )  # fmt: skip
+    finish(result, clip, images, judged, shots=shots, seed=seed, folder=out_folder, as_json=as_json)
+
+
+def read_names(path: Path | None) -> dict[str, str] | None:
+    """`--names`: sub-folder -> class name."""
+    return read_strings(path, "--names") if path else None
+
+
+def _check_options(is_edit: bool, kept: list[str], of_context: dict[str, Any]) -> None:
+    """Raises: ValueError: if an option is of the other kind of adapter."""
+    if is_edit and (given := [name for name, value in of_context.items() if value is not None]):
+        raise ValueError(
+            f"{given[0]} is for a context, and an edit is made here; leave it out, or give --data (or --classes) and "
+            "--method proximal"
+        )
+    if not is_edit and kept:
+        raise ValueError("--keep is for an edit (--method edit); a context keeps every class that is not forgotten")
+
+
+def _read_data(data: Path | None, names: Path | None, skip_broken: bool, exclude: Path | None) -> LabeledImages | None:
+    images = read_images(data, read_names(names), skip_broken) if data else None
+    return images.without(read_digests(exclude)) if images and exclude else images
