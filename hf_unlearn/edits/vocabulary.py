@@ -139,6 +139,8 @@ def _whole(pieces: Sequence[str]) -> list[str]:
 
 def _decoded(piece: str) -> str | None:
     """A byte-level piece as text; None if it is part of a character."""
+    if piece.isascii():
+        return piece
     try:
         return bytes(_BYTES[letter] for letter in piece).decode()
     except (KeyError, UnicodeDecodeError):
