@@ -15,7 +15,7 @@ from hf_unlearn.edits.text_edit import TextEdit, solve
 from hf_unlearn.edits.vocabulary import with_own_words
 
 OF_NAMES = ("{}", "a photo of a {}", "This is a photo of {}.", "an image of {}", "a {}")
-OF_WORDS = ("This is a photo of {}.", "an image of {}")
+OF_WORDS = ("{}", "This is a photo of {}.", "an image of {}")
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def solve(forget: Tensor, keep: Tensor, words: Tensor, *, breadth: float = 0.5, 
         words: `(templates, m, width)` of anything else; `m` at least a few times the number of names.
         breadth: 0 forgets the names as such, 1 all that lies around them: the wider the metric's ridge, and words
             that are nearer to a name than to anything kept are taken along from `12 - 8 breadth` standard
-            deviations of similarity on.
+            deviations of similarity on, up to `32 breadth^2` of them.
         strength: up to 0.5, how far a name is turned against itself (0: it scores as anything does); beyond,
             kept names also tell forgotten images apart less, up to 1 (the leak term), at a cost to them.
 
@@ -84,7 +84,7 @@ def solve(forget: Tensor, keep: Tensor, words: Tensor, *, breadth: float = 0.5, 
     forget, keep, words = (x.detach().cpu().double() for x in (forget, keep, words))
     centre = words.mean((0, 1))
     forget, keep, words = (x - centre for x in (forget, keep, words))
-    names, held = _take_along(forget, keep, words, 12 - 8 * breadth)
+    names, held = _take_along(forget, keep, words, 12 - 8 * breadth, int(32 * breadth**2))
     span = _span(torch.cat([names, keep.flatten(0, 1), held]))
     own, kept, held, middle = (x @ span for x in (names, keep.flatten(0, 1), held, centre[None]))
     length = own.norm(dim=1, keepdim=True)
@@ -99,7 +99,7 @@ def solve(forget: Tensor, keep: Tensor, words: Tensor, *, breadth: float = 0.5, 
     return TextEdit.of(span @ up, down @ span.T)
 
 
-def _take_along(forget: Tensor, keep: Tensor, words: Tensor, deviations: float) -> tuple[Tensor, Tensor]:
+def _take_along(forget: Tensor, keep: Tensor, words: Tensor, deviations: float, most: int) -> tuple[Tensor, Tensor]:
     """Names `(F', width)`, near words among them, and the other words, `(templates * m', width)`; all centred."""
     names, middles = forget.mean(0), words.mean(0)
     similarity = _cosines(middles, names)
@@ -108,7 +108,7 @@ def _take_along(forget: Tensor, keep: Tensor, words: Tensor, deviations: float) 
     if keep.shape[1]:
         near &= nearest > _cosines(middles, keep.mean(0)).amax(1)
     taken = near.nonzero()[:, 0]
-    taken = taken[nearest[taken].argsort(descending=True)[: max(8, len(names))]]
+    taken = taken[nearest[taken].argsort(descending=True)[:most]]
     held = torch.ones(len(middles), dtype=torch.bool)
     held[taken] = False
     return torch.cat([names, middles[taken]]), words[:, held].flatten(0, 1)
