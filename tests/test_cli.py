@@ -17,7 +17,7 @@ from conftest import COLOURS, coloured
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from hf_unlearn import ForgetAdapter
+from hf_unlearn import ForgetAdapter, demo
 from hf_unlearn.adapter import digest
 from hf_unlearn.cli import main
 
@@ -145,6 +145,44 @@ def test_the_table_is_readable_in_eighty_columns(world):
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
+def test_forget_by_name_makes_an_edit_and_says_what_else_it_changes(tmp_path):
+    names, kept = tmp_path / "names.txt", tmp_path / "kept.txt"
+    names.write_text("\ufeffdagger\n\ncrossed swords\n")
+    kept.write_text("fork and knife\n")
+    arguments = ["--forget", "beer mug", "--forget-file", names, "--keep", "glass", "--keep-file", kept]
+    done = hf_unlearn_here("forget", *arguments, "--out", tmp_path / "edit")
+    assert done.returncode == 0, done.stderr
+    assert "also forgotten: beer" in done.stdout
+    assert "3 names forgotten" in done.stdout
+    assert "Images and their features are untouched" in done.stdout
+    config = ForgetAdapter.from_pretrained(tmp_path / "edit").config
+    assert (config.kind, config.method) == ("edit", "edit")
+    assert config.forget == ["beer mug", "dagger", "crossed swords"]
+    assert config.retain == ["glass", "fork and knife"]
+    done = hf_unlearn_here("forget", "--forget", "beer mug", "--breadth", 0, "--out", tmp_path / "edit", "--json")
+    told = strict_json(done.stdout)
+    assert (told["kind"], told["forget"], told["retain"]) == ("edit", ["beer mug"], [])
+    assert told["neighbours"][0]["of"] == "beer mug"
+    assert told["ledger"]["queries"] == 0
+
+
+def test_an_edit_is_measured_on_images_where_there_are_some(tmp_path):
+    words = [f"--forget={name}" for name in ("banana", "guitar")]
+    images = demo.plain(["banana", "guitar", "key", "bus", "rose"], "train")
+    for number, image in enumerate(images):
+        path = tmp_path / "data" / images.names[images.labels[number]] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path)
+    command = ["forget", "--method", "edit", "--data", tmp_path / "data", *words, "--out", tmp_path / "edit", "--json"]
+    told = strict_json(hf_unlearn_here(*command).stdout)
+    rows = {row["name"]: row for row in told["rows"]}
+    assert set(rows) == {"zero-shot", "label-mask", "edit"}
+    assert rows["edit"]["err_for"] == 1.0
+    assert rows["edit"]["acc_mem"] >= rows["zero-shot"]["acc_mem"]
+    assert sorted(told["retain"]) == ["bus", "key", "rose"]
+    assert told["images"]["kind"] == "held-out"
+
+
 @pytest.mark.parametrize("command", [[], ["forget"], ["evaluate"], ["demo"]])
 def test_help_of_every_command_exits_0(command):
     done = hf_unlearn(*command, "--help")
@@ -155,7 +193,7 @@ def test_help_of_every_command_exits_0(command):
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [(["forget", "--forget", "x", "--out", "y"], "--data"), (["nosuch"], "nosuch"),
+    [(["forget", "--out", "y"], "--forget-file"), (["nosuch"], "nosuch"),
      (["forget", "--data", "x", "--forget", "x", "--out", "y", "--method", "adam"], "adam")],
 )  # fmt: skip
 def test_a_command_that_makes_no_sense_exits_2_and_says_what(arguments, named):
@@ -182,6 +220,13 @@ FORGET_CASES = {  # name -> (arguments from the world and a folder of one's own,
     "no shots": (lambda w, own: ["--forget", "red", "--shots", 0], "shots must be at least 1, got 0"),
     "a context too long": (lambda w, own: ["--forget", "red", "--n-ctx", 70], "n_ctx must be 1 to 44"),
     "a bad template": (lambda w, own: ["--forget", "red", "--template", "x"], "a template has one {}"),
+    "a name to keep from a context": (lambda w, own: ["--forget", "red", "--keep", "blue"], "--keep is for an edit"),
+    "a run folder for an edit": (
+        lambda w, own: ["--forget", "red", "--method", "edit", "--run-dir", own / "run"], "--run-dir is for a context"
+    ),
+    "both lists": (
+        lambda w, own: ["--forget", "red", "--method", "edit", "--keep", "red"], "to be forgotten and to be kept"
+    ),
     "a names file that is no JSON": (lambda w, own: names(own, "{"), "names.json: not valid JSON"),
     "a names file that is a list": (lambda w, own: names(own, "[]"), "expected a JSON object"),
     "a names file of numbers": (lambda w, own: names(own, '{"red": 1}'), "expected text for 'red'"),

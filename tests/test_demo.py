@@ -126,11 +126,20 @@ def test_the_demo_runs_from_end_to_end(tmp_path):
     command = [sys.executable, "-m", "hf_unlearn", "demo", "--out", str(tmp_path), "--max-queries", "80"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for said in ("label-mask", "lcs-cma", "proximal", "with the adapter", "make space", "not erasure"):
+    for said in ("also forgotten: ", "label-mask", "edit", "proximal", "with the adapter", "make space", "not erasure"):
         assert said in done.stdout
     adapter = ForgetAdapter.from_pretrained(tmp_path / "adapter")
+    assert (adapter.kind, adapter.config.ledger["queries"]) == ("edit", 0)
     assert "beer mug" in adapter.config.forget
     rows = {row["name"]: row for row in json.loads((tmp_path / "adapter" / "report.json").read_text())["rows"]}
-    assert list(rows) == ["zero-shot", "label-mask", "lcs-cma", "proximal"]
+    assert set(rows) == {"zero-shot", "label-mask", "edit", "proximal", "lcs-cma"}
+    for row in rows.values():
+        assert all(0 <= row[f"short_list_{k}"] <= 1 for k in (1, 4, 9, 19))
+    assert rows["label-mask"]["short_list_4"] == 0.0
+    assert rows["edit"]["short_list_4"] < 0.02 < 0.5 < rows["proximal"]["short_list_4"]
+    assert rows["edit"]["H"] > rows["label-mask"]["H"] - 0.02
+    assert rows["edit"]["collateral"] > rows["proximal"]["collateral"] + 0.2
     assert rows["proximal"]["H"] > rows["zero-shot"]["H"]
-    assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
+    by_scores = ForgetAdapter.from_pretrained(tmp_path / "adapter-by-scores")
+    assert (by_scores.kind, by_scores.config.method) == ("context", "proximal")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter", "adapter-by-scores"]
