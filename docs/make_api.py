@@ -23,13 +23,19 @@ PUBLIC = {  # chapter -> what is documented, by the module that has it
         "black_box:Ledger",
     ),
     "Adapters": (
-        "adapter:ForgetAdapter", "adapter:AdaptedClip", "adapter_config:AdapterConfig", "compose:combine",
+        "adapter:ForgetAdapter", "adapted_clip:AdaptedClip", "adapter_config:AdapterConfig", "compose:combine",
         "compose:without",
+    ),
+    "Edits": (
+        "edits.text_edit:TextEdit", "edits.text_edit:solve", "edits.by_name:forget_by_name",
+        "edits.neighbours:Neighbour", "edits.neighbours:describe", "edits.vocabulary:words",
+        "edits.vocabulary:features",
     ),
     "Judge": ("evaluate:evaluate", "report:Report", "audit:audit", "audit:Audit", "audit:Thresholds"),
     "Own optimizers": ("optimizers:Optimizer", "objective:Objective", "context:LatentContext"),
     "Errors": (
-        "adapter_config:AdapterError", "adapter:WrongBaseError", "black_box:BudgetSpentError", "hub_errors:HubError",
+        "adapter_config:AdapterError", "adapter:WrongBaseError", "black_box:BudgetSpentError",
+        "black_box:PromptTooLongError", "hub_errors:HubError",
         "remote:RemoteError", "run_dir:RunError", "processes:ProcessLostError",
     ),
 }  # fmt: skip
