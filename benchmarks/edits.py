@@ -38,10 +38,8 @@ def edit_adapter(model: ClipBlackBox, task: Task, method: str) -> ForgetAdapter:
     """
     base, _, settings = method.partition(":")
     dials = {key: float(value) for key, value in (item.split("=") for item in settings.split(",") if item)}
-    held = vocabulary(model, task)
-    ours = unlearn(
-        model, forget=task.forget, classes=task.names, method="edit", vocabulary=held, **dials
-    ).adapter  # fmt: skip
+    held, known = vocabulary(model, task), task.names if dials.pop("keep", 1) else None
+    ours = unlearn(model, forget=task.forget, classes=known, method="edit", vocabulary=held, **dials).adapter
     if base == "edit":
         return ours
     kept = [name for name in task.names if name not in task.forget]
