@@ -34,22 +34,33 @@ def vocabulary(model: ClipBlackBox, task: Task) -> list[str]:
 def edit_adapter(model: ClipBlackBox, task: Task, method: str) -> ForgetAdapter:
     """`"edit"`, `"edit:strength=1,breadth=0.3"`, or a peer: `"null-space"`, `"leace"`, `"least-squares"`.
 
-    `"edit:keep=0"` is not told what is kept.
+    `"edit:keep=0"` is not told what is kept; `"edit:linear=1"` has no gate, as an exported checkpoint.
     """
     base, _, settings = method.partition(":")
-    dials = {key: float(value) for key, value in (item.split("=") for item in settings.split(",") if item)}
+    dials = _settings(settings)
     held, known = vocabulary(model, task), task.names if dials.pop("keep", 1) else None
+    linear = dials.pop("linear", 0)
     ours = unlearn(model, forget=task.forget, classes=known, method="edit", vocabulary=held, **dials).adapter
     if base == "edit":
-        return ours
+        return _with(ours, ours.edit.linear(), "edit") if linear else ours
     kept = [name for name in task.names if name not in task.forget]
     gone, keep = name_features(model, task.forget).double(), name_features(model, kept).double()
     change = {"null-space": null_space, "leace": leace, "least-squares": least_squares}[base](
         gone, keep, features(model, held, OF_WORDS).double()
     )
+    return _with(ours, change, method)
+
+
+def _with(adapter: ForgetAdapter, change: TextEdit, method: str) -> ForgetAdapter:
     width, rank = change.up.shape
-    config = replace(ours.config, method=method, width=width, rank=rank, neighbours=[], weights_sha256=digest(change))
+    config = replace(
+        adapter.config, method=method, width=width, rank=rank, neighbours=[], weights_sha256=digest(change)
+    )  # fmt: skip
     return ForgetAdapter(change, config)
+
+
+def _settings(text: str) -> dict[str, float]:
+    return {key: float(value) for key, value in (item.split("=") for item in text.split(",") if item)}
 
 
 def null_space(gone: Tensor, keep: Tensor, held: Tensor) -> TextEdit:

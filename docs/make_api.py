@@ -27,7 +27,7 @@ PUBLIC = {  # chapter -> what is documented, by the module that has it
         "compose:without",
     ),
     "Edits": (
-        "edits.text_edit:TextEdit", "edits.text_edit:solve", "edits.by_name:forget_by_name",
+        "edits.text_edit:TextEdit", "edits.text_edit:Gate", "edits.closed_form:solve", "edits.by_name:forget_by_name",
         "edits.neighbours:Neighbour", "edits.neighbours:describe", "edits.vocabulary:words",
         "edits.vocabulary:features",
     ),

@@ -13,7 +13,7 @@ from torch import Tensor
 from hf_unlearn import hub
 from hf_unlearn.adapted_box import AdaptedBox
 from hf_unlearn.adapted_clip import AdaptedClip
-from hf_unlearn.adapter_config import CONFIG, AdapterConfig, AdapterError
+from hf_unlearn.adapter_config import CONFIG, MAX_RANK, AdapterConfig, AdapterError
 from hf_unlearn.adapter_files import FILES, MAX_BYTES, REPORT, WEIGHTS, digest, files_of, read_folder, write_folder
 from hf_unlearn.black_box import BlackBox
 from hf_unlearn.clip import EMBEDDED, ClipBlackBox
@@ -52,10 +52,14 @@ class ForgetAdapter:
         if config.kind != ("edit" if isinstance(self.weights, TextEdit) else "context"):
             raise AdapterError(f"{CONFIG} is of an adapter of kind {config.kind}, its weights are of the other kind")
         if isinstance(self.weights, TextEdit):
-            expected = {"up": (config.width, config.rank), "down": (config.rank, config.width)}
-            tensors = {"up": self.weights.up, "down": self.weights.down}
+            tensors = self.weights.tensors()
+            of_gate = len(tensors["near"]) if self.weights.gate is not None and tensors["near"].ndim else 0
+            expected: dict[str, tuple[int | None, ...]] = {
+                "up": (config.width, config.rank), "down": (config.rank, config.width), "centre": (config.width,),
+                "near": (max(1, min(of_gate, MAX_RANK)), config.width), "bias": (of_gate,),
+            }  # fmt: skip
         else:
-            expected, tensors = {"context": (config.n_ctx, config.dim)}, {"context": self.weights}
+            tensors, expected = {"context": self.weights}, {"context": (config.n_ctx, config.dim)}
         for name, tensor in tensors.items():
             _check(name, tensor, expected[name])
         if config.weights_sha256 != digest(self.weights):
@@ -209,7 +213,7 @@ class ForgetAdapter:
         export(self.weights, self.config, self.load_base(base).model, folder, hardened)
 
     def edit_vectors(self, vectors: np.ndarray) -> np.ndarray:
-        """Text features that somebody else computed, edited: `normalize(t + U (V t))`. No model is loaded.
+        """Text features that somebody else computed, edited as `TextEdit` says. No model is loaded.
 
         Args:
             vectors: `(n, width)` or `(width,)` floats, of the text side; image vectors stay as they are.
@@ -256,7 +260,7 @@ class ForgetAdapter:
             )
 
 
-def _check(name: str, tensor: Tensor, expected: tuple[int | None, int | None]) -> None:
+def _check(name: str, tensor: Tensor, expected: tuple[int | None, ...]) -> None:
     if tensor.dtype != torch.float32 or tuple(tensor.shape) != expected:
         got = f"{tuple(tensor.shape)} {tensor.dtype}"
         raise AdapterError(f"{name}: expected shape {expected} in float32, got {got}")

@@ -18,11 +18,14 @@ from torch import Tensor
 from hf_unlearn.adapter_config import CONFIG, AdapterConfig, AdapterError, read_config
 from hf_unlearn.adapter_report import read_report
 from hf_unlearn.card import render_card
-from hf_unlearn.edits.text_edit import TextEdit
+from hf_unlearn.edits.text_edit import GATED, TextEdit
 
 CONTEXT, EDIT = "forget_context.safetensors", "forget_edit.safetensors"
 WEIGHTS = {"context": CONTEXT, "edit": EDIT}  # kind -> its file
-TENSORS = {"context": ("context",), "edit": ("down", "up")}  # kind -> what the file holds
+TENSORS = {  # kind -> what the file may hold, sorted
+    "context": (["context"],),
+    "edit": (["down", "up"], sorted(["down", "up", *GATED])),
+}
 REPORT, CARD, PLOT = "report.json", "README.md", "report.png"
 FILES = (CONTEXT, EDIT, CARD, REPORT, PLOT, CONFIG)  # the last one makes a folder an adapter
 MAX_BYTES = 32 * 2**20
@@ -109,8 +112,8 @@ def is_adapter(folder: Path) -> bool:
 
 
 def digest(weights: Tensor | TextEdit) -> str:
-    """SHA-256 of the float32 bytes: a context's, or an edit's `up` and then `down`."""
-    tensors = (weights.up, weights.down) if isinstance(weights, TextEdit) else (weights,)
+    """SHA-256 of the float32 bytes: a context's, or an edit's tensors, one after the other."""
+    tensors = _tensors(weights).values()
     return hashlib.sha256(b"".join(tensor.contiguous().numpy().tobytes() for tensor in tensors)).hexdigest()
 
 
@@ -122,7 +125,7 @@ def _is_there(folder: Path, name: str) -> bool:
 
 
 def _tensors(weights: Tensor | TextEdit) -> dict[str, Tensor]:
-    return {"up": weights.up, "down": weights.down} if isinstance(weights, TextEdit) else {"context": weights}
+    return weights.tensors() if isinstance(weights, TextEdit) else {"context": weights}
 
 
 def _json(content: dict[str, Any]) -> bytes:
@@ -137,7 +140,7 @@ def _read_weights(path: Path, kind: str) -> Tensor | TextEdit:
         tensors = load_file(path)
     except (SafetensorError, ValueError) as error:
         raise AdapterError(f"{path}: not a readable safetensors file ({error})") from error
-    if sorted(tensors) != list(TENSORS[kind]):
-        wanted = "one tensor named 'context'" if kind == "context" else "two tensors named 'down' and 'up'"
-        raise AdapterError(f"{path}: expected {wanted}, got {sorted(tensors)[:5]}")
-    return tensors["context"] if kind == "context" else TextEdit(tensors["up"], tensors["down"])
+    if sorted(tensors) not in TENSORS[kind]:
+        wanted = "one tensor named 'context'" if kind == "context" else "tensors named 'up', 'down' and those of a gate"
+        raise AdapterError(f"{path}: expected {wanted}, got {sorted(tensors)[:6]}")
+    return tensors["context"] if kind == "context" else TextEdit.from_tensors(tensors)

@@ -98,7 +98,7 @@ def _with_edit(edit: TextEdit, config: AdapterConfig, model: ClipBlackBox) -> _M
     clip = deepcopy(model.model).cpu().float()
     _apply(edit.matrix(), projection_of(clip))
     names = _checked(config)
-    expected = edit(model.text_features(torch.zeros(1, 0, model.dim), names).cpu())
+    expected = edit.linear()(model.text_features(torch.zeros(1, 0, model.dim), names).cpu())
     return _Made(clip, model.processor, False, model, names, expected)
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hf_unlearn.edits.closed_form import solve
 from hf_unlearn.edits.neighbours import Neighbour, find_neighbours
-from hf_unlearn.edits.text_edit import TextEdit, solve
+from hf_unlearn.edits.text_edit import TextEdit
 from hf_unlearn.edits.vocabulary import with_own_words
 
 OF_NAMES = ("{}", "a photo of a {}", "This is a photo of {}.", "an image of {}", "a {}")

@@ -1,198 +1,82 @@
-"""What an edit is, `t' = normalize(t + U (V t))` on text features of unit length, and how it is solved for.
-
-All in closed form and float64. With `c` the mean word, `d = t - c` the part of a name that is its own, `n` its length
-and `u = d / n`:
-
-1. The least change `D` of the words and of what is kept, in which every forgotten name turns against itself:
-
-       min  tr(D M D')   so that   u·D t = -(1 + strength) n   for every forgotten name,   D c = 0
-
-   `M` is the second moment of the held features (each minus `c`) plus `rho I`. Its solution is
-   `D = -sum_f lambda_f u_f v_f'` with `v_f = M^-1 t_f` and `(u u' * t v') lambda = (1 + strength) n`, `*` entry by
-   entry. Relatives: LEACE (Belrose et al., arXiv 2306.03819, least squares in the metric of the features), Unified
-   Concept Editing (Gandikota et al., arXiv 2308.14761), the null space of the names (Mishra et al., arXiv 2512.14137).
-2. The length that a name lost goes to where nobody is: directions in which what is held varies least. Without it
-   normalizing would blow up the rest, and in a real CLIP's cone of text features the name would come to lie in the
-   middle of all others and win against each of them.
-
-Everything happens in the span of the centred features, so a constant part that all texts share changes nothing.
-"""
+"""What an edit is: `t' = normalize(t + g(t) U (V t))` on text features of unit length."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-NOWHERE = 8  # directions at most that take up what a name loses
-LEAK_WEIGHT = 1_000.0  # of the leak term's targets, against the mean held feature
-JITTER = 1e-2  # of the mean squared feature in the metric
+
+@dataclass(frozen=True)
+class Gate:
+    """How much of an edit a text gets: all of it near a forgotten name, next to nothing elsewhere.
+
+    `g(t) = sigmoid(max_i (near_i · unit(t - centre) - bias_i))`, from 0 to 1.
+
+    Attributes:
+        centre: `(width,)` float32, the mean text feature of anything.
+        near: `(n, width)` float32, directions of the forgotten names from there; the longer, the harder the edge.
+        bias: `(n,)` float32, where a direction's gate is half open.
+    """
+
+    centre: Tensor
+    near: Tensor
+    bias: Tensor
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """`(..., width)` -> `(..., 1)`."""
+        centre, near, bias = (tensor.to(features) for tensor in (self.centre, self.near, self.bias))
+        return torch.sigmoid((F.normalize(features - centre, dim=-1) @ near.T - bias).amax(-1, keepdim=True))
 
 
 @dataclass(frozen=True)
 class TextEdit:
-    """A low-rank linear map of text features. Image features are never touched.
+    """A low-rank map of text features, gated. Image features are never touched.
 
     Attributes:
         up: `(width, rank)` float32, `U`.
         down: `(rank, width)` float32, `V`.
+        gate: how much of it a text gets; all of it if None. Then the edit is linear, and a checkpoint's text projection
+            can carry it.
     """
 
     up: Tensor
     down: Tensor
+    gate: Gate | None = None
 
     @classmethod
-    def of(cls, up: Tensor, down: Tensor) -> TextEdit:
+    def of(cls, up: Tensor, down: Tensor, gate: Gate | None = None) -> TextEdit:
         """In float32, column `i` of `up` and row `i` of `down` of one length, so that neither holds huge numbers."""
         sizes = up.norm(dim=0), down.norm(dim=1)
         scale = torch.where(sizes[0] * sizes[1] > 0, (sizes[1] / sizes[0].clamp(min=1e-300)).sqrt(), 1.0)
-        return cls((up * scale).float().contiguous(), (down / scale[:, None]).float().contiguous())
+        return cls((up * scale).float().contiguous(), (down / scale[:, None]).float().contiguous(), gate)
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor]) -> TextEdit:
+        """From `up`, `down` and, for a gated one, `centre`, `near`, `bias`. Raises: KeyError: if one is missing."""
+        gated = [tensors[name] for name in GATED] if GATED[0] in tensors else None
+        return cls(tensors["up"], tensors["down"], Gate(*gated) if gated else None)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What it consists of, by name, always in this order."""
+        gated = {} if self.gate is None else {name: getattr(self.gate, name) for name in GATED}
+        return {"up": self.up, "down": self.down, **gated}
+
+    def linear(self) -> TextEdit:
+        """The same with the gate open for every text: what an exported checkpoint does."""
+        return replace(self, gate=None)
 
     def __call__(self, features: Tensor) -> Tensor:
-        """`(..., width)` -> the same shape, unit length: `normalize(t + U (V t))`."""
+        """`(..., width)` -> the same shape, unit length."""
         up, down = self.up.to(features), self.down.to(features)
-        return F.normalize(features + features @ down.T @ up.T, dim=-1)
+        change = features @ down.T @ up.T
+        return F.normalize(features + (change if self.gate is None else self.gate(features) * change), dim=-1)
 
     def matrix(self) -> Tensor:
         """`I + U V`, `(width, width)` float32: what an export multiplies the text projection by."""
         return torch.eye(len(self.up)) + self.up @ self.down
 
 
-def solve(forget: Tensor, keep: Tensor, words: Tensor, *, breadth: float = 0.5, strength: float = 0.5) -> TextEdit:
-    """The edit that forgets some names and holds others, and words, in place.
-
-    Args:
-        forget: `(templates, F, width)` unit text features of the names to forget.
-        keep: `(templates, n, width)` of the kept names; `n` may be 0.
-        words: `(templates, m, width)` of anything else; `m` at least a few times the number of names.
-        breadth: 0 forgets the names as such, 1 all that lies around them: the wider the metric's ridge, and words
-            that are nearer to a name than to anything kept are taken along from `12 - 8 breadth` standard
-            deviations of similarity on, up to `32 breadth^2` of them.
-        strength: up to 0.5, how far a name is turned against itself (0: it scores as anything does); beyond,
-            kept names also tell forgotten images apart less, up to 1 (the leak term), at a cost to them.
-
-    Raises:
-        ValueError: if a dial is not from 0 to 1, or there are no names or no words.
-    """
-    for name, value in (("breadth", breadth), ("strength", strength)):
-        if not 0 <= value <= 1:
-            raise ValueError(f"{name} is from 0 to 1, got {value}")
-    if not forget.shape[1] or not words.shape[1]:
-        raise ValueError(f"expected names to forget and words to hold, got {forget.shape[1]} and {words.shape[1]}")
-    forget, keep, words = (x.detach().cpu().double() for x in (forget, keep, words))
-    centre = words.mean((0, 1))
-    forget, keep, words = (x - centre for x in (forget, keep, words))
-    names, held = _take_along(forget, keep, words, 12 - 8 * breadth, int(32 * breadth**2))
-    span = _span(torch.cat([names, keep.flatten(0, 1), held]))
-    own, kept, held, middle = (x @ span for x in (names, keep.flatten(0, 1), held, centre[None]))
-    length = own.norm(dim=1, keepdim=True)
-    unit = own / length
-    moment = _moment(held) + (_moment(kept) if len(kept) else 0.0)
-    metric = moment + 10 ** (3 * breadth - 4) * torch.eye(len(moment), dtype=moment.dtype)
-    turned, leak = min(strength, 0.5), max(0.0, 2 * strength - 1)
-    up, down, after = _turn(own, unit, length, kept if leak else kept[:0], metric, middle[0], turned, leak)
-    nowhere = _nowhere(moment, torch.cat([unit, middle]))
-    if nowhere.shape[1]:
-        up, down = _keep_length(up, down, own, after, length, metric, middle[0], nowhere)
-    return TextEdit.of(span @ up, down @ span.T)
-
-
-def _take_along(forget: Tensor, keep: Tensor, words: Tensor, deviations: float, most: int) -> tuple[Tensor, Tensor]:
-    """Names `(F', width)`, near words among them, and the other words, `(templates * m', width)`; all centred."""
-    names, middles = forget.mean(0), words.mean(0)
-    similarity = _cosines(middles, names)
-    nearest = similarity.amax(1)
-    near = nearest > deviations * similarity.std()
-    if keep.shape[1]:
-        near &= nearest > _cosines(middles, keep.mean(0)).amax(1)
-    taken = near.nonzero()[:, 0]
-    taken = taken[nearest[taken].argsort(descending=True)[:most]]
-    held = torch.ones(len(middles), dtype=torch.bool)
-    held[taken] = False
-    return torch.cat([names, middles[taken]]), words[:, held].flatten(0, 1)
-
-
-def _cosines(rows: Tensor, others: Tensor) -> Tensor:
-    return F.normalize(rows, dim=1) @ F.normalize(others, dim=1).T
-
-
-def _span(centred: Tensor) -> Tensor:
-    """`(width, r)`: an orthonormal basis of the span of `(n, width)` rows."""
-    sizes, directions = torch.linalg.eigh(centred.T @ centred)
-    return directions[:, sizes > 1e-9 * sizes[-1]]
-
-
-def _moment(rows: Tensor) -> Tensor:
-    """Second moment `(width, width)` of rows, scaled to a mean diagonal of 1."""
-    moment = rows.T @ rows
-    return moment / moment.diagonal().mean()
-
-
-def _duals(metric: Tensor, points: Tensor, middle: Tensor) -> Tensor:
-    """`M^-1 p` for every row `p` of `(n, r)`, each less what would move `middle`, `(r,)`: `v·c = 0`."""
-    solved = torch.linalg.solve(metric, torch.cat([points, middle[None]]).T).T
-    duals, of_middle = solved[:-1], solved[-1]
-    size = middle @ of_middle
-    return duals - torch.outer(duals @ middle / size, of_middle) if size > 1e-12 else duals
-
-
-def _turn(
-    own: Tensor, unit: Tensor, length: Tensor, kept: Tensor, metric: Tensor, middle: Tensor, turned: float, leak: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Step 1: `up (r, F)`, `down (F, r)`, and what becomes of the names, `(F, r)`.
-
-    With `leak` the solution is pulled, by least squares, to where kept names lack what tells the forgotten apart
-    and where all forgotten names become one: the leak term `sum_f sum_c (u_f·D t_c + leak u_f·t_c)^2`.
-    """
-    angles = unit @ unit.T
-    pulled = torch.zeros_like(own)
-    if leak:
-        inverse = torch.linalg.inv(angles + 1e-3 * torch.eye(len(unit), dtype=unit.dtype))
-        alike = inverse.sum(0)  # coefficients of the vector that answers to every name by 1
-        together = min(leak * turned, 0.9 / float((alike @ angles @ alike).sqrt()))
-        of_names = -length * (together * alike + torch.eye(len(unit), dtype=unit.dtype))
-        of_kept = -leak * kept @ unit.T @ inverse
-        points = torch.cat([own, kept])
-        weights = LEAK_WEIGHT * torch.cat([leak * own.new_full((len(own),), 1 / len(own)),
-                                           own.new_full((len(kept),), 1 / max(1, len(kept)))])  # fmt: skip
-        metric = metric + (points * weights[:, None]).T @ points
-        pulled = (torch.cat([of_names, of_kept]) * weights[:, None]).T @ _duals(metric, points, middle)
-    duals = _duals(metric, own, middle)
-    missing = (1 + turned) * length[:, 0] + (angles @ pulled @ own.T).diagonal()
-    amounts = torch.linalg.solve(angles * (own @ duals.T), missing)  # positive definite: Schur's product theorem
-    down = pulled - amounts[:, None] * duals
-    return unit.T, down, own + own @ down.T @ unit
-
-
-def _nowhere(moment: Tensor, taken: Tensor) -> Tensor:
-    """`(r, k)`: directions in which the least of what is held varies, orthogonal to the rows of `taken`."""
-    _, sizes, right = torch.linalg.svd(taken, full_matrices=True)
-    free = right[int((sizes > 1e-9 * sizes[0]).sum()) :].T
-    _, directions = torch.linalg.eigh(free.T @ moment @ free)
-    return free @ directions[:, : min(NOWHERE, len(taken) - 1)]
-
-
-def _keep_length(
-    up: Tensor,
-    down: Tensor,
-    own: Tensor,
-    after: Tensor,
-    length: Tensor,
-    metric: Tensor,
-    middle: Tensor,
-    nowhere: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Step 2: `up` and `down` with the map into `nowhere` that gives every name its length again.
-
-    Names are spread over these directions as they lie to each other, which takes the smallest map.
-    """
-    duals = _duals(metric, own, middle)
-    gram = own @ duals.T
-    sizes, vectors = torch.linalg.eigh((gram + gram.T) / 2)
-    places = vectors[:, -nowhere.shape[1] :] * sizes[-nowhere.shape[1] :].clamp(min=0).sqrt()
-    lost = (length**2 - after.square().sum(1, keepdim=True)).clamp(min=0).sqrt()
-    eye = torch.eye(len(own), dtype=own.dtype)
-    wanted = torch.linalg.solve(gram + JITTER * gram.diagonal().mean() * eye, lost * F.normalize(places, dim=1))
-    return torch.cat([up, nowhere], 1), torch.cat([down, wanted.T @ duals])
+GATED = ("centre", "near", "bias")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hf_unlearn.edits.text_edit import TextEdit
+from hf_unlearn.edits.text_edit import Gate, TextEdit
 
 
 def edit_vectors(edit: TextEdit, vectors: np.ndarray) -> np.ndarray:
@@ -25,7 +25,22 @@ def edit_vectors(edit: TextEdit, vectors: np.ndarray) -> np.ndarray:
     if not largest.all():
         raise ValueError(f"vector {np.flatnonzero(largest == 0)[0]} is zero: it has no direction")
     rows = rows / largest  # lengths say nothing, and squares neither overflow nor vanish
+    rows /= np.sqrt(np.einsum("nw,nw->n", rows, rows))[:, None]
     up, down = (tensor.numpy().astype(dtype, copy=False) for tensor in (edit.up, edit.down))
-    rows += (rows @ down.T) @ up.T
+    change = rows @ down.T
+    if edit.gate is not None:
+        change *= _open(edit.gate, rows)
+    rows += change @ up.T
     rows /= np.maximum(np.sqrt(np.einsum("nw,nw->n", rows, rows))[:, None], np.finfo(dtype).tiny)
     return rows.reshape(given.shape)
+
+
+def _open(gate: Gate, rows: np.ndarray) -> np.ndarray:
+    """`(n, width)` of unit length -> `(n, 1)`: how much of the edit each gets."""
+    centre, near, bias = (
+        tensor.numpy().astype(rows.dtype, copy=False) for tensor in (gate.centre, gate.near, gate.bias)
+    )
+    squared = 1 - 2 * (rows @ centre) + centre @ centre  # of the distance from the centre
+    length = np.sqrt(np.maximum(squared, np.finfo(rows.dtype).tiny))[:, None]
+    reach = ((rows @ near.T - near @ centre) / length - bias).max(-1, keepdims=True)
+    return 1 / (1 + np.exp(-np.clip(reach, -80, 80)))
