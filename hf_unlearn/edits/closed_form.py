@@ -32,6 +32,8 @@ AS_SUCH = 6.0  # standard deviations at which the gate of a name opens for hardl
 EDGE = 0.4  # softness of the gate, in standard deviations of the similarity of words
 LEAK_WEIGHT = 1_000.0  # of the leak term's targets, against the mean held feature
 JITTER = 1e-2  # of the mean squared feature in the metric
+SAME = 1e-6  # 1 - cosine of two names that are one, as "Gun" and "gun" are to a tokenizer that knows no capitals
+SINGULAR = 1e-10  # of the largest eigenvalue: equations below it say nothing
 
 
 def solve(forget: Tensor, keep: Tensor, words: Tensor, *, breadth: float = 0.5, strength: float = 0.5) -> TextEdit:
@@ -47,7 +49,8 @@ def solve(forget: Tensor, keep: Tensor, words: Tensor, *, breadth: float = 0.5, 
             kept names also tell forgotten images apart less, up to 1 (the leak term), at a cost to them.
 
     Raises:
-        ValueError: if a dial is not from 0 to 1, or there are no names or no words.
+        ValueError: if a dial is not from 0 to 1, there are no names or no words, a feature is not finite, a name is
+            nothing but the mean word, or there are too many names for the directions that texts vary in.
     """
     for name, value in (("breadth", breadth), ("strength", strength)):
         if not 0 <= value <= 1:
@@ -55,9 +58,11 @@ def solve(forget: Tensor, keep: Tensor, words: Tensor, *, breadth: float = 0.5, 
     if not forget.shape[1] or not words.shape[1]:
         raise ValueError(f"expected names to forget and words to hold, got {forget.shape[1]} and {words.shape[1]}")
     forget, keep, words = (x.detach().cpu().double() for x in (forget, keep, words))
+    if not all(x.isfinite().all() for x in (forget, keep, words)):
+        raise ValueError("expected text features of finite numbers, got NaN or infinity")
     centre = words.mean((0, 1))
     forget, keep, words = (x - centre for x in (forget, keep, words))
-    names, held = forget.mean(0), words.flatten(0, 1)
+    names, held = _distinct(forget.mean(0)), words.flatten(0, 1)
     span = _span(torch.cat([names, keep.flatten(0, 1), held]))
     own, kept, held, middle = (x @ span for x in (names, keep.flatten(0, 1), held, centre[None]))
     length = own.norm(dim=1, keepdim=True)
@@ -73,11 +78,27 @@ def solve(forget: Tensor, keep: Tensor, words: Tensor, *, breadth: float = 0.5, 
     return TextEdit.of(span @ up, down @ span.T, gate)
 
 
+def _distinct(names: Tensor) -> Tensor:
+    """`(n, width)` centred, without those that point where an earlier one does: equal rows make equations singular.
+
+    Raises:
+        ValueError: if one is zero.
+    """
+    lengths = names.norm(dim=1)
+    if lengths.min() < SAME:
+        raise ValueError(
+            f"the text features of name {int(lengths.argmin()) + 1} of {len(names)} are those of the mean word: it has "
+            "nothing of its own to forget"
+        )
+    unit = F.normalize(names, dim=1)
+    return names[~(unit @ unit.T > 1 - SAME).tril(-1).any(1)]
+
+
 def _gate(centre: Tensor, names: Tensor, kept: Tensor, words: Tensor, deviations: float) -> Gate:
     """Half open so many standard deviations of words' similarity away from none; for `kept` at the names as such."""
     near = F.normalize(torch.cat([names, kept]), dim=1)
     similarity = F.normalize(words.mean(0), dim=1) @ near[: len(names)].T
-    softness = EDGE * similarity.std().clamp(min=1e-6)
+    softness = EDGE * (similarity.std().clamp(min=1e-6) if similarity.numel() > 1 else 1e-6)
     bias = torch.tensor([deviations] * len(names) + [AS_SUCH] * len(kept)) / EDGE
     return Gate(centre.float().contiguous(), (near / softness).float().contiguous(), bias)
 
@@ -89,9 +110,10 @@ def _span(centred: Tensor) -> Tensor:
 
 
 def _moment(rows: Tensor) -> Tensor:
-    """Second moment `(width, width)` of rows, scaled to a mean diagonal of 1."""
+    """Second moment `(width, width)` of rows, scaled to a mean diagonal of 1; zero if all rows are."""
     moment = rows.T @ rows
-    return moment / moment.diagonal().mean()
+    size = moment.diagonal().mean()
+    return moment / size if size > 0 else moment
 
 
 def _duals(metric: Tensor, points: Tensor, middle: Tensor) -> Tensor:
@@ -125,9 +147,28 @@ def _turn(
         pulled = (torch.cat([of_names, of_kept]) * weights[:, None]).T @ _duals(metric, points, middle)
     duals = _duals(metric, own, middle)
     missing = (1 + turned) * length[:, 0] + (angles @ pulled @ own.T).diagonal()
-    amounts = torch.linalg.solve(angles * (own @ duals.T), missing)  # positive definite: Schur's product theorem
+    amounts = _amounts(angles * (own @ duals.T), missing)
     down = pulled - amounts[:, None] * duals
     return unit.T, down, own + own @ down.T @ unit
+
+
+def _amounts(equations: Tensor, missing: Tensor) -> Tensor:
+    """Solves for how much every name is turned: positive definite by Schur's product theorem, where there is room.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    sizes, vectors = torch.linalg.eigh((equations + equations.T) / 2)
+    if sizes[0] > SINGULAR * sizes[-1]:
+        return torch.linalg.solve(equations, missing)
+    good = sizes > SINGULAR * sizes[-1].clamp(min=1e-300)
+    amounts = vectors[:, good] @ ((vectors[:, good].T @ missing) / sizes[good])
+    if ((equations @ amounts - missing).abs() > 1e-3 * missing.abs()).any():
+        raise ValueError(
+            f"no room to forget {len(missing)} names at once: the model's text features vary in too few directions, "
+            "or a name is all that they have in common"
+        )
+    return amounts
 
 
 def _nowhere(moment: Tensor, taken: Tensor) -> Tensor:
