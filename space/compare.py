@@ -10,12 +10,14 @@ from PIL import Image
 
 from hf_unlearn.card import scope
 from space.limits import MARK, MAX_LABELS, check_image, listed, one_line, parse_labels, plain_text
+from space.report import neighbours
 from space.shelf import Shelf
 
 if TYPE_CHECKING:
     from hf_unlearn import AdaptedClip, ClipBlackBox, ForgetAdapter
 
 Scores = dict[str, float]
+SHORT_LISTS = (1, 4, 9)  # kept names beside the forgotten one
 LIMITS = (
     "Scores are shares among the labels you give and always sum to 100%: with other labels they differ. An adapter was "
     "judged on the names in its lists; for others there is no promise."
@@ -73,24 +75,37 @@ def describe(adapter: ForgetAdapter) -> str:
     config = adapter.config
     kept = f"**Keeps {len(config.retain)}:** {listed(config.retain)}" if config.retain else "**Keeps everything else.**"
     facts = [f"method {plain_text(config.method)}"]
+    if adapter.kind == "edit":
+        facts[0] = "edit of the text features"
     if isinstance(queries := config.ledger.get("queries"), int | float):
         facts.append(f"{queries:,.0f} queries")
     for key, words in (("err_for", "wrong on forgotten"), ("acc_mem", "right on kept")):
         if isinstance(value := config.metrics.get(key), int | float):
             facts.append(f"{words} {value:.0%}")
-    return "\n\n".join(
-        [
-            f"**Forgets {len(config.forget)}:** {listed(config.forget)}",
-            kept,
-            f"Base {plain_text(config.base_model)}, " + ", ".join(facts),
-        ]
-    )
+    parts = [
+        f"**Forgets {len(config.forget)}:** {listed(config.forget)}",
+        f"**Words nobody asked about:** {others}." if (others := neighbours(adapter)) else "",
+        kept,
+        f"Base {plain_text(config.base_model)}, " + ", ".join(facts),
+        short_lists(adapter),
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
+def short_lists(adapter: ForgetAdapter) -> str:
+    """Markdown: how often forgotten images still get their name among few labels, as visitors give."""
+    found = [(k, adapter.config.metrics.get(f"short_list_{k}")) for k in SHORT_LISTS]
+    shares = [f"{value:.0%} with {k + 1} labels" for k, value in found if isinstance(value, int | float)]
+    words = "forgotten images that still get their name beside kept ones"
+    return f"**In short lists,** {words}: {', '.join(shares)}." if shares else ""
 
 
 def status(adapter: ForgetAdapter, enabled: bool, outcome: str = "") -> str:
     """Markdown: whether the adapter is in effect, what came of it, which names it forgets, and what that is not."""
     forget = adapter.config.forget
     names = f"{len(forget):,} name{'s' * (len(forget) > 1)}: {listed(forget)}."
+    if others := neighbours(adapter):
+        names += f"\n\nWords nobody asked about: {others}."
     if enabled:
         return f"**The adapter is in effect** on the right. {outcome}\n\nIt suppresses {names}\n\n{scope(adapter.kind)}"
     off = "**The adapter is switched off**: both sides are the plain model."

@@ -16,11 +16,16 @@ from space.limits import open_image, parse_labels
 from space.models import EMBEDDED
 
 DRAWINGS, NAMES, FILES, DATASET = "drawings", "names", "files", "dataset"
+EDIT, CONTEXT = "edit", "context"
 SOURCES = {
     NAMES: "Names only: no images",
     DRAWINGS: "The demo's drawings",
     FILES: "My images: one folder per class",
     DATASET: "A data set on the Hub",
+}
+METHODS = {
+    EDIT: "Edit: names are enough, a few seconds",
+    CONTEXT: "Context: searched for with the model's scores only, a minute or more",
 }
 MAX_CLASSES, SHOTS, PER_CLASS = 200, 16, 48
 MAX_DATASET = 500 * 2**20
@@ -35,9 +40,10 @@ class Order:
 
     Attributes:
         base: the base model's name.
-        forget, keep: class names; `keep` may be empty with images of one's own: all their other classes are kept.
-        source: one of `SOURCES`.
-        budget: candidates to score at most.
+        forget, keep: class names; `keep` may be empty for an edit, which keeps everything else, and with images of
+            one's own: all their other classes are kept.
+        source: one of `SOURCES`; an edit learns from no image, it is judged by them.
+        budget: candidates to score at most; an edit takes none.
         strength: how much is given for forgetting, 0 to 1, see `unlearn`.
         files: an uploaded zip, or nothing.
         dataset: a data set's id, or nothing.
@@ -51,6 +57,7 @@ class Order:
     strength: float = 0.5
     files: list[str] = field(default_factory=list)
     dataset: str = ""
+    method: str = CONTEXT
 
     @classmethod
     def of(
@@ -63,14 +70,18 @@ class Order:
         strength: str = "normal",
         files: Sequence[str] = (),
         dataset: str = "",
+        method: str = "",
     ) -> Order:
         """From what the page or a client sends, which may be anything that JSON holds.
+
+        Args:
+            method: one of `METHODS`; if not given, an edit where there are no images, else a context.
 
         Raises:
             ValueError: if something is missing, no text where text is expected, out of bounds, or to be both forgotten
                 and kept.
         """
-        texts = (base, forget or "", keep or "", source, strength, dataset or "")
+        texts = (base, forget or "", keep or "", source, strength, dataset or "", method or "")
         if not all(isinstance(text, str) for text in texts):
             raise ValueError("An order is text, but for its budget: names stand one per line.")
         if source not in SOURCES:
@@ -79,22 +90,26 @@ class Order:
             raise ValueError(f"The budget is {BUDGETS[0]:,} to {BUDGETS[1]:,} queries, got {str(budget)[:20]}.")
         if strength not in STRENGTHS:
             raise ValueError(f"There is no strength '{str(strength)[:40]}'; choose {', '.join(STRENGTHS)}.")
+        method = method or (EDIT if source == NAMES else CONTEXT)
+        if method not in METHODS:
+            raise ValueError(f"There is no method '{method[:40]}'; choose {', '.join(METHODS)}.")
         gone = parse_labels(forget or "", MAX_CLASSES, "names to forget")
         kept = parse_labels(keep, MAX_CLASSES, "names to keep") if keep and keep.strip(" ,\n") else []
-        if not kept and source in (DRAWINGS, NAMES):
+        if not kept and method == CONTEXT and source in (DRAWINGS, NAMES):
             raise ValueError("There are no names to keep: write at least one, so that the model keeps something.")
         if both := [name for name in kept if name in gone]:
             raise ValueError(f"'{both[0]}' is to be forgotten and kept; take it out of one list.")
         if len(gone) + len(kept) > MAX_CLASSES:
             raise ValueError(f"These are {len(gone) + len(kept)} names; at most {MAX_CLASSES} are taken.")
         return cls(
-            base, gone, kept, source, int(budget), STRENGTHS[strength], list(files or ()), (dataset or "").strip()
-        )
+            base, gone, kept, source, int(budget), STRENGTHS[strength], list(files or ()), (dataset or "").strip(),
+            method,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Material:
-    """Images to learn from and to judge by; none of them for names alone.
+    """Images to learn from and to judge by; none of them for names that nobody has images of.
 
     Attributes:
         names: all class names.
@@ -128,11 +143,18 @@ def gather(order: Order) -> Material:
         return _own(_of_dataset(order.dataset, wanted), order)
     if order.source == NAMES:
         names = (*order.forget, *order.keep)
-        drawn = _drawn(order) if order.base == EMBEDDED and not _undrawn(names) else None
-        return Material(names) if drawn is None else drawn
+        return _drawn(order) if order.base == EMBEDDED and not _undrawn(names) else Material(names)
     if missing := _undrawn((*order.forget, *order.keep)):
         raise ValueError(f"There are no drawings of '{missing[0]}'; tick names of the list, or choose other images.")
     return _drawn(order)
+
+
+def everyday() -> list[str]:
+    """Names of the demo that nobody minds."""
+    from hf_unlearn import demo
+
+    task = demo.tasks()["moderation"][0]
+    return [name for name in task["names"] if name not in task["forget"]][::2]
 
 
 def _undrawn(names: Sequence[str]) -> list[str]:
@@ -145,9 +167,11 @@ def _undrawn(names: Sequence[str]) -> list[str]:
 
 
 def _drawn(order: Order) -> Material:
+    """Drawings of the names; where none are kept, an edit is judged beside everyday ones."""
     from hf_unlearn import demo
 
-    task = demo.task_of((*order.forget, *order.keep), order.forget, SHOTS)
+    keep = order.keep or [name for name in everyday() if name not in order.forget]
+    task = demo.task_of((*order.forget, *keep), order.forget, 1 if order.method == EDIT else SHOTS)
     strange = range(0, len(task.unlisted.names), STRANGE)
     unlisted, unlisted_validation = (
         images.select(i for i, label in enumerate(images.labels) if label in strange)

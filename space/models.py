@@ -16,7 +16,7 @@ from hf_unlearn.hub_errors import explained
 from space.gpu import device
 
 if TYPE_CHECKING:
-    from hf_unlearn import ClipBlackBox
+    from space.shared_clip import SharedClip
 
 EMBEDDED = "embedded"  # as in hf_unlearn.clip, which loads torch
 PRESETS = {
@@ -47,10 +47,10 @@ class Models:
     def __init__(self, bases: Mapping[str, str] | None = None, any_on_hub: bool = True) -> None:
         self.bases = dict(bases or {EMBEDDED: EMBEDDED})
         self.any_on_hub = any_on_hub
-        self._kept: OrderedDict[tuple[str, str | None], ClipBlackBox] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str | None], SharedClip] = OrderedDict()
         self._lock, self._loading = Lock(), Lock()
 
-    def get(self, base: str, revision: str | None = None) -> ClipBlackBox:
+    def get(self, base: str, revision: str | None = None) -> SharedClip:
         """The model, with a ledger of the caller's own; the weights are shared, and are only read.
 
         Args:
@@ -73,13 +73,13 @@ class Models:
         own.ledger = Ledger()
         return own
 
-    def _cached(self, key: tuple[str, str | None]) -> ClipBlackBox | None:
+    def _cached(self, key: tuple[str, str | None]) -> SharedClip | None:
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
             return self._kept.get(key)
 
-    def _load(self, base: str, revision: str | None) -> ClipBlackBox:
+    def _load(self, base: str, revision: str | None) -> SharedClip:
         from space.shared_clip import SharedClip, parameters
 
         if base in self.bases:

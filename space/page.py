@@ -13,6 +13,8 @@ from PIL import Image
 
 from space.limits import open_image
 
+MAX_SAID = 1_000  # letters of an error: a stranger's model may hold words of any length
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -112,7 +114,7 @@ def session_of(request: gr.Request) -> str:
 
 def first_line(error: Exception) -> str:
     """What a visitor is told of an error; of the Hub's without how to log in on a command line."""
-    return (getattr(error, "what", str(error)).splitlines() or ["something went wrong"])[0]
+    return (getattr(error, "what", str(error)).splitlines() or ["something went wrong"])[0][:MAX_SAID]
 
 
 def _said(error: Exception) -> gr.Error:

@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from hf_unlearn.card import COMPARED, leaks_of, scope
-from space.limits import one_line
+from space.limits import one_line, plain_text
 
 if TYPE_CHECKING:
     from hf_unlearn import ForgetAdapter
@@ -33,7 +33,7 @@ def progress_bar(progress: Progress) -> str:
     """How far a run is, and how long it will take."""
     share = round(100 * progress.share)
     words = (
-        f"{progress.doing}: {progress.queries:,} of {progress.budget:,} queries"
+        f"{progress.doing}: {progress.queries:,} of {progress.budget:,} {progress.unit}"
         if progress.budget
         else (f"{progress.doing} …")
     )
@@ -51,15 +51,28 @@ def duration(seconds: float) -> str:
 
 
 def full_report(made: Made) -> str:
-    """What a run made: the table, every class, where forgotten images go, what leaks."""
+    """What a run made: what an edit changes besides, the table, every class, where forgotten images go, what leaks."""
     spent = made.adapter.config.ledger
     head = (
         f"<p><b>Done: {escape(made.reason)}.</b> {spent.get('queries', 0):,.0f} queries in "
         f"{duration(spent.get('seconds', 0))}. {escape(scope(made.adapter.kind))}</p>"
     )
+    if others := neighbours(made.adapter):
+        head += (
+            f"<h3>Words nobody asked about</h3><p>{others}.</p><p class='note'>Too much? Write those to spare under "
+            "Keep and make it again. Too little? Write more under Forget.</p>"
+        )
     if made.adapter.report is None:
         return f"{head}<p>It was not judged: there are no images of these names here. Try it on some of your own.</p>"
     return head + table(made.adapter.report) + bars(made.adapter.report) + heat_map(made.landed) + leaks(made.adapter)
+
+
+def neighbours(adapter: ForgetAdapter) -> str:
+    """The words that an edit changes most, `also forgotten: …; nearly: …`, with nothing in them that is markup."""
+    from hf_unlearn.edits.neighbours import Neighbour, describe  # loads torch
+
+    found = sorted(adapter.config.neighbours, key=lambda item: item["similarity"])
+    return describe([Neighbour(plain_text(item["word"][:80]), "", item["similarity"]) for item in found])
 
 
 def table(report: Mapping[str, Any]) -> str:

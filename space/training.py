@@ -9,13 +9,14 @@ from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
 
-from space.material import NAMES, Material, Order, gather
+from space.material import DATASET, EDIT, FILES, NAMES, Material, Order, gather
 from space.shelf import Shelf
 
 if TYPE_CHECKING:
     from hf_unlearn import ClipBlackBox, ForgetAdapter
     from hf_unlearn.result import Result
     from hf_unlearn.standing import Step
+    from space.shared_clip import SharedClip
 
 RUN_SECONDS = 900
 TOLD_EVERY = 0.7  # seconds
@@ -25,13 +26,14 @@ SEARCH_OVERHEAD = 1.6  # the search's own arithmetic beside the queries, as meas
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: what it does, and figures of every step so far."""
+    """Where a run stands: what it does, how many queries (of an edit: texts) are done, and figures of every step."""
 
     doing: str
     queries: int = 0
     budget: int = 0
     left: float | None = None  # seconds
     steps: tuple[Step, ...] = ()
+    unit: str = "queries"
 
     @property
     def share(self) -> float:
@@ -64,7 +66,7 @@ class Runs:
                 self._stops[session].set()
 
     def estimate(self, order: Order) -> float:
-        """Seconds that a run will take, from queries and encodings measured just now.
+        """Seconds that the search for a context will take, from queries and encodings measured just now.
 
         Raises:
             ValueError, OSError: as `gather` and `Models.get` do.
@@ -120,11 +122,15 @@ class Runs:
             model = self.shelf.models.get(order.base)
             told.put(Progress("Reading the images"))
             material = gather(order)
-            told.put(Progress("Encoding the images, once"))
-            result = _search(model, material, order, stop, told)
+            if order.method == EDIT:
+                result = _edit(model, material, order, stop, told)
+            else:
+                told.put(Progress("Encoding the images, once"))
+                result = _search(model, material, order, stop, told)
             if left.is_set():  # nobody waits for the report
                 return
-            told.put(Progress("Judging", order.budget, order.budget, None, result.history))
+            budget = order.budget if result.history else 0
+            told.put(Progress("Judging", budget, budget, None, result.history))
             adapter, landed = judged(model, material, result.adapter)
             key = self.shelf.keep(adapter, session)
             told.put(Made(adapter, key, result.reason.value, result.history, landed))
@@ -155,6 +161,46 @@ def _search(model: ClipBlackBox, material: Material, order: Order, stop: Event, 
     assert material.train is not None
     shots = max(material.train.counts().values())
     return unlearn(model, material.train, validation=material.validation, shots=shots, **options)
+
+
+def _edit(model: SharedClip, material: Material, order: Order, stop: Event, told: SimpleQueue) -> Result:
+    """In closed form; what takes long is the model's own vocabulary, encoded once and then cached.
+
+    Raises:
+        ValueError: if the visitor stops it, it takes too long, or the model's text features can't be edited.
+    """
+    from torch.linalg import LinAlgError
+
+    from hf_unlearn import unlearn
+    from hf_unlearn.edits.by_name import OF_WORDS
+    from hf_unlearn.edits.vocabulary import words
+
+    start, done, total = time.monotonic(), 0, len(OF_WORDS) * len(words(model))
+
+    def note(texts: int) -> None:
+        nonlocal done
+        spent = time.monotonic() - start
+        if stop.is_set():
+            raise ValueError("Stopped before the edit was made.")
+        if spent > RUN_SECONDS:
+            raise ValueError(f"This model reads only {done:,} of its {total:,} texts in the time there is; "
+                             "use hf_unlearn on a machine of your own for it.")  # fmt: skip
+        left = spent / done * (total - done) if done else None
+        told.put(Progress("Reading the model's own words, once", done, total, left, unit="texts"))
+        done = min(total, done + texts)
+
+    options: dict[str, Any] = {"forget": order.forget, "strength": order.strength, "method": EDIT, "progress": False}
+    options |= {"classes": material.names} if order.source in (FILES, DATASET) else {"keep": order.keep}
+    while not model.vocabulary.acquire(timeout=TOLD_EVERY):
+        note(0)
+    start, model.watch = time.monotonic(), note
+    try:
+        return unlearn(model, **options)
+    except LinAlgError:
+        raise ValueError("This model's text features can't be edited: they are not finite, or all alike.") from None
+    finally:
+        model.watch = None
+        model.vocabulary.release()
 
 
 def judged(

@@ -199,4 +199,4 @@ def choices_of(shelf: Shelf, base: str, session: str) -> list[tuple[str, str]]:
 def _label(key: str, adapter: Any) -> str:
     forget, retain = adapter.config.forget, adapter.config.retain
     name = f"yours, {forget[0][:40]} …" if key.startswith(OWN) else key
-    return f"{name}: forgets {len(forget)} of {len(forget) + len(retain)}"
+    return f"{name}: forgets {len(forget)}" + (f" of {len(forget) + len(retain)}" if retain else "")
