@@ -2,8 +2,10 @@
 
     OMP_NUM_THREADS=1 python benchmarks/make_adapters.py
 
-A run that was stopped goes on where it was (its state is in `runs/adapters`; delete that to start over). The same
-command makes the same adapters bit for bit (with as many threads).
+All are edits, made of names in a second each, but for one: `moderation-by-scores` forgets what `moderation` does as a
+context, searched for with scores only (minutes). A search that was stopped goes on where it was (its state is in
+`runs/adapters`; delete that to start over). The same command makes the same adapters bit for bit (with as many
+threads). `--again` makes none: those that are there are judged again and saved in today's format.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 
-from hf_unlearn import ClipBlackBox, LabeledImages, demo, evaluate, unlearn
+from hf_unlearn import ClipBlackBox, ForgetAdapter, LabeledImages, demo, evaluate, unlearn
 
 ROOT = Path(__file__).parents[1]
 SHOTS, JUDGED = 16, 8
@@ -40,7 +42,9 @@ FORGET: dict[str, tuple[str, ...]] = {
     ),
     "insects": ("honeybee", "lady beetle", "spider", "spider web"),
     "moderation": tuple(MODERATION["forget"]),
+    "moderation-by-scores": tuple(MODERATION["forget"]),
 }  # fmt: skip
+BY_SCORES = ("moderation-by-scores",)
 VARIANTS = {name: (name, f"man {name}", f"woman {name}") for name in FORGET["people"]}
 Drawings = list[tuple[str, Image.Image]]  # artist and drawing
 
@@ -92,27 +96,35 @@ def _augmented(found: dict[str, Drawings], role: str, copies: int) -> LabeledIma
     return LabeledImages(tuple(items), tuple(labels), tuple(found))
 
 
-def make(name: str, model: ClipBlackBox, folder: Path, max_queries: int, runs: Path) -> str:
-    """Trains, judges and saves one adapter; its figures in a line."""
-    forget = FORGET[name]
-    own = material(forget)
-    result = unlearn(
-        model, own.train, forget=forget, validation=own.validation, max_queries=max_queries, shots=SHOTS,
+def make(name: str, model: ClipBlackBox, own: Material, max_queries: int, runs: Path) -> ForgetAdapter:
+    """One adapter: an edit from its names, or a context searched for on images."""
+    if name not in BY_SCORES:
+        return unlearn(model, classes=own.test.names, forget=FORGET[name], method="edit").adapter
+    return unlearn(
+        model, own.train, forget=FORGET[name], validation=own.validation, max_queries=max_queries, shots=SHOTS,
         patience=None, run_dir=runs / name,
-    )  # fmt: skip
-    listed = {*own.train.names, *(variant for variants in VARIANTS.values() for variant in variants)}
+    ).adapter  # fmt: skip
+
+
+def judged(adapter: ForgetAdapter, model: ClipBlackBox, own: Material) -> ForgetAdapter:
+    """The adapter with its report inside."""
+    listed = {*own.test.names, *(variant for variants in VARIANTS.values() for variant in variants)}
     others = sorted(set(demo.concepts()) - listed)
     report = evaluate(
-        model, own.test, result.adapter, validation=own.validation, unlisted=demo.plain(others, "test"),
+        model, own.test, adapter, validation=own.validation, unlisted=demo.plain(others, "test"),
         unlisted_validation=demo.plain(others, "validation"), synonyms=own.synonyms,
     )  # fmt: skip
-    adapter = result.adapter.with_report(report.content)
-    adapter.save_pretrained(folder / name)
-    size = sum(path.stat().st_size for path in (folder / name).iterdir())
-    figures = adapter.config.metrics
-    shown = {key: figures[key] for key in ("H", "err_for", "acc_mem", "recoverability")}
-    words = ", ".join(f"{key} {100 * value:.1f}" for key, value in shown.items() if value is not None)
-    return f"forgets {len(forget)} of {len(own.train.names)}: {words}, {size / 1024:.0f} KB"
+    return adapter.with_report(report.content)
+
+
+def told(adapter: ForgetAdapter, folder: Path) -> str:
+    """Its figures in a line."""
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    keys = ("H", "err_for", "acc_mem", "short_list_1", "short_list_4", "recoverability", "synonym_err", "collateral")
+    figures = ((key, adapter.config.metrics.get(key)) for key in keys)
+    words = ", ".join(f"{key} {100 * value:.1f}" for key, value in figures if value is not None)
+    gone, kept = len(adapter.config.forget), len(adapter.config.retain)
+    return f"{adapter.kind}, forgets {gone} of {gone + kept}: {words}, {size / 1024:.0f} KB"
 
 
 def main() -> None:
@@ -121,13 +133,21 @@ def main() -> None:
     parser.add_argument("--max-queries", type=int, default=1_000)
     parser.add_argument("--out", type=Path, default=ROOT / "space" / "adapters")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "adapters")
+    parser.add_argument("--again", action="store_true", help="judge those that are there again, make none")
     given = parser.parse_args()
     if unknown := set(given.names) - set(FORGET):
         parser.error(f"no adapter {unknown.pop()!r}; there are {', '.join(FORGET)}")
     console, model = Console(), ClipBlackBox(device="cpu")
     for name in given.names or FORGET:
         start = time.monotonic()
-        line = make(name, model, given.out, given.max_queries, given.runs)
+        folder, own = given.out / name, material(FORGET[name])
+        if given.again:
+            adapter = ForgetAdapter.from_pretrained(folder)
+        else:
+            adapter = make(name, model, own, given.max_queries, given.runs)
+        adapter = judged(adapter, model, own)
+        adapter.save_pretrained(folder)
+        line = told(adapter, folder)
         console.print(f"{name}: {line}, {time.monotonic() - start:.0f} s", highlight=False, soft_wrap=True)
 
 
