@@ -1,17 +1,19 @@
-"""Adapters of the kind "edit" for tests: random maps of low rank, which change every score a little."""
+"""Adapters of the kind "edit" for tests: random maps of low rank, gates half open, so every score changes a little."""
 
 import torch
 
 from hf_unlearn import ForgetAdapter
 from hf_unlearn.adapter_config import AdapterConfig
 from hf_unlearn.adapter_files import digest
-from hf_unlearn.edits.text_edit import TextEdit
+from hf_unlearn.edits.text_edit import Gate, TextEdit
 
 
 def random_edit(width: int, rank: int = 3, seed: int = 0) -> TextEdit:
     draw = torch.Generator().manual_seed(seed)
     up, down = torch.randn(width, rank, generator=draw), torch.randn(rank, width, generator=draw)
-    return TextEdit(0.8 * up / width**0.5, 0.8 * down)
+    near = torch.randn(2, width, generator=draw)
+    gate = Gate(0.1 * torch.randn(width, generator=draw), near, torch.tensor([-2.0, 0.5]))
+    return TextEdit(0.8 * up / width**0.5, 0.8 * down, gate)
 
 
 def edit_adapter(model, forget=("red",), retain=(), rank: int = 3, seed: int = 0, **changes) -> ForgetAdapter:

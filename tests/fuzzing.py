@@ -62,7 +62,7 @@ class Readers:
             "config.json of an edit": (json_files(asdict(EDIT_CONFIG_OF)), self.config),
             "config.json of version 1": (json_files(CONFIG_OF_VERSION_1), self.config),
             "forget_context.safetensors": (safetensors_files({"context": CONTEXT_OF}), self.context),
-            "forget_edit.safetensors": (safetensors_files({"up": EDIT_OF.up, "down": EDIT_OF.down}), self.edit),
+            "forget_edit.safetensors": (safetensors_files(EDIT_OF.tensors()), self.edit),
             "report.json": (json_files(REPORT_OF), self.report),
             "names and groups": (json_files({"cup": "a", "mug": "b"}), self.names),
             "attack words": (json_files({"synonyms": {"cup": ["beaker"]}, "German": {"cup": ["Tasse"]}}), self.words),
@@ -114,8 +114,8 @@ class Readers:
         except AdapterError:
             return
         assert adapter.edit is not None
-        assert torch.equal(adapter.edit.up, EDIT_OF.up)
-        assert torch.equal(adapter.edit.down, EDIT_OF.down)
+        found = adapter.edit.tensors()
+        assert all(torch.equal(found[name], tensor) for name, tensor in EDIT_OF.tensors().items())
 
     def report(self, content: bytes) -> None:
         """Refused, or good for the card."""

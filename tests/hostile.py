@@ -16,7 +16,7 @@ from safetensors.torch import save
 
 from hf_unlearn.adapter_config import AdapterConfig
 from hf_unlearn.adapter_files import digest
-from hf_unlearn.edits.text_edit import TextEdit
+from hf_unlearn.edits.text_edit import Gate, TextEdit
 from hf_unlearn.run_dir import RunState
 
 CONTEXT_OF = torch.linspace(-1, 1, 12).view(3, 4)
@@ -27,7 +27,10 @@ CONFIG_OF = AdapterConfig(
     ledger={"queries": 300, "seconds": 1.5}, metrics={"H": 0.5, "synonym_err": None}, license="apache-2.0",
     few_shot_digest={"salt": "0f" * 16, "sha256": "0f" * 32}, datasets=["user/pets"],
 )  # fmt: skip
-EDIT_OF = TextEdit(torch.linspace(-1, 1, 12).view(4, 3), torch.linspace(2, -2, 12).view(3, 4))
+EDIT_OF = TextEdit(
+    torch.linspace(-1, 1, 12).view(4, 3), torch.linspace(2, -2, 12).view(3, 4),
+    Gate(torch.linspace(-0.2, 0.2, 4), torch.linspace(3, -3, 8).view(2, 4), torch.linspace(0, 1, 2)),
+)  # fmt: skip
 EDIT_CONFIG_OF = replace(
     CONFIG_OF, kind="edit", n_ctx=None, dim=None, width=4, rank=3, weights_sha256=digest(EDIT_OF), retain=[],
     method="edit", ledger={"queries": 0}, neighbours=[{"word": "stein <b>", "of": "beer mug", "similarity": 0.25}],
