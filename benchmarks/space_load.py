@@ -50,7 +50,7 @@ class Crowd:
     def forget(self, visitor: Stranger, number: int) -> None:
         gone, kept = self.names[10 * number : 10 * number + 3], self.names[10 * number + 3 : 10 * number + 9]
         start = time.monotonic()
-        asked = "\n".join(gone), "\n".join(kept), "embedded", "drawings", 50, "normal", ""
+        asked = "\n".join(gone), "\n".join(kept), "embedded", "drawings", 50, "normal", "", ""
         (made,) = visitor.call(visitor.named("forget"), *asked)
         self.runs.append(time.monotonic() - start)
         if made["forget"] != gone:

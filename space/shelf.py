@@ -192,9 +192,13 @@ class Shelf:
 
 def _too_large(adapter: ForgetAdapter) -> str:
     """What about it is larger than any adapter we make; nothing if it is not."""
-    if adapter.edit is not None and adapter.edit.up.numel() > MAX_EDIT:
-        rank, width = adapter.config.rank, len(adapter.edit.up)
-        return f"edit has rank {rank}; at width {width} at most {MAX_EDIT // width} is used"
+    if adapter.edit is not None:
+        (width, rank), gate = adapter.edit.up.shape, adapter.edit.gate
+        most = MAX_EDIT // width
+        if rank > most:
+            return f"edit has rank {rank}; at width {width} at most {most} is used"
+        if gate is not None and len(gate.near) > most:
+            return f"edit has a gate of {len(gate.near)} directions; at width {width} at most {most} are used"
     if adapter.context is not None and len(adapter.context) > MAX_N_CTX:
         return f"context has {len(adapter.context)} tokens; at most {MAX_N_CTX} are used"
     return ""

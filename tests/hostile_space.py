@@ -39,11 +39,12 @@ def calls() -> st.SearchStrategy[Call]:
     text = st.sampled_from(["cup\nmug", "cup, mug", "", " ,\n", "cup (to be forgotten)", "x\n" * 300]) | VALUE
     source = st.sampled_from(["names", "drawings", "files", "dataset"]) | VALUE
     budget, strength = st.sampled_from([50, 300.5, 3_000]) | VALUE, st.just("normal") | VALUE
+    method = st.sampled_from(["edit", "context", ""]) | VALUE
     return (
         st.builds(lambda *a: Call("describe", a), base, template)
         | st.builds(lambda *a: Call("add_images", a), base, handle, sent)
         | st.builds(lambda *a: Call("score", a), base, template, handle, names, st.just(context) | payload, shape)
-        | st.builds(lambda *a: Call("order", a), base, text, text, source, budget, strength, st.just(()), text)
+        | st.builds(lambda *a: Call("order", a), base, text, text, source, budget, strength, st.just(()), text, method)
     )
 
 

@@ -1,8 +1,10 @@
 """The real app on a loopback port, driven over HTTP by the real client; and its handlers without Gradio."""
 
 import asyncio
+import io
 import subprocess
 import sys
+import zipfile
 from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ import torch
 from conftest import coloured
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from gradio_http import launched
+from gradio_http import Stranger, launched
 from PIL import Image
 
 from hf_unlearn import ClipBlackBox, ForgetAdapter, demo, unlearn
@@ -160,11 +162,13 @@ def test_an_adapter_for_a_base_that_nobody_else_has_is_refused(shelf):
         elsewhere.adapted(elsewhere.adapter(KEY))
 
 
-def test_a_client_makes_the_embedded_clip_forget_by_names_only_and_uses_what_was_made(client, tmp_path):
+def test_a_client_searches_for_a_context_by_names_only_and_uses_what_was_made(client, tmp_path):
     gone, kept = ["beer mug", "wine glass"], ["pizza", "rose", "bicycle", "house", "guitar"]
     made = client.predict(
-        ", ".join(gone), ", ".join(kept), "embedded", "names", 60, "normal", "", api_name="/forget"
+        ", ".join(gone), ", ".join(kept), "embedded", "names", 60, "normal", "", "context", api_name="/forget"
     )  # fmt: skip
+    assert made["kind"] == "context"
+    assert made["neighbours"] == []
     assert made["forget"] == gone
     assert made["retain"] == kept
     assert set(made["landed"]) == set(gone)
@@ -173,6 +177,70 @@ def test_a_client_makes_the_embedded_clip_forget_by_names_only_and_uses_what_was
     before, after, message = ask(client, str(tmp_path / "mug.png"), made["adapter"], "\n".join([*gone, *kept]))
     assert before["beer mug (to be forgotten)"] > after["beer mug (to be forgotten)"]
     assert "The adapter is in effect" in message
+
+
+def test_a_client_gives_names_to_forget_and_nothing_else_and_uses_the_edit(client, tmp_path):
+    gone = ["beer mug", "wine glass"]
+    made = client.predict(", ".join(gone), api_name="/forget")
+    assert (made["kind"], made["forget"], made["retain"]) == ("edit", gone, [])
+    assert "closed form" in made["reason"]
+    assert set(made["landed"]) == set(gone)
+    assert made["figures"]["err_for"] > 0.9
+    assert made["figures"]["short_list_4"] < 0.1
+    words = {item["word"] for item in made["neighbours"]}
+    assert {"beer", "wine"} <= words
+    assert not words & set(gone)
+    assert "also forgotten: " in made["note"]
+    assert "image-to-image search still finds what is forgotten" in made["note"]
+    demo.plain(["beer mug"], "test")[0].convert("RGB").save(tmp_path / "mug.png")
+    labels = ["beer mug", "pizza", "rose", "bicycle", "house"]
+    before, after, message = ask(client, str(tmp_path / "mug.png"), made["adapter"], "\n".join(labels))
+    assert before["beer mug (to be forgotten)"] > 0.5
+    assert after["beer mug (to be forgotten)"] < 0.1
+    assert "Words nobody asked about: also forgotten: " in message
+    assert "image-to-image search" in message
+
+
+def test_names_that_nobody_drew_are_forgotten_without_being_judged(client):
+    made = client.predict("absinthe", "water", "embedded", api_name="/forget")
+    assert (made["forget"], made["retain"], made["figures"], made["landed"]) == (["absinthe"], ["water"], {}, {})
+    assert made["neighbours"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"forget": ""}, "no names to forget"), ({"forget": "a", "keep": "a"}, "forgotten and kept"),
+        ({"forget": "\n".join(map(str, range(201)))}, "at most 200"), ({"forget": "a " * 99}, "the text tower of embedded reads 77"),
+        ({"forget": "a" * 201}, "at most 200"), ({"forget": "a", "model": "../../etc"}, "no model id"),
+        ({"forget": "a", "method": "<b>"}, "no method '&lt;b&gt;'; choose edit, context"),
+        ({"forget": "a", "images": "dataset", "method": "edit"}, "no data set yet"),
+    ],
+)  # fmt: skip
+def test_an_edit_that_makes_no_sense_is_refused_in_words(client, asked, words):
+    with pytest.raises(AppError, match=words):
+        client.predict(**asked, api_name="/forget")
+
+
+def test_a_visitor_of_the_page_downloads_the_edit_and_loads_it_with_the_library(client, tmp_path):
+    visitor = Stranger(client.src.rstrip("/"))
+    run = next(event["id"] for event in visitor.events["dependencies"] if event["types"]["generator"])
+    asked = ["embedded", "bomb\ndagger", "", "names", 300, "normal", None, "", "edit"]
+    _, chart, shown, key, panel, download = visitor.call(run, *asked)
+    assert (chart["visible"], panel["visible"]) == (False, True)
+    for words in ("Done: solved in closed form", "Words nobody asked about", "image-to-image search", "label mask"):
+        assert words in shown, words
+    answer = visitor.http.get(f"/file={download['value']['path']}")
+    with zipfile.ZipFile(io.BytesIO(answer.raise_for_status().content)) as archive:
+        archive.extractall(tmp_path)
+    adapter = ForgetAdapter.from_pretrained(tmp_path / "no-bomb-dagger")
+    assert (adapter.kind, adapter.config.forget) == ("edit", ["bomb", "dagger"])
+    drawing = demo.plain(["bomb"], "test")[0].convert("RGB")
+    drawing.save(tmp_path / "bomb.png")
+    labels = ["bomb", "pizza", "rose"]
+    after = ask(client, str(tmp_path / "bomb.png"), key, "\n".join(labels))[1]
+    own = adapter.load_base(device="cpu").classify([drawing], labels)[0].tolist()
+    assert [after["bomb (to be forgotten)"], after["pizza"], after["rose"]] == pytest.approx(own, abs=1e-5)
 
 
 def test_strings_from_an_adapter_are_no_markup(shelf):

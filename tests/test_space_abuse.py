@@ -159,7 +159,7 @@ def test_zips_as_adapters_and_as_images(stranger, tmp_path, kind):
     with pytest.raises(Refusal, match=words):
         stranger.call(stranger.event("An adapter as a zip, or its files", "upload"), [sent])
     with pytest.raises(Refusal, match=words):
-        stranger.call(run_of(stranger), "embedded", "a", "", "files", 50, "normal", sent, "")
+        stranger.call(run_of(stranger), "embedded", "a", "", "files", 50, "normal", sent, "", "edit")
 
 
 def test_adapters(stranger, clip, tmp_path):
@@ -188,7 +188,7 @@ def test_adapters(stranger, clip, tmp_path):
 
 def test_who_leaves_stops_the_run(stranger):
     visitor = Stranger(str(stranger.http.base_url).removesuffix("/gradio_api/"))
-    asked = ["embedded", "bomb\ndagger", "guitar\nbanana", "drawings", 3_000, "normal", None, ""]
+    asked = ["embedded", "bomb\ndagger", "guitar\nbanana", "drawings", 3_000, "normal", None, "", "context"]
     visitor.join(run_of(visitor), *asked)
     with visitor.listening() as news:
         next(item for item in news if "Searching" in str(item))

@@ -11,7 +11,7 @@ from hf_unlearn import unlearn
 from hf_unlearn.adapter_files import files_of
 from space.archives import labelled_images, unpacked
 from space.limits import open_image
-from space.material import DRAWINGS, FILES, NAMES, Order, gather
+from space.material import CONTEXT, DRAWINGS, EDIT, FILES, NAMES, Order, gather
 from space.models import Models, _check_configs, checked
 from space.outbox import zipped
 from space.shelf import Shelf
@@ -113,6 +113,9 @@ def test_unusual_kinds_of_images_are_read_as_rgb_or_refused_in_words(tmp_path, m
         ({"budget": 10**9}, "50 to 3,000"),
         ({"budget": float("nan")}, "50 to 3,000"),
         ({"strength": "brutal"}, "no strength"),
+        ({"method": "magic"}, "no method 'magic'; choose edit, context"),
+        ({"method": 7}, "An order is text"),
+        ({"keep": "", "source": NAMES, "method": "context"}, "no names to keep"),
         ({"forget": ""}, "no names to forget"),
         ({"keep": " , "}, "no names to keep"),
         ({"keep": "guitar\nbomb"}, "forgotten and kept"),
@@ -123,6 +126,17 @@ def test_an_order_out_of_bounds_is_refused(change, words):
     order = {"base": "embedded", "forget": "bomb\ndagger", "keep": "guitar", "source": DRAWINGS, "budget": 100}
     with pytest.raises(ValueError, match=words):
         Order.of(**{**order, **change})
+
+
+def test_names_alone_are_an_edit_and_images_a_context_unless_said_otherwise():
+    assert Order.of("embedded", "bomb", "", NAMES, 100).method == EDIT
+    assert Order.of("embedded", "bomb", "guitar", NAMES, 100, method="context").method == CONTEXT
+    assert Order.of("embedded", "bomb", "guitar", DRAWINGS, 100).method == CONTEXT
+    alone = Order.of("embedded", "bomb", "", DRAWINGS, 100, method="edit")
+    assert (alone.method, alone.keep) == (EDIT, [])
+    judged = gather(alone).judged
+    assert judged.names[0] == "bomb"
+    assert len(judged.names) > 10  # judged beside everyday names
 
 
 def test_names_that_the_demo_does_not_draw_are_named():
