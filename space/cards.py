@@ -87,9 +87,11 @@ def card(key: str, adapter: ForgetAdapter, of_hub: bool) -> str:
 def about() -> str:
     """How it works in one picture, limits, scope and dual use."""
     parts: Mapping[str, str] = {
-        "How it works": "A CLIP scores an image against each label's prompt. An adapter puts a few learned token "
-        "embeddings, a context, before that prompt. They are searched for with forward calls only: the model may be a "
-        "black box. Images of the names to forget no longer find their label, the other names keep theirs.",
+        "How it works": "A CLIP scores an image against each label's prompt. An edit is a small map behind the text "
+        "tower that turns the names to forget away and leaves all other words in place; it is computed from names in "
+        "a second. Where a model answers with scores only, a context, a few learned token embeddings, is put before "
+        "the prompt (the picture). It is searched for with forward calls. Either way images of the names to forget no "
+        "longer find their label, the other names keep theirs.",
         "What it is not": f"A context: {SCOPE} An edit of the text features: {EDIT_SCOPE}",
         "Dual use": DUAL_USE,
         "Limits": "A label mask, which only strikes the names from the list, is hard to beat: see every table. "

@@ -16,7 +16,7 @@ from hub_client import environment
 from hub_server import TOKENS, Hub
 
 from hf_unlearn import unlearn
-from hf_unlearn.adapter_files import EDIT, FILES, files_of
+from hf_unlearn.adapter_files import CONTEXT, EDIT, FILES, files_of
 from space.outbox import zipped
 
 MODEL, ADAPTER = "user/clip", "user/no-red"
@@ -178,6 +178,14 @@ def test_a_visitor_brings_images_logs_in_and_pushes_to_the_own_account(hub, home
     page.get_by_role("button", name="Push", exact=True).click()
     expect(page.get_by_text("the Hub refused (403): you may not write there")).to_be_visible()
     assert "other/mine" not in hub.repos
+
+    page.get_by_label("Ticked names").fill("beer mug")  # names alone: an edit
+    page.get_by_role("button", name="Make it forget").click()
+    expect(page.get_by_text("Done: solved in closed form")).to_be_visible()
+    expect(page.get_by_label("Name of the new repository")).to_have_value("no-beer-mug")
+    page.get_by_role("button", name="Push", exact=True).click()
+    expect(page.get_by_role("link", name="user/no-beer-mug")).to_be_visible()
+    assert set(hub.repos["user/no-beer-mug"].tree()) == {*FILES, ".gitattributes"} - {CONTEXT}
     assert any(token in str(headers) for _, _, headers in hub.requests for token in TOKENS)
     written = [path for path in home.rglob("*") if path.is_file()]
     assert home / "log" in written

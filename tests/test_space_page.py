@@ -1,4 +1,4 @@
-"""The three stories of a visitor, on the real page, in a real browser."""
+"""The stories of a visitor, on the real page, in a real browser."""
 
 import re
 import shutil
@@ -57,8 +57,40 @@ def test_a_visitor_tries_the_plain_model_with_a_drawing_and_own_labels(page, add
     assert page.locator(".scores b").count() == 0
 
 
+def test_a_visitor_gives_names_alone_and_an_edit_forgets_them(page, address, root):
+    page.goto(f"{address}/?tab=forget")
+    page.get_by_label("Ticked names").fill("beer mug\nwine glass")
+    expect(page.get_by_text("it reads the model's own words")).to_be_visible()
+    expect(page.get_by_label("number input for Budget")).to_be_hidden()
+    page.get_by_role("button", name="Make it forget").click()
+    expect(page.get_by_text("Done: solved in closed form")).to_be_visible()
+    expect(page.get_by_role("heading", name="Words nobody asked about")).to_be_visible()
+    expect(page.get_by_text("also forgotten: ").first).to_be_visible()
+    expect(page.get_by_text("image-to-image search still finds").first).to_be_visible()
+    expect(page.get_by_role("region", name="Figures").get_by_role("rowheader", name="after")).to_be_visible()
+    expect(page.get_by_text("Best so far on validation images")).to_be_hidden()
+    with page.expect_download() as download:
+        page.get_by_text("Download the adapter (zip)").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert "no-beer-mug-wine-glass/forget_edit.safetensors" in archive.namelist()
+    page.get_by_role("button", name="Export a checkpoint").click()
+    with page.expect_download() as download:
+        page.locator("a[download$='-checkpoint.zip']").first.click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert "model.safetensors" in {Path(name).name for name in archive.namelist()}
+    page.get_by_role("button", name="Use it in Try").click()
+    page.locator(".drawings button.thumbnail-item").first.click()
+    expect(page.get_by_text("with the adapter it says").first).to_be_visible()
+    expect(page.get_by_text("Words nobody asked about: also forgotten: ").first).to_be_visible()
+    page.get_by_role("button", name="What this adapter forgets and keeps").click()
+    expect(page.get_by_text("with 5 labels").first).to_be_visible()
+
+
 def test_a_visitor_makes_a_clip_forget_watches_it_and_uses_it(page, address, root):
     page.goto(f"{address}/?tab=forget")
+    page.get_by_label("The demo's drawings").check()
+    expect(page.get_by_label("number input for Budget")).to_be_visible()
+    expect(page.get_by_label("What must not suffer")).to_have_value(re.compile("\n"))
     page.get_by_label("Search the categories").press_sequentially("beer mug")
     expect(page.locator(".concepts label:visible")).to_have_count(2)
     page.get_by_label("beer mug", exact=True).check()
