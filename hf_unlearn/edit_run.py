@@ -43,7 +43,7 @@ def make_edit(
     """
     start = time.monotonic()
     check_text_features(model)
-    forget, keep = _names("forget", forget), _names("keep", keep) if keep else []
+    forget, keep = name_list("forget", forget), name_list("keep", keep)
     if not forget:
         raise ValueError("expected at least one name to forget, got none")
     if both := [name for name in forget if name in keep]:
@@ -117,11 +117,12 @@ def check_text_features(model: Any) -> None:
     if not hasattr(model, "text_features"):
         raise ValueError(
             f"{model.model_id} answers with scores only, and an edit needs its text features; "
-            "search for a context: give labelled images (or all class names) and a method such as 'proximal'"
+            "search for a context: give labelled images and a method such as 'proximal'"
         )
 
 
-def _names(what: str, names: Sequence[str]) -> list[str]:
+def name_list(what: str, names: Sequence[str]) -> list[str]:
+    """The names, each once. Raises: ValueError: if they are one text, which is a sequence of letters."""
     if isinstance(names, str):
         raise ValueError(f"{what} must be a list of names, got the text {names!r}; write [{names!r}]")
     return list(dict.fromkeys(names))

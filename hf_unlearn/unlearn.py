@@ -22,7 +22,7 @@ from hf_unlearn.adapter_config import AdapterConfig
 from hf_unlearn.adapter_files import digest
 from hf_unlearn.black_box import BlackBox, BudgetSpentError, Ledger
 from hf_unlearn.data import LabeledImages, split_names
-from hf_unlearn.edit_run import EDIT, make_edit
+from hf_unlearn.edit_run import EDIT, make_edit, name_list
 from hf_unlearn.naming import asked_names, namings
 from hf_unlearn.processes import Crew
 from hf_unlearn.recipes import Recipe, objective_of, recipe
@@ -99,12 +99,13 @@ def unlearn(
     if method == EDIT or (method is None and images is None and classes is None and not unlabelled):
         if init is not None:
             raise ValueError("an edit needs no start: give all names to forget, or combine adapters")
+        forget, keep = name_list("forget", forget), name_list("keep", keep or ())
         listed = images.names if images is not None else classes
         if listed is not None:
             split_names(listed, forget)
-            keep = [*(keep or ()), *(name for name in listed if name not in forget and name not in (keep or ()))]
+            keep = [*keep, *(name for name in listed if name not in forget and name not in keep)]
         return make_edit(
-            model, forget, keep=keep or (), all_kept=listed is not None, synonyms=synonyms, vocabulary=vocabulary,
+            model, forget, keep=keep, all_kept=listed is not None, synonyms=synonyms, vocabulary=vocabulary,
             breadth=breadth, strength=strength,
         )  # fmt: skip
     if keep is not None or vocabulary is not None:

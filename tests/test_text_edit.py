@@ -83,6 +83,7 @@ def test_a_name_is_turned_against_itself_and_keeps_its_length(seed, width, names
     assert length.min() > 0.95
     centre = held.mean((0, 1))
     assert (edit.matrix().double() @ centre - centre).norm() < 1e-6
+    assert edit.gate(forget.mean(0)).min() > (0.9 if breadth >= 0.25 else 0.55)  # also where texts are much alike
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)

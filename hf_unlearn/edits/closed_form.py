@@ -30,7 +30,7 @@ FURTHEST = 0.6  # `tau`: how far a name turns, of what it was
 NOWHERE = 8  # directions at most that take up what a name loses
 AS_SUCH = 6.0  # standard deviations at which the gate of a name opens for hardly more than itself
 EDGE = 0.4  # softness of the gate, in standard deviations of the similarity of words
-LEAST_SPREAD = 5e-3  # of the similarity of words, 0.02 to 0.1 in any model; words that are all alike have none
+SPREAD = 5e-3, 0.1625  # of the similarity of words, at least and at most: the gate must open at the names themselves
 LEAK_WEIGHT = 1_000.0  # of the leak term's targets, against the mean held feature
 JITTER = 1e-2  # of the mean squared feature in the metric
 SAME = 1e-6  # 1 - cosine of two names that are one, as "Gun" and "gun" are to a tokenizer that knows no capitals
@@ -99,7 +99,7 @@ def _gate(centre: Tensor, names: Tensor, kept: Tensor, words: Tensor, deviations
     """Half open so many standard deviations of words' similarity away from none; for `kept` at the names as such."""
     near = F.normalize(torch.cat([names, kept]), dim=1)
     similarity = F.normalize(words.mean(0), dim=1) @ near[: len(names)].T
-    spread = similarity.std().clamp(min=LEAST_SPREAD) if similarity.numel() > 1 else LEAST_SPREAD
+    spread = similarity.std().clamp(*SPREAD) if similarity.numel() > 1 else SPREAD[0]
     softness = EDGE * spread
     bias = torch.tensor([deviations] * len(names) + [AS_SUCH] * len(kept)) / EDGE
     return Gate(centre.float().contiguous(), (near / softness).float().contiguous(), bias)
