@@ -94,6 +94,21 @@ def test_a_model_under_an_adapter_knows_what_an_edit_is_and_no_adapter():
     assert siblings("edits.text_edit") == siblings("edits.vectors") == set()
 
 
+def test_edits_are_made_of_names_and_features_and_know_no_adapter_and_no_model():
+    edits = {name for name in MODULES if name.startswith("edits.")}
+    assert edits >= {f"edits.{part}" for part in ("by_name", "closed_form", "neighbours", "text_edit", "vocabulary")}
+    assert set().union(*(siblings(name) for name in edits)) <= {"black_box", "data"}
+    assert siblings("edits.closed_form") == siblings("edits.neighbours") == set()
+
+
+def test_a_request_for_an_edit_knows_adapters_and_no_search():
+    assert siblings("edit_run") == {
+        "adapter", "adapter_config", "adapter_files", "black_box", "data", "edits", "naming", "result",
+    }  # fmt: skip
+    assert "edit_run" in siblings("unlearn") & siblings("compose")
+    assert not siblings("unlearn") & {"edits", "compose"}
+
+
 COMMANDS = {name for name in MODULES if name.split("_")[0] == "cli"}
 
 
