@@ -14,7 +14,8 @@ PLAIN = (
 )
 EDITED = (
     "The edit is multiplied into the text projection; every other weight, the tokenizer and the image tower are the "
-    "base's. It works under every prompt, so no prompt has to be kept or can be left out."
+    "base's. It works under every prompt, so no prompt has to be kept or can be left out. A text projection carries "
+    "the edit without the gate that the adapter has: other words change more than under the adapter. Evaluate it."
 )
 HARDENED = (
     "The context sits in the tokenizer's post-processor and in the last rows of the token embedding. The text "

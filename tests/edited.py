@@ -1,5 +1,7 @@
 """Adapters of the kind "edit" for tests: random maps of low rank, gates half open, so every score changes a little."""
 
+from dataclasses import replace
+
 import torch
 
 from hf_unlearn import ForgetAdapter
@@ -29,3 +31,9 @@ def adapter_of(edit: TextEdit, model, forget=("red",), retain=(), **changes) -> 
         "neighbours": [{"word": "scarlet", "of": forget[0], "similarity": 0.25}],
     }  # fmt: skip
     return ForgetAdapter(edit, AdapterConfig(**{**facts, **changes}))
+
+
+def open_gate(adapter: ForgetAdapter) -> ForgetAdapter:
+    """The same for every text: what an export carries."""
+    linear = adapter.edit.linear()
+    return ForgetAdapter(linear, replace(adapter.config, weights_sha256=digest(linear)))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import COLOURS, coloured
-from edited import edit_adapter
+from edited import edit_adapter, open_gate
 from families import FAMILIES, write_family
 from safetensors.torch import load_file
 from torch.nn import functional as F
@@ -368,7 +368,7 @@ def edited(bases, tmp_path_factory) -> dict[str, dict]:
         base, template = bases[name]
         adapter = edit_adapter(ClipBlackBox(base, template=template, device="cpu"))
         adapter.export(root / name, base=base)
-        made[name] = {"folder": root / name, "adapter": adapter, "base": base, "images": images}
+        made[name] = {"folder": root / name, "adapter": open_gate(adapter), "base": base, "images": images}
         told = None if template == TEMPLATE else template
         asked[name] = {"folder": str(root / name), "images": paths, "labels": LABELS, "template": told}
         clip = name.startswith(("clip", "embedded"))
@@ -449,8 +449,19 @@ def test_a_slow_tokenizer_is_no_obstacle_for_an_edit(sentencepiece_folder, tmp_p
     written = ClipBlackBox(str(tmp_path / "out"), device="cpu")
     assert hasattr(written.tokenizer, "sp_model")
     plain = written.with_template("{}").text_features(torch.zeros(1, 0, model.dim), TEXTS)[0]
-    expected = adapter.load_base(sentencepiece_folder, device="cpu").text_features(TEXTS)
+    expected = open_gate(adapter).load_base(sentencepiece_folder, device="cpu").text_features(TEXTS)
     torch.testing.assert_close(plain, expected, rtol=0, atol=1e-5)
+
+
+def test_an_export_carries_the_edit_without_its_gate_and_its_card_says_so(edited):
+    case = edited["embedded"]
+    features = ClipBlackBox(device="cpu").with_template("{}").text_features(torch.zeros(1, 0, 256), TEXTS)[0]
+    gated = edit_adapter(ClipBlackBox(device="cpu"))
+    written = ClipBlackBox(str(case["folder"]), template="{}", device="cpu")
+    found = written.text_features(torch.zeros(1, 0, 256), TEXTS)[0]
+    torch.testing.assert_close(found, gated.edit.linear()(features), rtol=0, atol=1e-4)
+    assert (found - gated.edit(features)).abs().max() > 1e-3
+    assert "without the gate" in (case["folder"] / "README.md").read_text()
 
 
 def test_a_tokenizer_that_can_not_carry_a_context_can_carry_an_edit(clip_folder, tmp_path, monkeypatch):
@@ -477,4 +488,4 @@ def test_an_edit_on_top_of_an_export_is_the_product_of_both(edited, tmp_path):
     features = plain.with_template("{}").text_features(torch.zeros(1, 0, plain.dim), TEXTS)
     twice = ClipBlackBox(str(tmp_path / "twice"), template="{}", device="cpu")
     found = twice.text_features(torch.zeros(1, 0, plain.dim), TEXTS)
-    torch.testing.assert_close(found, second.edit(first(features)), rtol=0, atol=1e-5)
+    torch.testing.assert_close(found, second.edit.linear()(first(features)), rtol=0, atol=1e-5)
