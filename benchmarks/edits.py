@@ -106,6 +106,10 @@ class Lifted(ClipBlackBox):
         other.beta, other.gamma = beta, gamma
         return other
 
+    @property
+    def width(self) -> int:
+        return super().width + 1
+
     def text_features(self, contexts: Tensor, names: list[str]) -> Tensor:
         return _lift(super().text_features(contexts, names), self.beta)
 
