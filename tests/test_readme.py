@@ -47,17 +47,25 @@ def things(tmp_path_factory) -> Path:
 
 
 def test_the_python_of_the_readme_runs_and_forgets(things):
-    code, _, _ = blocks("python")  # the second one needs a Hub: below; the third one a Space: test_remote.py
-    printed = run([sys.executable, "-c", code + "\nprint('PROBS', float(probs.sum()))"], things)
-    assert "zero-shot" in printed
-    assert "proximal" in printed
-    assert float(printed.split("PROBS")[1]) == pytest.approx(1.0, abs=1e-4)
+    code, *_ = blocks("python")  # the third one needs a Hub: below; the fourth one a Space: test_remote.py
+    printed = run([sys.executable, "-c", code + "\nprint('PROBS', float(probs.sum()), queries.shape)"], things)
+    for said in ("zero-shot", "label-mask", "edit", "'word'"):
+        assert said in printed
+    assert float(printed.split("PROBS")[1].split()[0]) == pytest.approx(1.0, abs=1e-4)
+    assert "torch.Size([1, 256])" in printed
+
+
+def test_the_python_that_needs_scores_alone_runs(things):
+    run([sys.executable, "-c", blocks("python")[1].replace("max_queries=500", "max_queries=40")], things)
+    config = json.loads((things / "adapters" / "by-scores" / "config.json").read_text())
+    assert (config["kind"], len(config["forget"]), config["ledger"]["queries"]) == ("context", 4, 40)
 
 
 def test_the_commands_of_the_readme_run(things):
     lines, _, _ = blocks("bash")
     for line in lines.strip().splitlines():
-        expected = "checkpoint saved" if "export" in line else "label-mask"
+        command = line.split()[1]
+        expected = {"export": "checkpoint saved", "evaluate": "label-mask", "forget": "adapter saved in"}[command]
         assert expected in hf_unlearn(line, things)
 
 
@@ -87,7 +95,7 @@ def test_what_the_readme_says_about_the_hub_runs(things, rooster, tmp_path):
             words[1]: run([sys.executable, "-m", "hf_unlearn", *words[1:]], things, settings)
             for words in map(shlex.split, lines.strip().splitlines())
         }
-        printed = run([sys.executable, "-c", blocks("python")[1]], tmp_path, settings)
+        printed = run([sys.executable, "-c", blocks("python")[2]], tmp_path, settings)
     assert set(told) == {"push", "list", "info", "pull"}
     assert "user/no-rooster" in told["list"]
     assert "rooster" in told["info"]
