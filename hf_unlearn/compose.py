@@ -13,7 +13,7 @@ from hf_unlearn.adapter import ForgetAdapter
 from hf_unlearn.adapter_files import digest
 from hf_unlearn.black_box import BlackBox
 from hf_unlearn.data import LabeledImages
-from hf_unlearn.edit_run import EDIT, edit_again
+from hf_unlearn.edit_run import DIALS, EDIT, edit_again
 from hf_unlearn.result import Result
 from hf_unlearn.unlearn import unlearn
 
@@ -45,7 +45,8 @@ def combine(
         model: their base.
         images: labelled images of all their classes, others are left out; None for names only.
         max_queries: candidate contexts to score at most, those of the start included.
-        options: further arguments of `unlearn`: `validation`, `shots`, `seed`, `patience`, `run_dir`, …
+        options: further arguments of `unlearn`: `validation`, `shots`, `seed`, `patience`, `run_dir`, …; for edits
+            `breadth`, `strength`, `vocabulary`.
 
     Raises:
         ValueError: if there are fewer than two adapters, they don't fit together, nothing would be kept, or images
@@ -57,7 +58,7 @@ def combine(
         forget = list(dict.fromkeys(name for adapter in adapters for name in adapter.config.forget))
         kept_too = [name for adapter in adapters for name in adapter.config.retain]
         words = _synonyms(adapters, forget, [*forget, *kept_too])
-        return edit_again(model, adapters, forget, words, options.get("vocabulary"))
+        return edit_again(model, adapters, forget, words, **_of_edit(options))
     starts = [*adapters, _mean(adapters)]
     if max_queries <= len(starts):
         raise ValueError(
@@ -119,7 +120,7 @@ def without(
     adapter.check_base(model)
     if adapter.kind == EDIT:
         words = _synonyms([adapter], forget, [*forgotten, *adapter.config.retain])
-        return edit_again(model, [adapter], forget, words, options.get("vocabulary"))
+        return edit_again(model, [adapter], forget, words, **_of_edit(options))
     options |= _data(images, options.get("validation"), [*forget, *adapter.config.retain, *back])
     options.setdefault("synonyms", _synonyms([adapter], forget, forgotten))
     box = model.with_template(adapter.config.template)
@@ -148,6 +149,11 @@ def _data(images: LabeledImages | None, validation: LabeledImages | None, classe
     if images is None:
         return {"images": None, "classes": names}
     return {"images": images.only(names), "validation": validation and validation.only(names)}
+
+
+def _of_edit(options: dict[str, Any]) -> dict[str, Any]:
+    """What of the options is for an edit: its dials and words; budgets, shots and seeds are for contexts."""
+    return {key: value for key, value in options.items() if key in (*DIALS, "vocabulary")}
 
 
 def _synonyms(adapters: Sequence[ForgetAdapter], forget: Sequence[str], classes: Sequence[str]) -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ from hf_unlearn.edits.by_name import forget_by_name, source_of
 from hf_unlearn.naming import asked_names
 from hf_unlearn.result import Result, StopReason
 
-EDIT = "edit"
+EDIT, DIALS = "edit", ("breadth", "strength")
 
 
 def make_edit(
@@ -86,8 +86,9 @@ def edit_again(
     forget: Sequence[str],
     synonyms: Mapping[str, Sequence[str]],
     vocabulary: Sequence[str] | None = None,
+    **dials: float,
 ) -> Result:
-    """The edit for `forget`, with what `adapters` keep and the larger of their dials.
+    """The edit for `forget`, with what `adapters` keep; the larger of their `breadth` and `strength` if none is given.
 
     Computed from the names, so it is what one request with all of them would have made, bit for bit.
 
@@ -101,7 +102,7 @@ def edit_again(
         if held != source_of(vocabulary):
             own = "the tokenizer's words" if held == "tokenizer" else "words that were given (vocabulary=[...])"
             raise ValueError(f"an edit is computed again with the words it held in place: {own}; give the same now")
-    dials = {dial: max(_dial(adapter, dial) for adapter in adapters) for dial in ("breadth", "strength")}
+    dials = {dial: max(_dial(adapter, dial) for adapter in adapters) for dial in DIALS} | dials
     all_kept = any(adapter.config.hyperparameters.get("all_kept") is True for adapter in adapters)
     keep = dict.fromkeys(name for adapter in adapters for name in adapter.config.retain)
     if all_kept:

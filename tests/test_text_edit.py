@@ -152,13 +152,12 @@ def test_the_order_of_names_changes_no_bit(clip):
 
 
 def assert_lifted(plain: TextEdit, other: TextEdit, names: int) -> None:
-    """Piece by piece: those of the names are equal; a direction where nobody is may point either way."""
+    """Piece by piece, a name's or a direction's where nobody is."""
     width = len(plain.up)
     assert other.up.shape == (width + 1, plain.up.shape[1])
     for rank in range(plain.up.shape[1]):
         wanted, found = (torch.outer(e.up[:, rank], e.down[rank]).double() for e in (plain, other))
-        apart = [(found[:width, :width] - sign * wanted).abs().max() for sign in ((1,) if rank < names else (1, -1))]
-        assert min(apart) < 1e-6
+        assert (found[:width, :width] - wanted).abs().max() < 1e-6
         assert max(found[width:].abs().max(), found[:, width:].abs().max()) < 1e-6
     torch.testing.assert_close(other.gate.near[:, :width], plain.gate.near, rtol=1e-5, atol=1e-5)
     assert other.gate.near[:, width].abs().max() < 1e-5
@@ -167,7 +166,7 @@ def assert_lifted(plain: TextEdit, other: TextEdit, names: int) -> None:
 
 @given(
     seed=st.integers(0, 10**6), beta=st.floats(0.1, 5), names=st.integers(1, 6), kept=st.integers(0, 8),
-    breadth=st.floats(0, 1), strength=st.floats(0, 0.5),
+    breadth=st.floats(0, 1), strength=st.floats(0, 1),
 )  # fmt: skip
 @settings(max_examples=30, deadline=None)
 def test_in_a_cone_the_edit_is_the_same(seed, beta, names, kept, breadth, strength):

@@ -30,7 +30,7 @@ FURTHEST = 0.6  # `tau`: how far a name turns, of what it was
 NOWHERE = 8  # directions at most that take up what a name loses
 AS_SUCH = 6.0  # standard deviations at which the gate of a name opens for hardly more than itself
 EDGE = 0.4  # softness of the gate, in standard deviations of the similarity of words
-SPREAD = 5e-3, 0.1625  # of the similarity of words, at least and at most: the gate must open at the names themselves
+SPREAD = 5e-3, 0.14  # of the similarity of words, at least and at most: the gate must open at the names themselves
 LEAK_WEIGHT = 1_000.0  # of the leak term's targets, against the mean held feature
 JITTER = 1e-2  # of the mean squared feature in the metric
 SAME = 1e-6  # 1 - cosine of two names that are one, as "Gun" and "gun" are to a tokenizer that knows no capitals
@@ -70,9 +70,10 @@ def solve(forget: Tensor, keep: Tensor, words: Tensor, *, breadth: float = 0.5, 
     unit = own / length
     moment = _moment(held) + (_moment(kept) if len(kept) else 0.0)
     metric = moment + 10 ** (2 * breadth - 2.5) * torch.eye(len(moment), dtype=moment.dtype)
+    scale = held.square().sum(1).mean()
     turned, leak = FURTHEST * min(1.0, 2 * strength), max(0.0, 2 * strength - 1)
-    up, down, after = _turn(own, unit, length, kept if leak else kept[:0], metric, middle[0], turned, leak)
-    nowhere = _nowhere(moment, torch.cat([unit, middle]))
+    up, down, after = _turn(own, unit, length, kept if leak else kept[:0], metric, middle[0], turned, leak, scale)
+    nowhere = _signed(_nowhere(moment, torch.cat([unit, middle])), span)
     if nowhere.shape[1]:
         up, down = _keep_length(up, down, own, after, length, metric, middle[0], nowhere)
     gate = _gate(centre, names, keep.mean(0) if leak else names[:0], words, AS_SUCH - 4 * breadth)
@@ -127,12 +128,21 @@ def _duals(metric: Tensor, points: Tensor, middle: Tensor) -> Tensor:
 
 
 def _turn(
-    own: Tensor, unit: Tensor, length: Tensor, kept: Tensor, metric: Tensor, middle: Tensor, turned: float, leak: float
+    own: Tensor,
+    unit: Tensor,
+    length: Tensor,
+    kept: Tensor,
+    metric: Tensor,
+    middle: Tensor,
+    turned: float,
+    leak: float,
+    scale: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Step 1: `up (r, F)`, `down (F, r)`, and what becomes of the names, `(F, r)`.
 
-    With `leak` the solution is pulled, by least squares, to where kept names lack what tells the forgotten apart
-    and where all forgotten names become one: the leak term `sum_f sum_c (u_f·D t_c + leak u_f·t_c)^2`.
+    With `leak` the solution is pulled, by least squares, to where kept names lack what tells the forgotten apart and
+    where all forgotten names become one: the leak term `sum_f sum_c (u_f·D t_c + leak u_f·t_c)^2`. `scale` is the mean
+    squared length of what is held.
     """
     angles = unit @ unit.T
     pulled = torch.zeros_like(own)
@@ -143,7 +153,7 @@ def _turn(
         of_names = -length * (together * alike + torch.eye(len(unit), dtype=unit.dtype))
         of_kept = -leak * kept @ unit.T @ inverse
         points = torch.cat([own, kept])
-        weights = LEAK_WEIGHT * torch.cat([leak * own.new_full((len(own),), 1 / len(own)),
+        weights = LEAK_WEIGHT / scale * torch.cat([leak * own.new_full((len(own),), 1 / len(own)),
                                            own.new_full((len(kept),), 1 / max(1, len(kept)))])  # fmt: skip
         metric = metric + (points * weights[:, None]).T @ points
         pulled = (torch.cat([of_names, of_kept]) * weights[:, None]).T @ _duals(metric, points, middle)
@@ -181,6 +191,13 @@ def _nowhere(moment: Tensor, taken: Tensor) -> Tensor:
     return free @ directions[:, : min(NOWHERE, len(taken) - 1)]
 
 
+def _signed(columns: Tensor, basis: Tensor | None = None) -> Tensor:
+    """Columns whose largest entry, in the basis given, is positive: an eigenvector's sign is nobody's choice."""
+    entries = columns if basis is None else basis @ columns
+    largest = entries.gather(0, entries.abs().argmax(0, keepdim=True))
+    return torch.where(largest < 0, -columns, columns)
+
+
 def _keep_length(
     up: Tensor,
     down: Tensor,
@@ -198,7 +215,7 @@ def _keep_length(
     duals = _duals(metric, own, middle)
     gram = own @ duals.T
     sizes, vectors = torch.linalg.eigh((gram + gram.T) / 2)
-    places = vectors[:, -nowhere.shape[1] :] * sizes[-nowhere.shape[1] :].clamp(min=0).sqrt()
+    places = _signed(vectors[:, -nowhere.shape[1] :]) * sizes[-nowhere.shape[1] :].clamp(min=0).sqrt()
     lost = (length**2 - after.square().sum(1, keepdim=True)).clamp(min=0).sqrt()
     eye = torch.eye(len(own), dtype=own.dtype)
     wanted = torch.linalg.solve(gram + JITTER * gram.diagonal().mean() * eye, lost * F.normalize(places, dim=1))
