@@ -107,7 +107,7 @@ def _what_it_is(config: dict[str, Any]) -> str:
             f"A context of {config['n_ctx']} token embeddings that makes a CLIP forget {gone} of {gone + kept} classes."
         )
     names = f"{gone} name{'s' * (gone > 1)}"
-    return f"A linear edit of a CLIP's text features, of rank {config['rank']}, that makes it forget {names}."
+    return f"An edit of a CLIP's text features, of rank {config['rank']}, that makes it forget {names}."
 
 
 def _neighbours(config: dict[str, Any]) -> str:

@@ -121,7 +121,7 @@ def test_the_code_of_the_card_runs(judged, edited, clip_folder, tmp_path, kind):
 def test_the_card_of_an_edit_says_what_it_does_and_what_it_leaves_alone(edited):
     card = card_of(edited)
     for fact in (
-        "A linear edit of a CLIP's text features, of rank 3, that makes it forget 2 names.", "**Forgets:** red, blue",
+        "An edit of a CLIP's text features, of rank 3, that makes it forget 2 names.", "**Forgets:** red, blue",
         "**Keeps:** everything else", "**Prompt:** any", EDIT_SCOPE, "image-to-image search still finds",
         "the public base model has everything back", "Method edit, in closed form, 0 queries", "weapon detector",
         "breadth: 0.5", "the edit in effect", "adapter.edit_vectors(vectors)",
