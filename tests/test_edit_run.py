@@ -144,6 +144,8 @@ def test_other_names_are_forgotten_too(clip):
         ({"breadth": 1.5}, "breadth is from 0 to 1, got 1.5"),
         ({"strength": -1}, "strength is from 0 to 1, got -1"),
         ({"vocabulary": "words"}, "a vocabulary is a list of words"),
+        ({"vocabulary": ["one", 2]}, "a vocabulary is a list of words"),
+        ({"vocabulary": ["one", ""]}, "a vocabulary is a list of words"),
         ({"vocabulary": []}, "no word is left to hold in place"),
         ({"vocabulary": ["Gun", "gun "]}, "no word is left to hold in place"),
         ({"vocabulary": None}, r"whole words, an edit needs 50; pass words to hold in place yourself: vocabulary="),

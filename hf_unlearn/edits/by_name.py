@@ -13,7 +13,7 @@ from torch import Tensor
 from hf_unlearn.edits.closed_form import solve
 from hf_unlearn.edits.neighbours import Neighbour, find_neighbours
 from hf_unlearn.edits.text_edit import TextEdit
-from hf_unlearn.edits.vocabulary import with_own_words
+from hf_unlearn.edits.vocabulary import distinct, with_own_words
 
 OF_NAMES = ("{}", "a photo of a {}", "This is a photo of {}.", "an image of {}", "a {}")
 OF_WORDS = ("{}", "This is a photo of {}.", "an image of {}")
@@ -49,7 +49,7 @@ def forget_by_name(
         ValueError: if there is no tokenizer and no vocabulary, or a dial is not from 0 to 1.
     """
     names, kept = sorted(forget), sorted(keep)
-    vocabulary = None if vocabulary is None else sorted({word.strip() for word in vocabulary})
+    vocabulary = None if vocabulary is None else sorted(distinct(vocabulary))
     words, held = with_own_words(box, OF_WORDS, exclude=[*names, *kept], vocabulary=vocabulary)
     of_names = name_features(box, names)
     of_kept = name_features(box, kept) if kept else of_names[:, :0]
@@ -62,7 +62,7 @@ def source_of(vocabulary: Sequence[str] | None) -> str:
     """What tells vocabularies apart: `"tokenizer"`, or a digest of the words that were given."""
     if vocabulary is None:
         return "tokenizer"
-    return hashlib.sha256("\n".join(sorted({word.strip() for word in vocabulary})).encode()).hexdigest()
+    return hashlib.sha256("\n".join(sorted(distinct(vocabulary))).encode()).hexdigest()
 
 
 @torch.no_grad()

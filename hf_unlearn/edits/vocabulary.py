@@ -60,7 +60,7 @@ def with_own_words(
     Raises:
         ValueError: if there is no tokenizer, or too few words.
     """
-    all_words = words(box, limit=limit) if vocabulary is None else _distinct(vocabulary)
+    all_words = words(box, limit=limit) if vocabulary is None else distinct(vocabulary)
     names = {_folded(name) for name in exclude}
     left = [row for row, word in enumerate(all_words) if _folded(word) not in names]
     if not left:
@@ -182,7 +182,8 @@ def _sorted_by_spelling(words: Sequence[str]) -> bool:
     return sum(one < two for one, two in pairwise(front)) > 0.9 * (len(front) - 1)
 
 
-def _distinct(words: Sequence[str]) -> list[str]:
+def distinct(words: Sequence[str]) -> list[str]:
+    """A vocabulary's words, each once. Raises: ValueError: if it is one text, or a word is empty or no text."""
     if isinstance(words, str) or not all(isinstance(word, str) and word.strip() for word in words):
         raise ValueError("a vocabulary is a list of words, none of them empty")
     return list(dict.fromkeys(word.strip() for word in words))
