@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from hf_unlearn.adapter_files import digest
 from hf_unlearn.black_box import BlackBox
 from hf_unlearn.edits.text_edit import TextEdit
 
@@ -44,6 +45,12 @@ class AdaptedBox:
         self._model: Any = model
         self._context, self._edit = context, edit
         self.max_n_ctx: int = model.max_n_ctx - (0 if context is None else len(context))  # what its own leaves
+
+    @property
+    def adapted_by(self) -> list[str]:
+        """Digests of the contexts and edits over the base, the innermost first."""
+        own = [digest(weights) for weights in (self._context, self._edit) if weights is not None]
+        return [*getattr(self._model, "adapted_by", ()), *own]
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "_model":

@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 from hf_unlearn import ClipBlackBox
 from hf_unlearn.adapted_box import AdaptedBox
+from hf_unlearn.black_box import PROBES
 from hf_unlearn.edits import vocabulary
-from hf_unlearn.edits.text_edit import TextEdit
+from hf_unlearn.edits.text_edit import Gate, TextEdit
 from hf_unlearn.edits.vocabulary import features, with_own_words, words
 
 TEXT = (Path(vocabulary.__file__).parents[2] / "README.md").read_text().splitlines()
@@ -204,6 +205,22 @@ def test_a_model_under_an_edit_is_not_taken_for_its_base(clip):
     edited = features(AdaptedBox(clip, edit=edit), SOME, TEMPLATES)
     torch.testing.assert_close(edited, edit(base))
     assert not torch.allclose(edited, base, atol=1e-3)
+
+
+def test_a_model_under_an_edit_that_leaves_the_fixed_texts_alone_is_not_taken_for_its_base(clip):
+    base = features(clip, SOME, TEMPLATES)
+    answers = clip.with_template("{}").text_features(torch.zeros(1, 0, clip.dim), PROBES)[0]
+    torch.manual_seed(0)
+    edit = TextEdit(
+        torch.randn(24, 1), torch.randn(1, 24), Gate(torch.zeros(24), 1e6 * base[0, :1], torch.tensor([1e6 - 0.5]))
+    )
+    torch.testing.assert_close(edit(answers), answers, atol=1e-6, rtol=0)
+    under = AdaptedBox(clip, edit=edit)
+    assert not torch.allclose(features(under, SOME, TEMPLATES), base, atol=1e-3)
+    twice = AdaptedBox(under, edit=edit)
+    torch.testing.assert_close(features(twice, SOME, TEMPLATES), edit(edit(base)))
+    assert (under.adapted_by * 2, len(under.adapted_by)) == (twice.adapted_by, 1)
+    assert torch.equal(features(clip, SOME, TEMPLATES), base)
 
 
 def damages(good: bytes):

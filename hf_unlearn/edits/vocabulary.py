@@ -101,8 +101,8 @@ def features(box: Any, words: Sequence[str], templates: Sequence[str]) -> Tensor
     """Unit text features of words under every template, `(templates, n, width)` float32 on the CPU.
 
     Cached on disk (`HF_UNLEARN_CACHE`, else `HF_HOME`) under a digest of the model's answers to eight fixed texts, its
-    id and commit, the words and the templates. A damaged file is computed again; a disk that can't be written to is
-    no error. Encodes with a progress bar on a terminal.
+    id and commit, the adapters over it, the words and the templates. A damaged file is computed again; a disk that
+    can't be written to is no error. Encodes with a progress bar on a terminal.
     """
     words, templates = list(words), list(templates)
     probes = _answers_to_probes(box)
@@ -246,10 +246,14 @@ def _folder() -> Path | None:
 
 
 def _digest(box: Any, words: list[str], templates: list[str], probes: Tensor) -> str:
-    """Of all that decides the features, the model's own answers among it: under an adapter it is another model."""
+    """Of all that decides the features, the model's own answers and the adapters over it among it.
+
+    Answers alone don't tell a model under a narrow edit from its base: the gate is shut at the fixed texts.
+    """
     answers = [[round(value, 4) for value in row] for row in F.normalize(probes[:, :32], dim=-1).tolist()]
     dtype = str(getattr(getattr(box, "model", None), "dtype", None))
     facts = [box.model_id, box.revision, dtype, words, templates, answers]
+    facts += getattr(box, "adapted_by", ())
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
