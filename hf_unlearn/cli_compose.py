@@ -39,11 +39,12 @@ def combine(
 ) -> None:
     """Make one adapter that forgets what any of several forgets.
 
-    Contexts can't be added up: this trains anew, with the best of theirs and their mean as the start. All must be of
-    one base, context length and template. A class that one adapter keeps and another forgets is forgotten; give it
-    back with `hf-unlearn without`.
+    Edits are computed again from all names, without images: what one request with all names would have made. --data
+    and --test only measure it. Contexts are searched for again, from the best of theirs and their mean, with --data or
+    by names only; all must be of one context length and template. A class that one adapter keeps and another forgets
+    is forgotten; give it back with `hf-unlearn without`.
 
-    Example: hf-unlearn combine adapters/no-beer adapters/no-insects --data things/train --out adapters/neither
+    Example: hf-unlearn combine adapters/no-beer adapters/no-insects --out adapters/neither
     """
     from hf_unlearn.adapter import ForgetAdapter
     from hf_unlearn.cli_finish import check_out, finish
@@ -71,11 +72,12 @@ def without(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Give classes back: an adapter that keeps them from now on and forgets the rest as before.
+    """Give names back: an adapter that forgets the rest as before.
 
-    It trains on from the adapter's own context. To have everything back, use the base without an adapter.
+    An edit is computed again from the names that are left, without images. A context is searched on from where it is,
+    with --data or by names only. To have everything back, use the base without an adapter.
 
-    Example: hf-unlearn without adapters/no-alcohol "beer mug" --data things/train --out adapters/beer-is-fine
+    Example: hf-unlearn without adapters/no-alcohol "beer mug" --out adapters/beer-is-fine
     """
     from hf_unlearn.adapter import ForgetAdapter
     from hf_unlearn.cli_finish import check_out, finish
@@ -98,6 +100,8 @@ def _folders(data: Path | None, test: Path | None) -> tuple[LabeledImages | None
 
 
 def _listed(result: Result, images: LabeledImages | None) -> LabeledImages | None:
-    """The images of the classes that the new adapter lists."""
+    """The images of the classes that the new adapter lists; all for an edit, which keeps whatever it does not list."""
     config = result.adapter.config
+    if config.kind == "edit":
+        return images
     return images and images.only([*config.forget, *config.retain])

@@ -42,6 +42,16 @@ def test_two_are_combined_and_one_class_is_given_back(world, clip_folder):
     assert ForgetAdapter.from_pretrained(world / "back").config.forget == ["red"]
 
 
+def test_edits_are_measured_on_all_images_given_since_they_keep_whatever_they_do_not_list(world, tmp_path):
+    for name in ("red", "blue"):
+        assert hf_unlearn_here("forget", "--forget", name, "--out", tmp_path / name).returncode == 0
+    measured = ["--data", world / "images", "--test", world / "images", "--out", tmp_path / "both", "--json"]
+    done = hf_unlearn_here("combine", tmp_path / "red", tmp_path / "blue", *measured)
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)["images"]
+    assert (counts["classes"], counts["forget"]) == (4, counts["retain"])
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
