@@ -96,9 +96,9 @@ def _tell_edit(adapter: ForgetAdapter) -> None:
 
     config = adapter.config
     told = describe([Neighbour(**item) for item in config.neighbours])
+    count = f"{len(config.forget)} name{'s' * (len(config.forget) > 1)}"
     lines = [
-        f"edit of the text features: {len(config.forget)} names forgotten in {config.ledger['seconds']:.1f} s, "
-        "0 queries, no image",
+        f"edit of the text features: {count} forgotten in {config.ledger['seconds']:.1f} s, 0 queries, no image",
         told,
         "Too much? Protect words with --keep WORD and run it again. Too little? Add --forget WORD, or raise --breadth.",
         "Images and their features are untouched: searching images by image still finds what was forgotten.",

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
+from unicodedata import normalize
 
 from hf_unlearn.adapter import ForgetAdapter, base_name
 from hf_unlearn.adapter_config import AdapterConfig
@@ -123,10 +124,14 @@ def check_text_features(model: Any) -> None:
 
 
 def name_list(what: str, names: Sequence[str]) -> list[str]:
-    """The names, each once. Raises: ValueError: if they are one text, which is a sequence of letters."""
+    """The names in Unicode's composed form, without blanks around them, each once.
+
+    Raises:
+        ValueError: if they are one text, which is a sequence of letters.
+    """
     if isinstance(names, str):
         raise ValueError(f"{what} must be a list of names, got the text {names!r}; write [{names!r}]")
-    return list(dict.fromkeys(names))
+    return list(dict.fromkeys(normalize("NFC", name.strip()) if isinstance(name, str) else name for name in names))
 
 
 def _dial(adapter: ForgetAdapter, dial: str) -> float:

@@ -52,6 +52,8 @@ def evaluate(
     names, stacks = images.names, _stacks(model, images.names, adapters)
     every = [adapter for stack in stacks for adapter in stack]
     forget = set(every[0].config.forget)
+    if len(names) < 2:
+        raise ValueError(f"expected images of at least two classes to tell apart, got only {names[0]!r}")
     if validation is not None and validation.names != names:
         raise ValueError("validation images must have the same classes, in the same order, as the images judged")
     template = next((adapter.config.template for adapter in every if adapter.kind == "context"), model.template)

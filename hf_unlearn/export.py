@@ -77,6 +77,8 @@ def export(
         (fresh / "README.md").write_text(render_export_card(config, model.family, hardened))
         _compare(fresh, made)
         fresh.chmod(0o755)
+        for path in fresh.iterdir():  # safetensors writes for its owner only
+            path.chmod(0o644)
         os.replace(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)

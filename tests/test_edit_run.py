@@ -287,3 +287,13 @@ def test_a_family_forgets_by_name_and_an_export_and_the_disk_say_the_same(family
     texts = ["gun", "a photo of a big knife", "moon"]
     bare = model.with_template("{}").text_features(torch.zeros(1, 0, model.dim), texts)[0]
     torch.testing.assert_close(loaded.load_base(base, device="cpu").text_features(texts), made.edit(bare))
+
+
+def test_a_kept_name_that_the_model_can_not_tell_from_a_forgotten_one_is_refused():
+    embedded = ClipBlackBox(device="cpu")
+    for kept in ("Gun", "GUN"):
+        with pytest.raises(ValueError, match=f"'{kept}' is to be kept, and to this model it reads as 'gun'"):
+            unlearn(embedded, forget=["gun"], keep=["guitar", kept])
+    with pytest.raises(ValueError, match="is to be forgotten and to be kept"):
+        unlearn(embedded, forget=["caf\u00e9"], keep=[" cafe\u0301 "])
+    assert unlearn(embedded, forget=["gun", " gun", "cafe\u0301", "caf\u00e9"]).adapter.config.forget == ["gun", "café"]

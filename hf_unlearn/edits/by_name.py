@@ -19,6 +19,9 @@ OF_NAMES = ("{}", "a photo of a {}", "This is a photo of {}.", "an image of {}",
 OF_WORDS = ("{}", "This is a photo of {}.", "an image of {}")
 
 
+SAME = 1e-6  # 1 - cosine of two names that a model can't tell apart
+
+
 @dataclass(frozen=True)
 class NamedEdit:
     """An edit, what it does to words nobody asked about, and how many words it holds in place."""
@@ -46,13 +49,15 @@ def forget_by_name(
         breadth, strength: see `solve`.
 
     Raises:
-        ValueError: if there is no tokenizer and no vocabulary, or a dial is not from 0 to 1.
+        ValueError: if there is no tokenizer and no vocabulary, a dial is not from 0 to 1, or a name to keep reads to
+            the model as one to forget ("Gun" and "gun").
     """
     names, kept = sorted(forget), sorted(keep)
     vocabulary = None if vocabulary is None else sorted(distinct(vocabulary))
     words, held = with_own_words(box, OF_WORDS, exclude=[*names, *kept], vocabulary=vocabulary)
     of_names = name_features(box, names)
     of_kept = name_features(box, kept) if kept else of_names[:, :0]
+    _check_apart(names, of_names, kept, of_kept)
     edit = solve(of_names, of_kept, held, breadth=breadth, strength=strength)
     near = find_neighbours(edit, words, held, names, of_names)
     return NamedEdit(edit, near, len(words))
@@ -63,6 +68,20 @@ def source_of(vocabulary: Sequence[str] | None) -> str:
     if vocabulary is None:
         return "tokenizer"
     return hashlib.sha256("\n".join(sorted(distinct(vocabulary))).encode()).hexdigest()
+
+
+def _check_apart(names: Sequence[str], of_names: Tensor, kept: Sequence[str], of_kept: Tensor) -> None:
+    """Raises: ValueError: if a name to keep has the text features of one to forget."""
+    if not kept:
+        return
+    closest, row = (of_kept.mean(0) @ of_names.mean(0).T / of_names.mean(0).norm(dim=1)).max(1)
+    same = closest > (1 - SAME) * of_kept.mean(0).norm(dim=1)
+    if same.any():
+        place = int(same.nonzero()[0])
+        raise ValueError(
+            f"{kept[place]!r} is to be kept, and to this model it reads as {names[int(row[place])]!r}, which is to be "
+            "forgotten; take one of them out"
+        )
 
 
 @torch.no_grad()
