@@ -11,13 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hf_unlearn.adapter import ForgetAdapter
-from hf_unlearn.adapter_files import digest
 from hf_unlearn.black_box import ImageSet
 from hf_unlearn.clip import ClipBlackBox
 from hf_unlearn.data import LabeledImages
 from hf_unlearn.demo import Task
 from hf_unlearn.edits.by_name import OF_WORDS, name_features
-from hf_unlearn.edits.text_edit import TextEdit
+from hf_unlearn.edits.text_edit import TextEdit, digest
 from hf_unlearn.edits.vocabulary import features, words
 from hf_unlearn.hardening import RIDGE, edit
 from hf_unlearn.unlearn import unlearn

@@ -8,9 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from hf_unlearn.adapter_files import digest
 from hf_unlearn.black_box import BlackBox
-from hf_unlearn.edits.text_edit import TextEdit
+from hf_unlearn.edits.text_edit import TextEdit, digest
 
 
 class Adapter(Protocol):

@@ -14,10 +14,10 @@ from hf_unlearn import hub
 from hf_unlearn.adapted_box import AdaptedBox
 from hf_unlearn.adapted_clip import AdaptedClip
 from hf_unlearn.adapter_config import CONFIG, MAX_RANK, AdapterConfig, AdapterError
-from hf_unlearn.adapter_files import FILES, MAX_BYTES, REPORT, WEIGHTS, digest, files_of, read_folder, write_folder
+from hf_unlearn.adapter_files import FILES, MAX_BYTES, REPORT, WEIGHTS, files_of, read_folder, write_folder
 from hf_unlearn.black_box import BlackBox
 from hf_unlearn.clip import EMBEDDED, ClipBlackBox
-from hf_unlearn.edits.text_edit import TextEdit
+from hf_unlearn.edits.text_edit import TextEdit, digest
 from hf_unlearn.edits.vectors import edit_vectors
 from hf_unlearn.export import export
 

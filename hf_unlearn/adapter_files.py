@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -18,7 +17,7 @@ from torch import Tensor
 from hf_unlearn.adapter_config import CONFIG, AdapterConfig, AdapterError, read_config
 from hf_unlearn.adapter_report import read_report
 from hf_unlearn.card import render_card
-from hf_unlearn.edits.text_edit import GATED, TextEdit
+from hf_unlearn.edits.text_edit import GATED, TextEdit, tensors_of
 
 CONTEXT, EDIT = "forget_context.safetensors", "forget_edit.safetensors"
 WEIGHTS = {"context": CONTEXT, "edit": EDIT}  # kind -> its file
@@ -39,7 +38,7 @@ def files_of(
 
     files = {
         CONFIG: _json(asdict(config)),
-        WEIGHTS[config.kind]: save({name: tensor.contiguous() for name, tensor in _tensors(weights).items()}),
+        WEIGHTS[config.kind]: save({name: tensor.contiguous() for name, tensor in tensors_of(weights).items()}),
         CARD: render_card(asdict(config), report, repo_id).encode(),
     }
     if report:
@@ -111,21 +110,11 @@ def is_adapter(folder: Path) -> bool:
     return (folder / CONFIG).is_file() and any((folder / name).is_file() for name in WEIGHTS.values())
 
 
-def digest(weights: Tensor | TextEdit) -> str:
-    """SHA-256 of the float32 bytes: a context's, or an edit's tensors, one after the other."""
-    tensors = _tensors(weights).values()
-    return hashlib.sha256(b"".join(tensor.contiguous().numpy().tobytes() for tensor in tensors)).hexdigest()
-
-
 def _is_there(folder: Path, name: str) -> bool:
     path = folder / name
     if path.is_file() and path.stat().st_size > MAX_BYTES:
         raise AdapterError(f"{path}: larger than {MAX_BYTES >> 20} MiB; no forget adapter is")
     return path.is_file()
-
-
-def _tensors(weights: Tensor | TextEdit) -> dict[str, Tensor]:
-    return weights.tensors() if isinstance(weights, TextEdit) else {"context": weights}
 
 
 def _json(content: dict[str, Any]) -> bytes:

@@ -10,10 +10,10 @@ from unicodedata import normalize
 
 from hf_unlearn.adapter import ForgetAdapter, base_name
 from hf_unlearn.adapter_config import AdapterConfig
-from hf_unlearn.adapter_files import digest
 from hf_unlearn.black_box import BlackBox
 from hf_unlearn.data import check_names
 from hf_unlearn.edits.by_name import forget_by_name, source_of
+from hf_unlearn.edits.text_edit import digest
 from hf_unlearn.naming import asked_names
 from hf_unlearn.result import Result, StopReason
 

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 
 from hf_unlearn.adapter import ForgetAdapter
-from hf_unlearn.adapter_files import digest
+from hf_unlearn.edits.text_edit import digest
 from hf_unlearn.search import Search
 from hf_unlearn.standing import Step
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from hf_unlearn.adapter import ForgetAdapter
-from hf_unlearn.adapter_files import digest
 from hf_unlearn.black_box import BlackBox
 from hf_unlearn.context import LatentContext
+from hf_unlearn.edits.text_edit import digest
 from hf_unlearn.objective import Objective
 from hf_unlearn.optimizers import Optimizer
 from hf_unlearn.recipes import Recipe, latent_of, optimizer_of

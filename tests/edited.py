@@ -6,8 +6,7 @@ import torch
 
 from hf_unlearn import ForgetAdapter
 from hf_unlearn.adapter_config import AdapterConfig
-from hf_unlearn.adapter_files import digest
-from hf_unlearn.edits.text_edit import Gate, TextEdit
+from hf_unlearn.edits.text_edit import Gate, TextEdit, digest
 
 
 def random_edit(width: int, rank: int = 3, seed: int = 0) -> TextEdit:

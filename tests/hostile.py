@@ -15,8 +15,7 @@ from PIL import Image
 from safetensors.torch import save
 
 from hf_unlearn.adapter_config import AdapterConfig
-from hf_unlearn.adapter_files import digest
-from hf_unlearn.edits.text_edit import Gate, TextEdit
+from hf_unlearn.edits.text_edit import Gate, TextEdit, digest
 from hf_unlearn.run_dir import RunState
 
 CONTEXT_OF = torch.linspace(-1, 1, 12).view(3, 4)

@@ -9,7 +9,7 @@ from conftest import COLOURS, coloured
 
 from hf_unlearn import ClipBlackBox, ForgetAdapter, combine, demo, evaluate, unlearn, without
 from hf_unlearn.adapter import WrongBaseError
-from hf_unlearn.adapter_files import digest
+from hf_unlearn.edits.text_edit import digest
 
 OPTIONS = {"shots": 2, "progress": False}
 

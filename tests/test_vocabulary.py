@@ -16,7 +16,7 @@ from hf_unlearn.edits import vocabulary
 from hf_unlearn.edits.text_edit import Gate, TextEdit
 from hf_unlearn.edits.vocabulary import features, with_own_words, words
 
-TEXT = (Path(vocabulary.__file__).parents[2] / "README.md").read_text().splitlines()
+TEXT = [*(Path(vocabulary.__file__).parents[2] / "README.md").read_text().splitlines(), "a laptop"]
 CHINESE = [chr(0x4E00 + 7 * number) for number in range(80)]  # sorted by spelling
 SOME = ["pistol", "teapot", "a red car", "café", "sky"]
 TEMPLATES = ("{}", "a photo of a {}.")

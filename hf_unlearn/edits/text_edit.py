@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 
 import torch
@@ -80,3 +81,14 @@ class TextEdit:
 
 
 GATED = ("centre", "near", "bias")
+
+
+def tensors_of(weights: Tensor | TextEdit) -> dict[str, Tensor]:
+    """What an adapter consists of, by name: an edit's tensors, or the one of a context."""
+    return weights.tensors() if isinstance(weights, TextEdit) else {"context": weights}
+
+
+def digest(weights: Tensor | TextEdit) -> str:
+    """SHA-256 of the float32 bytes: a context's, or an edit's tensors, one after the other."""
+    tensors = tensors_of(weights).values()
+    return hashlib.sha256(b"".join(tensor.contiguous().numpy().tobytes() for tensor in tensors)).hexdigest()
