@@ -9,11 +9,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from hf_unlearn.adapter import ForgetAdapter
+from hf_unlearn.adapter import ForgetAdapter, digest
 from hf_unlearn.black_box import BlackBox
 from hf_unlearn.data import LabeledImages
 from hf_unlearn.edit_run import DIALS, EDIT, edit_again
-from hf_unlearn.edits.text_edit import digest
 from hf_unlearn.result import Result
 from hf_unlearn.unlearn import unlearn
 

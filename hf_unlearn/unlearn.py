@@ -17,12 +17,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hf_unlearn import evidence
-from hf_unlearn.adapter import ForgetAdapter, base_name
+from hf_unlearn.adapter import ForgetAdapter, base_name, digest
 from hf_unlearn.adapter_config import AdapterConfig
 from hf_unlearn.black_box import BlackBox, BudgetSpentError, Ledger
 from hf_unlearn.data import LabeledImages, split_names
 from hf_unlearn.edit_run import EDIT, make_edit, name_list
-from hf_unlearn.edits.text_edit import digest
 from hf_unlearn.naming import asked_names, namings
 from hf_unlearn.processes import Crew
 from hf_unlearn.recipes import Recipe, objective_of, recipe

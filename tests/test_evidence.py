@@ -104,7 +104,7 @@ def test_a_box_that_gives_scores_only_refuses_in_plain_words():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "expected labelled images, or the names of all classes"),
+        ({"method": "proximal"}, "expected labelled images, or the names of all classes"),
         ({"classes": NAMES, "validation": "some"}, "a run by names only validates on stand-ins"),
         ({"classes": ("red", "red")}, "red"),
         ({"classes": ("green", "blue")}, "'red'"),
@@ -182,5 +182,6 @@ def test_unsorted_images_that_help_nobody_are_refused(clip_folder, images, tmp_p
 
 
 def test_the_command_wants_images_or_names(clip_folder, tmp_path):
-    done = CliRunner().invoke(app, ["forget", "--model", clip_folder, "--forget", "red", "--out", str(tmp_path / "a")])
-    assert "--classes FILE to forget by names only" in str(done.exception)
+    command = ["forget", "--model", clip_folder, "--forget", "red", "--out", str(tmp_path / "a"), "--method", "lcs-cma"]
+    done = CliRunner().invoke(app, command)
+    assert "expected labelled images, or the names of all classes" in str(done.exception)

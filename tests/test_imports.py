@@ -103,7 +103,7 @@ def test_edits_are_made_of_names_and_features_and_know_no_adapter_and_no_model()
 
 def test_a_request_for_an_edit_knows_adapters_and_no_search():
     assert siblings("edit_run") == {
-        "adapter", "adapter_config", "adapter_files", "black_box", "data", "edits", "naming", "result",
+        "adapter", "adapter_config", "black_box", "data", "edits", "naming", "result",
     }  # fmt: skip
     assert "edit_run" in siblings("unlearn") & siblings("compose")
     assert not siblings("unlearn") & {"edits", "compose"}
