@@ -105,3 +105,15 @@ def check_template(template: str) -> str:
     if template.count("{}") != 1 or set("{}") & set(template.replace("{}", "")):
         raise ValueError(f"a template has one {{}}, where the class name goes, and no other braces; got {template!r}")
     return template
+
+
+def batches(images: Iterable[Image.Image], size: int) -> Iterable[list[Image.Image]]:
+    """Lists of `size` images, the last one with what is left."""
+    batch: list[Image.Image] = []
+    for image in images:
+        batch.append(image)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -16,7 +16,16 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
-from hf_unlearn.black_box import ENCODED_AT_ONCE, PROBES, TEMPLATE, ImageSet, Ledger, PromptTooLongError, check_template
+from hf_unlearn.black_box import (
+    ENCODED_AT_ONCE,
+    PROBES,
+    TEMPLATE,
+    ImageSet,
+    Ledger,
+    PromptTooLongError,
+    batches,
+    check_template,
+)
 from hf_unlearn.data import to_rgb
 from hf_unlearn.hub import commit_of
 from hf_unlearn.hub_errors import HubError, loading
@@ -130,12 +139,12 @@ class ClipBlackBox:
         Raises:
             ValueError: if there is none, or one can't be read.
         """
-        batches = _batches(images, ENCODED_AT_ONCE)
+        parts = batches(images, ENCODED_AT_ONCE)
         total = -(-len(images) // ENCODED_AT_ONCE) if isinstance(images, Sized) else None
         quiet = not sys.stderr.isatty() or (total is not None and total < 8)
         features = []
         for batch in track(
-            batches, "encoding images", total=total, transient=True, disable=quiet, console=Console(stderr=True)
+            parts, "encoding images", total=total, transient=True, disable=quiet, console=Console(stderr=True)
         ):
             inputs = self.processor.image_processor([to_rgb(image) for image in batch], return_tensors="pt")
             features.append(self._image_features(inputs))
@@ -278,14 +287,3 @@ def _folder_of_embedded() -> str:
     from hf_unlearn.demo import MODEL_FOLDER
 
     return str(MODEL_FOLDER)
-
-
-def _batches(images: Iterable[Image.Image], size: int) -> Iterable[list[Image.Image]]:
-    batch: list[Image.Image] = []
-    for image in images:
-        batch.append(image)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

@@ -18,7 +18,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
-from hf_unlearn.black_box import PROBES, TEMPLATE, ImageSet, Ledger, check_template
+from hf_unlearn.black_box import PROBES, TEMPLATE, ImageSet, Ledger, batches, check_template
 from hf_unlearn.data import to_rgb
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class EmbeddingBlackBox:
         quiet = not sys.stderr.isatty() or (total is not None and total < 8)
         bar = {"total": total, "transient": True, "disable": quiet, "console": Console(stderr=True)}
         vectors = []
-        for part in track(_batches(images, self.batch), "encoding images", **bar):  # type: ignore[arg-type]
+        for part in track(batches(images, self.batch), "encoding images", **bar):  # type: ignore[arg-type]
             vectors.append(self._ask(self._images_to_vectors, [to_rgb(image) for image in part], "images"))
             self.ledger.image_encodings += len(part)
         if not vectors:
@@ -230,14 +230,3 @@ def _matrix(answer: Any, rows: int, who: str) -> Tensor:
     if not lengths.isfinite().all() or not (lengths > 0).all():
         raise ValueError(f"{who} answered with a vector of zeros, or numbers that are not finite")
     return (numbers / lengths[:, None]).float()
-
-
-def _batches(images: Iterable[Image.Image], size: int) -> Iterable[list[Image.Image]]:
-    batch: list[Image.Image] = []
-    for image in images:
-        batch.append(image)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -96,19 +97,17 @@ def unlearn(
         RunError: if the run folder holds another run, is in use, or can't be written.
     """
     if method == EDIT or (method is None and images is None and classes is None and not unlabelled):
-        if init is not None:
-            raise ValueError("an edit needs no start: give all names to forget, or combine adapters")
-        forget, keep = name_list("forget", forget), name_list("keep", keep or ())
-        listed = images.names if images is not None else classes
-        if listed is not None:
-            split_names(listed, forget)
-            keep = [*keep, *(name for name in listed if name not in forget and name not in keep)]
-        return make_edit(
-            model, forget, keep=keep, all_kept=listed is not None, synonyms=synonyms, vocabulary=vocabulary,
-            breadth=breadth, strength=strength,
+        of_context = {"init": init, "n_ctx": n_ctx, "run_dir": run_dir, "unlabelled": unlabelled}
+        if given := [name for name, value in of_context.items() if value is not None]:
+            raise ValueError(f"{given[0]} is for a context; an edit needs names alone (several: combine the adapters)")
+        return _by_name(
+            model, images.names if images is not None else classes, forget, keep, synonyms=synonyms,
+            vocabulary=vocabulary, breadth=breadth, strength=strength,
         )  # fmt: skip
-    if keep is not None or vocabulary is not None:
-        raise ValueError("keep and vocabulary are for an edit; a context keeps all classes that are not forgotten")
+    if keep is not None or vocabulary is not None or breadth != 0.5:
+        raise ValueError(
+            "keep, vocabulary and breadth are for an edit; a context keeps all classes that are not forgotten"
+        )
     method = "proximal" if method is None else method
     start = time.monotonic()
     names = evidence.class_names(images, classes, unlabelled, validation)
@@ -226,6 +225,17 @@ def unlearn(
         few_shot_digest=learnt.images.salted_digest(digest(step.context)[:32]) if learnt.images else {},
     )  # fmt: skip
     return Result(ForgetAdapter(step.context, config), reason, tuple(standing.history), search)
+
+
+def _by_name(
+    model: BlackBox, listed: Sequence[str] | None, forget: Sequence[str], keep: Sequence[str] | None, **options: Any
+) -> Result:
+    """The edit; of a list of classes all others are kept."""
+    forget, keep = name_list("forget", forget), name_list("keep", keep or ())
+    if listed is not None:
+        split_names(listed, forget)
+        keep = [*keep, *(name for name in listed if name not in forget and name not in keep)]
+    return make_edit(model, forget, keep=keep, all_kept=listed is not None, **options)
 
 
 def _check(model: BlackBox, names: Sequence[str], forget: Sequence[str], max_queries: int, plan: Recipe) -> None:

@@ -149,8 +149,8 @@ def test_other_names_are_forgotten_too(clip):
         ({"vocabulary": []}, "no word is left to hold in place"),
         ({"vocabulary": ["Gun", "gun "]}, "no word is left to hold in place"),
         ({"vocabulary": None}, r"whole words, an edit needs 50; pass words to hold in place yourself: vocabulary="),
-        ({"classes": ["gun", "cat"], "keep": ["cat"]}, "keep and vocabulary are for an edit"),
-        ({"classes": ["gun", "cat"], "method": "proximal"}, "keep and vocabulary are for an edit"),
+        ({"classes": ["gun", "cat"], "keep": ["cat"]}, "keep, vocabulary and breadth are for an edit"),
+        ({"classes": ["gun", "cat"], "method": "proximal"}, "keep, vocabulary and breadth are for an edit"),
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused_and_nothing_is_asked(clip, options, message):
@@ -162,7 +162,7 @@ def test_a_request_that_makes_no_sense_is_refused_and_nothing_is_asked(clip, opt
 
 def test_an_edit_takes_no_start_and_is_none(clip):
     made = edit(clip, ["red"])
-    with pytest.raises(ValueError, match="an edit needs no start: give all names to forget, or combine adapters"):
+    with pytest.raises(ValueError, match="init is for a context; an edit needs names alone"):
         edit(clip, ["gun"], init=made)
     with pytest.raises(ValueError, match="an edit is no start for a context; search on top of it"):
         unlearn(clip, coloured(2), forget=["red"], init=made)
@@ -297,3 +297,12 @@ def test_a_kept_name_that_the_model_can_not_tell_from_a_forgotten_one_is_refused
     with pytest.raises(ValueError, match="is to be forgotten and to be kept"):
         unlearn(embedded, forget=["caf\u00e9"], keep=[" cafe\u0301 "])
     assert unlearn(embedded, forget=["gun", " gun", "cafe\u0301", "caf\u00e9"]).adapter.config.forget == ["gun", "café"]
+
+
+def test_what_is_for_a_context_is_refused_for_an_edit_and_the_other_way_round(clip, tmp_path):
+    for option in ({"run_dir": tmp_path}, {"n_ctx": 4}, {"unlabelled": []}):
+        with pytest.raises(ValueError, match=f"{next(iter(option))} is for a context; an edit needs names alone"):
+            unlearn(clip, forget=["gun"], method="edit", **option)
+    with pytest.raises(ValueError, match="keep, vocabulary and breadth are for an edit"):
+        unlearn(clip, classes=["gun", "cat"], forget=["gun"], breadth=0.9)
+    assert list(tmp_path.iterdir()) == []
