@@ -1,4 +1,8 @@
-"""Log-scores to a loss: what "forget these, keep those" means in numbers. Pure functions of tensors."""
+"""Log-scores to a loss: what "forget these, keep those" means in numbers. Pure functions of tensors.
+
+No index here names an element twice: several threads add up such an index's gradient in any order, and the same seed
+would give another adapter.
+"""
 
 from __future__ import annotations
 
@@ -108,16 +112,17 @@ class Objective:
         """Log-scores `(..., [V,] N, C)` and labels of the images, displaced ones behind, under every naming."""
         log_scores, labels = self._near(log_scores)
         if self.namings is not None:
-            log_scores = log_scores[..., self.namings].movedim(-2, -3).log_softmax(-1)
+            log_scores = torch.stack([log_scores[..., naming] for naming in self.namings], -3).log_softmax(-1)
         return log_scores, labels
 
     def _near(self, log_scores: Tensor) -> tuple[Tensor, Tensor]:
         if not self.vicinity or self._displacements is None:
             return log_scores, self.labels
         moves = self._displacements.to(log_scores.dtype) @ log_scores
-        turn = torch.arange(len(self.labels), device=self.labels.device) % len(self._displacements)
+        turns = -(-len(self.labels) // len(self._displacements))
+        moves = torch.cat([moves] * turns, -2)[..., : len(self.labels), :]
         length = (1 + WITHIN * self.vicinity**2) ** 0.5  # of a displaced feature, which the model would make 1
-        near = (log_scores + self.vicinity * moves[..., turn, :]) / length
+        near = (log_scores + self.vicinity * moves) / length
         return torch.cat([log_scores, near.log_softmax(-1)], -2), self.labels.repeat(2)
 
     @cached_property

@@ -1,0 +1,54 @@
+"""As many threads as a user's machine has: the same seed gives the same adapter, resumed or not, on many classes."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from hf_unlearn import ClipBlackBox, demo, unlearn
+from hf_unlearn.objective import Objective
+from hf_unlearn.run_dir import RunDir
+
+CLASSES, IMAGES = 60, 960  # more images than displacements, so that some take the same one
+
+
+@pytest.fixture(params=[1, 2, 4])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["one naming", "synonyms"])
+def test_the_gradient_of_the_loss_has_the_same_bits_every_time(threads, named):
+    labels, forget = torch.arange(IMAGES) % CLASSES, torch.arange(CLASSES) < 24
+    columns = CLASSES + 3 if named else CLASSES
+    namings = torch.arange(CLASSES).repeat(4, 1)
+    for row, naming in enumerate(namings[1:]):
+        naming[row] = CLASSES + row
+    objective = Objective(labels, forget, 0.3, 1.0, 1.0, 0.5, 2.0, namings if named else None)
+    draw = torch.Generator().manual_seed(0)
+    scores = (3 * torch.randn(IMAGES, columns, generator=draw)).log_softmax(-1).requires_grad_()
+    first = None
+    for _ in range(25):
+        (gradient,) = torch.autograd.grad(objective(scores), scores)
+        assert first is None or torch.equal(first, gradient)
+        first = gradient
+
+
+@pytest.mark.parametrize("method", ["proximal", "lcs-cma"])
+def test_a_run_repeats_itself_and_a_stopped_one_ends_as_if_it_had_not_been(threads, method, tmp_path, monkeypatch):
+    monkeypatch.setattr(RunDir, "due", lambda self: True)
+    task, model = demo.task("moderation"), ClipBlackBox()
+    assert len(task.names) == CLASSES
+    arguments = {
+        "forget": task.forget, "method": method, "seed": 0, "max_queries": 40, "progress": False,
+        "synonyms": {task.forget[0]: ["something else"]},
+    }  # fmt: skip
+    whole = unlearn(model, task.train, **arguments)
+    again = unlearn(model, task.train, **arguments)
+    unlearn(model, task.train, **arguments, run_dir=tmp_path, on_step=lambda step: step.queries >= 20)
+    resumed = unlearn(model, task.train, **arguments, run_dir=tmp_path)
+    assert torch.equal(again.adapter.context, whole.adapter.context)
+    assert torch.equal(resumed.adapter.context, whole.adapter.context)
