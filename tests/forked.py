@@ -18,21 +18,27 @@ SERVER.set_forkserver_preload(
 
 
 class Forked:
-    """One `hf-unlearn` on one thread.
+    """One `hf-unlearn`.
 
     Args:
         arguments: what stands behind `hf-unlearn`.
         said: two files beside each other get what it prints.
         settings: more environment.
         folder: where it works.
+        threads: on how many threads.
     """
 
     def __init__(
-        self, arguments: list[str], said: Path, settings: dict[str, str] | None = None, folder: Path = Path()
+        self,
+        arguments: list[str],
+        said: Path,
+        settings: dict[str, str] | None = None,
+        folder: Path = Path(),
+        threads: int = 1,
     ) -> None:
         self._out, self._err = said.with_suffix(".out"), said.with_suffix(".err")
         self._process = SERVER.Process(
-            target=_main, args=(arguments, self._out, self._err, settings or {}, folder), daemon=True
+            target=_main, args=(arguments, self._out, self._err, settings or {}, folder, threads), daemon=True
         )
         self._process.start()
 
@@ -60,7 +66,7 @@ class Forked:
         return self._out.read_text(), self._err.read_text()
 
 
-def _main(arguments: list[str], out: Path, err: Path, settings: dict[str, str], folder: Path) -> None:
+def _main(arguments: list[str], out: Path, err: Path, settings: dict[str, str], folder: Path, threads: int) -> None:
     for stream, path in ((1, out), (2, err)):
         with path.open("w") as file:
             os.dup2(file.fileno(), stream)
@@ -71,5 +77,5 @@ def _main(arguments: list[str], out: Path, err: Path, settings: dict[str, str], 
 
     from hf_unlearn.cli import main
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     main()

@@ -18,7 +18,7 @@ ARGUMENTS = ("--forget", "red", "--shots", "2", "--patience", "0")
 
 
 @contextmanager
-def started(count: int, arguments: list[str], place: Path):
+def started(count: int, arguments: list[str], place: Path, threads: int = 1):
     """`hf-unlearn` in so many processes, with what torchrun and `accelerate launch` tell theirs."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -27,7 +27,10 @@ def started(count: int, arguments: list[str], place: Path):
     if count > 1:
         told |= {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
     ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} if count > 1 else {} for rank in range(count)]
-    processes = [Forked(arguments, place / f"{count}-{number}", told | rank) for number, rank in enumerate(ranks)]
+    processes = [
+        Forked(arguments, place / f"{count}-{number}", told | rank, threads=threads)
+        for number, rank in enumerate(ranks)
+    ]
     try:
         yield processes
     finally:
@@ -35,10 +38,10 @@ def started(count: int, arguments: list[str], place: Path):
             process.kill()
 
 
-def finished(jobs: dict[int, list[str]], place: Path) -> dict[int, list[tuple[str, str]]]:
+def finished(jobs: dict[int, list[str]], place: Path, threads: int = 1) -> dict[int, list[tuple[str, str]]]:
     """What the processes of several jobs, one for each count of them, said."""
     with ExitStack() as stack:
-        running = {count: stack.enter_context(started(count, words, place)) for count, words in jobs.items()}
+        running = {count: stack.enter_context(started(count, words, place, threads)) for count, words in jobs.items()}
         codes = {count: [process.wait(240) for process in job] for count, job in running.items()}
         said = {count: [process.said() for process in job] for count, job in running.items()}
         assert codes == {count: [0] * count for count in jobs}, said
@@ -65,10 +68,12 @@ def test_a_population_is_split_by_its_names_alone():
     assert [micro_batch(20, classes, 4) for classes in (4, 10, 30, 1000)] == [25, 10, 5, 5]
 
 
-@pytest.mark.parametrize("method", ["proximal", "lcs-cma"])
-def test_one_two_and_three_processes_make_the_same_adapter_bit_for_bit(clip_folder, many_classes, tmp_path, method):
+@pytest.mark.parametrize(("method", "threads"), [("proximal", 1), ("proximal", 2), ("lcs-cma", 1)])
+def test_one_two_and_three_processes_make_the_same_adapter_bit_for_bit(
+    clip_folder, many_classes, tmp_path, method, threads
+):
     jobs = {count: command(clip_folder, many_classes, tmp_path / str(count), 90, method) for count in (1, 2, 3)}
-    for first, *others in finished(jobs, tmp_path).values():
+    for first, *others in finished(jobs, tmp_path, threads).values():
         assert "adapter saved" in first[0]
         assert not any(other for other, _ in others), "only the main process speaks"
     contexts = [(tmp_path / str(count) / "forget_context.safetensors").read_bytes() for count in jobs]

@@ -223,13 +223,15 @@ def forget(clip_folder, image_folder, out, run_dir, *more) -> list[str]:
     ]  # fmt: skip
 
 
-def test_killed_five_times_at_random_the_adapter_is_the_same(clip_folder, image_folder, tmp_path):
-    whole = Forked(forget(clip_folder, image_folder, tmp_path / "whole", tmp_path / "a"), tmp_path / "whole")
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_killed_five_times_at_random_the_adapter_is_the_same(clip_folder, image_folder, tmp_path, threads):
+    alone = forget(clip_folder, image_folder, tmp_path / "whole", tmp_path / "a")
+    whole = Forked(alone, tmp_path / "whole", threads=threads)
     draw = random.Random(0)
     command = forget(clip_folder, image_folder, tmp_path / "killed", tmp_path / "b")
     kills = 0
     for _ in range(5):
-        process = Forked(command, tmp_path / "killed")
+        process = Forked(command, tmp_path / "killed", threads=threads)
         state, start = tmp_path / "b" / STATE, time.monotonic()
         before = state.stat().st_mtime_ns if state.exists() else 0
         while process.poll() is None and time.monotonic() - start < 120:
@@ -240,7 +242,7 @@ def test_killed_five_times_at_random_the_adapter_is_the_same(clip_folder, image_
         if process.poll() is None:
             process.kill()
             kills += 1
-    assert Forked(command, tmp_path / "killed").wait() == whole.wait() == 0
+    assert Forked(command, tmp_path / "killed", threads=threads).wait() == whole.wait() == 0
     assert kills >= 3, "the run ended before it could be killed"
     same = [(tmp_path / name / "forget_context.safetensors").read_bytes() for name in ("whole", "killed")]
     assert same[0] == same[1]
