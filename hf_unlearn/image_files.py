@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,12 +14,25 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # no decoder that starts other programs
+from hf_unlearn.pixels import NO_HEIC, formats, open_file, to_rgb
+
 MAX_BYTES = 2**30
+OF_HEIF = {".heic", ".heics", ".heif", ".heifs", ".hif"}
+RAW = {
+    ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".kdc", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".sr2",
+    ".srf", ".srw", ".x3f",
+}  # fmt: skip
+OTHERS = {
+    ".ai", ".cur", ".dds", ".emf", ".eps", ".exr", ".hdr", ".icns", ".ico", ".jxl", ".jxr", ".psb", ".svg", ".svgz",
+    ".wdp", ".wmf", ".xbm", ".xcf", ".xpm",
+}  # fmt: skip
+LITTER = {  # of systems and programs; in lower case, beside whatever begins with a dot
+    "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "@eadir", "@tmp", "#recycle", "__macosx",
+    "$recycle.bin", "system volume information", "lost+found", "__pycache__",
+}  # fmt: skip
+NAMED = 3  # files of a list that are written out
 
 
 @dataclass(frozen=True)
@@ -31,14 +46,72 @@ class BrokenFile:
         return f"{self.path}: {self.why}"
 
 
-def list_images(folder: Path) -> list[Path]:
-    """Everything below a folder that is named like an image, in order; hidden files and linked folders aside."""
+@dataclass(frozen=True)
+class Listing:
+    """What lies below a folder, in order: images by name or content, and all else but litter of systems."""
 
-    def wanted(path: Path) -> bool:
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        return path.suffix.lower() in SUFFIXES and not hidden and not path.is_dir()
+    images: list[Path]
+    others: list[Path]
 
-    return sorted(path for path in folder.rglob("*") if wanted(path))
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder is of a system or a program, and nobody's: hidden, `Thumbs.db`, `__MACOSX` …"""
+    return name.startswith(".") or name.lower() in LITTER
+
+
+@lru_cache(maxsize=1)
+def suffixes() -> frozenset[str]:
+    """In lower case, the ends of names by which files are taken for images of a format that is read here."""
+    read = {*formats(), "MPO"}  # opened as a JPEG
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in read)
+
+
+def unread(path: Path) -> str | None:
+    """Why an image is not read that says by its name of which format it is; None if it is read, or no image."""
+    suffix = path.suffix.lower()
+    if suffix in suffixes():
+        return None
+    if suffix in OF_HEIF:
+        return NO_HEIC
+    if suffix in RAW:
+        return "a camera's raw file; save it as PNG or JPEG"
+    return f"an image of a format that is not read ({suffix}); save it as PNG or JPEG" if suffix in OTHERS else None
+
+
+def list_files(folder: Path, root: Path) -> Listing:
+    """What lies below a folder. Names tell images, and content does where a name says nothing.
+
+    Args:
+        root: where links may lead, see `suspects`.
+
+    Raises:
+        ValueError: if a folder can't be listed.
+    """
+    home = _home(root.resolve())
+    images: list[Path] = []
+    others: list[Path] = []
+    for path in _walk(folder):
+        known = path.suffix.lower() in suffixes() or unread(path) is not None
+        is_image = not path.is_dir() and (known or (_suspicion(path, home) is None and _opens(path)))
+        (images if is_image else others).append(path)
+    return Listing(sorted(images), sorted(others))
+
+
+def sub_folders(folder: Path) -> list[Path]:
+    """The folders in a folder, in order, but for litter."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_litter(path.name))
+
+
+def loose_images(folder: Path) -> list[Path]:
+    """The files in a folder itself that are named like images, in order."""
+    files = (path for path in folder.iterdir() if not (path.is_dir() or is_litter(path.name)))
+    return sorted(path for path in files if path.suffix.lower() in suffixes() or unread(path))
+
+
+def named(files: Sequence[Path], folder: Path) -> str:
+    """The first few files, by their place in a folder, and how many more there are."""
+    first = ", ".join(str(path.relative_to(folder)) for path in files[:NAMED])
+    return first + (f" and {len(files) - NAMED:,} more" if len(files) > NAMED else "")
 
 
 def suspects(files: Iterable[Path], root: Path) -> list[BrokenFile]:
@@ -67,44 +140,30 @@ def hash_file(path: Path, new: Callable[[], Any]) -> Any:
         return hashlib.file_digest(file, new)
 
 
-def to_rgb(item: Image.Image | Path) -> Image.Image:
-    """An image file or PIL image as upright RGB, transparency laid on white.
+def _walk(folder: Path) -> Iterator[Path]:
+    """Files, and linked folders, which are not entered."""
 
-    Raises:
-        ValueError: if it can't be read as an image, or has more than Pillow's `MAX_IMAGE_PIXELS` (89 megapixels);
-            the file is named.
-    """
-    where = item if isinstance(item, Path) else "image"
+    def refuse(error: OSError) -> None:
+        raise ValueError(f"{error.filename}: can't be listed ({error.strerror})") from error
+
+    for place, folders, files in os.walk(folder, onerror=refuse):
+        here = Path(place)
+        linked = [name for name in folders if (here / name).is_symlink()]
+        folders[:] = [name for name in folders if name not in linked and not is_litter(name)]
+        yield from (here / name for name in (*files, *linked) if not is_litter(name))
+
+
+def _opens(path: Path) -> bool:
+    """Whether a file begins like an image."""
     try:
-        image = Image.open(item, formats=_formats()) if isinstance(item, Path) else item
-        most = Image.MAX_IMAGE_PIXELS
-        if most is not None and image.width * image.height > most:
-            raise ValueError(f"{image.width * image.height / 1e6:.0f} megapixels, at most {most / 1e6:.0f} are read")
-        return _upright_rgb(image)
-    except FileNotFoundError as error:
-        raise ValueError(f"{where}: the file has gone") from error
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{where}: not a readable image; replace it or take it away") from error
-    except Exception as error:  # damaged files make Pillow's decoders raise whatever they stumble over
-        why = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ValueError(f"{where}: not a readable image ({why}); replace it or take it away") from error
-
-
-@lru_cache(maxsize=1)
-def _formats() -> tuple[str, ...]:
-    Image.init()
-    return tuple(name for name in FORMATS if name in Image.OPEN)  # an older Pillow lacks AVIF
-
-
-def _upright_rgb(image: Image.Image) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            open_file(path).close()
+    except Image.DecompressionBombError:
+        return True  # named when it is read
+    except Exception:
+        return False
+    return True
 
 
 def _unreadable(files: Iterable[Path]) -> Iterator[BrokenFile]:
@@ -147,6 +206,8 @@ def _suspicion(path: Path, home: Path) -> str | None:
         return f"can't be looked at ({error.strerror})"
     if not stat.S_ISREG(facts.st_mode):
         return "not a regular file"
+    if why := unread(path):
+        return why
     if facts.st_size == 0:
         return "an empty file"
     return f"larger than {MAX_BYTES >> 30} GiB" if facts.st_size > MAX_BYTES else None
@@ -158,3 +219,10 @@ def _home(root: Path) -> Path:
     if snapshots is not None and (snapshots.parent.parent / "blobs").is_dir():
         return snapshots.parent.parent
     return root
+
+
+SUFFIXES = suffixes()
+
+
+def list_images(folder: Path) -> list[Path]:
+    return list_files(folder, folder).images
