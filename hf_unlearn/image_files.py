@@ -32,7 +32,6 @@ LITTER = {  # of systems and programs; in lower case, beside whatever begins wit
     "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "@eadir", "@tmp", "#recycle", "__macosx",
     "$recycle.bin", "system volume information", "lost+found", "__pycache__",
 }  # fmt: skip
-NAMED = 3  # files of a list that are written out
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,19 @@ class BrokenFile:
 
     def __str__(self) -> str:
         return f"{self.path}: {self.why}"
+
+
+class BrokenFilesError(ValueError):
+    """Image files can't be used.
+
+    Attributes:
+        files: which, and why.
+    """
+
+    def __init__(self, files: Sequence[BrokenFile]) -> None:
+        self.files = list(files)
+        others = f"; and {len(files) - 1} more files" if files[1:] else ""
+        super().__init__(f"{files[0]}{others}; take them away, or leave out what is broken (--skip-broken)")
 
 
 @dataclass(frozen=True)
@@ -95,23 +107,6 @@ def list_files(folder: Path, root: Path) -> Listing:
         is_image = not path.is_dir() and (known or (_suspicion(path, home) is None and _opens(path)))
         (images if is_image else others).append(path)
     return Listing(sorted(images), sorted(others))
-
-
-def sub_folders(folder: Path) -> list[Path]:
-    """The folders in a folder, in order, but for litter."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_litter(path.name))
-
-
-def loose_images(folder: Path) -> list[Path]:
-    """The files in a folder itself that are named like images, in order."""
-    files = (path for path in folder.iterdir() if not (path.is_dir() or is_litter(path.name)))
-    return sorted(path for path in files if path.suffix.lower() in suffixes() or unread(path))
-
-
-def named(files: Sequence[Path], folder: Path) -> str:
-    """The first few files, by their place in a folder, and how many more there are."""
-    first = ", ".join(str(path.relative_to(folder)) for path in files[:NAMED])
-    return first + (f" and {len(files) - NAMED:,} more" if len(files) > NAMED else "")
 
 
 def suspects(files: Iterable[Path], root: Path) -> list[BrokenFile]:

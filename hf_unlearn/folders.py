@@ -1,0 +1,73 @@
+"""Folders of images as people lay them out: one sub-folder per class, below `train` and `test` or not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from hf_unlearn.image_files import is_litter, suffixes, unread
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+SPLITS = {
+    "train": TRAIN, "training": TRAIN, "val": VALIDATION, "valid": VALIDATION, "validation": VALIDATION,
+    "dev": VALIDATION, "test": TEST, "testing": TEST,
+}  # fmt: skip
+SHOWN = 3  # files of a list that are written out
+WORDNET = re.compile(r"n\d{8}[-_. ]+(?=\S)")  # n02099601-golden_retriever
+NUMBER = re.compile(r"\d+[-_. ]+(?=\S)")  # 001.Black_footed_Albatross
+
+
+def sub_folders(folder: Path) -> list[Path]:
+    """The folders in a folder, in order, but for litter of systems and programs."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_litter(path.name))
+
+
+def loose_images(folder: Path) -> list[Path]:
+    """The files in a folder itself that are named like images, in order."""
+    files = (path for path in folder.iterdir() if not (path.is_dir() or is_litter(path.name)))
+    return sorted(path for path in files if path.suffix.lower() in suffixes() or unread(path))
+
+
+def split_folders(folder: Path) -> dict[str, Path]:
+    """`train`, `validation`, `test` -> its sub-folder, if a folder is divided into these first; else nothing.
+
+    It is if it has a sub-folder of training images that has sub-folders, and no sub-folders but such as are usually
+    called so: train, training; val, valid, validation, dev; test, testing.
+
+    Raises:
+        ValueError: if they don't have the same classes, or two are the same split.
+    """
+    found: dict[str, Path] = {}
+    for path in sub_folders(folder):
+        kind = SPLITS.get(path.name.lower())
+        if kind is None:
+            return {}
+        if kind in found:
+            raise ValueError(f"{folder}: {found[kind].name} and {path.name} are both its {kind} split; keep one")
+        found[kind] = path
+    classes = {kind: {path.name for path in sub_folders(place)} for kind, place in found.items()}
+    if not classes.get(TRAIN):
+        return {}
+    for kind, own in classes.items():
+        if strange := sorted(own ^ classes[TRAIN]):
+            raise ValueError(
+                f"{folder}: {found[TRAIN].name} and {found[kind].name} have different classes ({strange[0]!r} is in one "
+                f"of them only); give the folder to use, such as {found[TRAIN]}"
+            )
+    return found
+
+
+def named(files: Sequence[Path], folder: Path) -> str:
+    """The first few files, by their place in a folder, and how many more there are."""
+    first = ", ".join(str(path.relative_to(folder)) for path in files[:SHOWN])
+    return first + (f" and {len(files) - SHOWN:,} more" if len(files) > SHOWN else "")
+
+
+def readable(folders: Sequence[str]) -> list[str]:
+    """Names of folders as words: underscores as spaces, without WordNet's numbers, or one's own where all have one."""
+    bare = [WORDNET.sub("", name, count=1) if WORDNET.match(name) else name for name in folders]
+    if all(map(NUMBER.match, bare)):
+        unnumbered = [NUMBER.sub("", name, count=1) for name in bare]
+        bare = unnumbered if len(set(unnumbered)) == len(bare) else bare
+    return [" ".join(name.replace("_", " ").split()) for name in bare]
