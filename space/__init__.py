@@ -1,1 +1,1 @@
-"""The Gradio Space: `ui` and `tabs` draw, the other modules act and know no Gradio."""
+"""The Gradio Space: `ui`, `page`, `presence` and `tabs` know Gradio, the other modules act and know none of it."""

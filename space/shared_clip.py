@@ -21,11 +21,14 @@ class SharedClip(ClipBlackBox):
     The path that puts a hook on the text tower is one caller's at a time.
 
     Attributes:
-        watch: of one caller's copy, told how many names are asked about before each call; what it raises ends the work.
+        watch: of one caller's copy, called before the text tower and the image tower are, with the number of names (of
+            images: 0); what it raises ends the work.
+        remembers: of one caller's copy; False for who asks about all words there are, once.
         vocabulary: held by who makes an edit, so that two do not encode the same vocabulary at once.
     """
 
     watch: Callable[[int], None] | None = None
+    remembers = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -40,7 +43,7 @@ class SharedClip(ClipBlackBox):
         """One context's are remembered: a visitor asks about the same labels again and again. All are in the ledger."""
         if self.watch is not None:
             self.watch(len(names))
-        if len(contexts) != 1 or self.watch is not None:  # who edits asks about all words there are, once
+        if len(contexts) != 1 or not self.remembers:
             return super().text_features(contexts, names)
         key = self.template, tuple(names), tuple(contexts.shape), contexts.cpu().numpy().tobytes()
         with self._remembering:
@@ -60,6 +63,11 @@ class SharedClip(ClipBlackBox):
             while len(self._texts) > REMEMBERED:
                 self._texts.popitem(last=False)
         return features
+
+    def _image_features(self, inputs: Any) -> Tensor:
+        if self.watch is not None:
+            self.watch(0)
+        return super()._image_features(inputs)
 
     def _inject(self, contexts: Tensor, prompts: list[list[int]]) -> Tensor:
         with self._hooked:

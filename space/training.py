@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from threading import Event, Lock, Thread
+from threading import Event, Lock, Semaphore, Thread
 from typing import TYPE_CHECKING, Any
 
 from space.material import DATASET, EDIT, FILES, NAMES, Material, Order, gather
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 RUN_SECONDS = 900
 TOLD_EVERY = 0.7  # seconds
+LOOKED_EVERY = 0.2  # seconds, whether who asked is still there
+AT_WORK = 4  # runs, those that nobody waits for any more and that end at their next step among them
 MEASURED_QUERIES, MEASURED_IMAGES = 8, 8
 SEARCH_OVERHEAD = 1.6  # the search's own arithmetic beside the queries, as measured with the embedded CLIP
 
@@ -51,13 +53,17 @@ class Made:
     landed: dict[str, dict[str, float]] = field(default_factory=dict)  # forgotten class -> name -> share of its images
 
 
+class _Left(Exception):
+    """Nobody waits for this run any more."""
+
+
 class Runs:
     """The runs of all visitors, one each at a time."""
 
     def __init__(self, shelf: Shelf) -> None:
         self.shelf = shelf
         self._stops: dict[str, Event] = {}
-        self._lock = Lock()
+        self._lock, self._places = Lock(), Semaphore(AT_WORK)
 
     def stop(self, session: str) -> None:
         """Ends the visitor's run after the step it is at; the best so far is kept."""
@@ -86,56 +92,79 @@ class Runs:
         query = (time.monotonic() - start) / MEASURED_QUERIES
         return images * encoding + order.budget * query * SEARCH_OVERHEAD
 
-    def run(self, order: Order, session: str) -> Iterator[Progress | Made]:
+    def run(
+        self, order: Order, session: str, waiting: Callable[[], bool] = lambda: True, own: str | None = None
+    ) -> Iterator[Progress | Made]:
         """Runs an order; the last thing told is what was made. Closing the iterator stops the run.
+
+        Args:
+            waiting: whether who asked still waits; the run is given up once it says no.
+            own: what tells this run from others of the session, for which it is not stopped; if not given, it
+                takes the place of the session's run.
 
         Raises:
             ValueError, OSError: whatever makes the order impossible; the message is for the visitor.
         """
-        stop, left = Event(), Event()
+        key, stop, left = own or session, Event(), Event()
         with self._lock:
-            if session in self._stops:
-                self._stops[session].set()  # one each
-            self._stops[session] = stop
+            if key in self._stops:
+                self._stops[key].set()  # one each
+            self._stops[key] = stop
         told: SimpleQueue[Progress | Made | BaseException] = SimpleQueue()
         worker = Thread(target=self._work, args=(order, session, stop, left, told), daemon=True, name="run")
         worker.start()
         try:
             while True:
-                news = _latest(told)
+                news = _latest(told, waiting)
                 if isinstance(news, BaseException):
                     raise news
                 yield news
                 if isinstance(news, Made):
                     return
-                time.sleep(TOLD_EVERY)
+                _sleep(TOLD_EVERY, waiting)
+        except _Left:
+            raise ValueError("This run was given up: nobody waited for it.") from None
         finally:
             stop.set()
             left.set()
             with self._lock:
-                if self._stops.get(session) is stop:
-                    del self._stops[session]
+                if self._stops.get(key) is stop:
+                    del self._stops[key]
 
     def _work(self, order: Order, session: str, stop: Event, left: Event, told: SimpleQueue) -> None:
-        try:
-            told.put(Progress("Loading the model"))
-            model = self.shelf.models.get(order.base)
-            told.put(Progress("Reading the images"))
-            material = gather(order)
-            if order.method == EDIT:
-                result = _edit(model, material, order, stop, told)
-            else:
-                told.put(Progress("Encoding the images, once"))
-                result = _search(model, material, order, stop, told)
-            if left.is_set():  # nobody waits for the report
+        while not self._places.acquire(timeout=LOOKED_EVERY):
+            if left.is_set():
                 return
-            budget = order.budget if result.history else 0
-            told.put(Progress("Judging", budget, budget, None, result.history))
-            adapter, landed = judged(model, material, result.adapter)
-            key = self.shelf.keep(adapter, session)
-            told.put(Made(adapter, key, result.reason.value, result.history, landed))
+        try:
+            self._make(order, session, stop, left, told)
         except BaseException as error:  # told to the visitor, in the visitor's own thread
             told.put(error)
+        finally:
+            self._places.release()
+
+    def _make(self, order: Order, session: str, stop: Event, left: Event, told: SimpleQueue) -> None:
+        def watch(_: int = 0) -> None:
+            if left.is_set():
+                raise _Left
+
+        watch()
+        told.put(Progress("Loading the model"))
+        model = self.shelf.models.get(order.base)
+        model.watch = watch
+        model.watch(0)
+        told.put(Progress("Reading the images"))
+        material = gather(order)
+        if order.method == EDIT:
+            result = _edit(model, material, order, stop, told)
+        else:
+            told.put(Progress("Encoding the images, once"))
+            result = _search(model, material, order, stop, told)
+        watch()  # nobody may wait for the report
+        budget = order.budget if result.history else 0
+        told.put(Progress("Judging", budget, budget, None, result.history))
+        adapter, landed = judged(model, material, result.adapter)
+        key = self.shelf.keep(adapter, session)
+        told.put(Made(adapter, key, result.reason.value, result.history, landed))
 
 
 def _search(model: ClipBlackBox, material: Material, order: Order, stop: Event, told: SimpleQueue) -> Result:
@@ -176,9 +205,11 @@ def _edit(model: SharedClip, material: Material, order: Order, stop: Event, told
     from hf_unlearn.edits.vocabulary import words
 
     start, done, total = time.monotonic(), 0, len(OF_WORDS) * len(words(model))
+    before = model.watch or (lambda _: None)
 
     def note(texts: int) -> None:
         nonlocal done
+        before(texts)
         spent = time.monotonic() - start
         if stop.is_set():
             raise ValueError("Stopped before the edit was made.")
@@ -193,13 +224,13 @@ def _edit(model: SharedClip, material: Material, order: Order, stop: Event, told
     options |= {"classes": material.names} if order.source in (FILES, DATASET) else {"keep": order.keep}
     while not model.vocabulary.acquire(timeout=TOLD_EVERY):
         note(0)
-    start, model.watch = time.monotonic(), note
+    start, model.watch, model.remembers = time.monotonic(), note, False
     try:
         return unlearn(model, **options)
     except LinAlgError:
         raise ValueError("This model's text features can't be edited: they are not finite, or all alike.") from None
     finally:
-        model.watch = None
+        model.watch, model.remembers = before, True
         model.vocabulary.release()
 
 
@@ -243,12 +274,27 @@ def landed(model: ClipBlackBox, material: Material, adapter: ForgetAdapter) -> d
     return {name: dict(sorted(row.items(), key=lambda item: -item[1])) for name, row in shares.items()}
 
 
-def _latest(told: SimpleQueue) -> Any:
-    """Waits for news and skips those already overtaken."""
-    news = told.get()
+def _latest(told: SimpleQueue, waiting: Callable[[], bool]) -> Any:
+    """Waits for news and skips those already overtaken. Raises: _Left: if nobody waits for them any more."""
+    while True:
+        try:
+            news = told.get(timeout=LOOKED_EVERY)
+            break
+        except Empty:
+            if not waiting():
+                raise _Left from None
     while not isinstance(news, BaseException | Made):
         try:
             news = told.get_nowait()
         except Empty:
             return news
     return news
+
+
+def _sleep(seconds: float, waiting: Callable[[], bool]) -> None:
+    """Raises: _Left: if nobody waits any more."""
+    until = time.monotonic() + seconds
+    while (rest := until - time.monotonic()) > 0:
+        time.sleep(min(rest, LOOKED_EVERY))
+        if not waiting():
+            raise _Left

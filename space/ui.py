@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from space.limits import MAX_UPLOAD
 from space.models import Models
 from space.outbox import Outbox
 from space.page import CSS, LIGHT, PRIVATE, in_words, session_of
+from space.presence import release_agents
 from space.score import Desk
 from space.shelf import Shelf
 from space.tabs import forget_tab, library_tab, try_tab
@@ -66,6 +69,12 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
 def launch(demo: gr.Blocks, **options: Any) -> Any:
     """Serves the page; `options` are those of `gr.Blocks.launch`."""
     settle()
+
+    @asynccontextmanager
+    async def served(_: Any) -> AsyncIterator[None]:
+        release_agents(demo)
+        yield
+
     theme = gr.themes.Default(
         primary_hue="indigo", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
     ).set(
@@ -77,7 +86,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
     )
     settings = {
         "theme": theme, "css": CSS, "max_file_size": MAX_UPLOAD, "footer_links": ["api", "gradio", "settings"],
-        "mcp_server": find_spec("mcp") is not None, "run_history": False,
+        "mcp_server": find_spec("mcp") is not None, "run_history": False, "app_kwargs": {"lifespan": served},
     }  # fmt: skip
     return demo.queue(max_size=64).launch(**{**settings, **options})
 

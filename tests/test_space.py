@@ -264,7 +264,9 @@ def test_test_drawings_are_those_of_the_names_that_the_demo_knows(shelf):
 
 def test_importing_app_is_quick_and_what_acts_knows_no_gradio():
     acting = [
-        path.stem for path in (REPOSITORY / "space").glob("*.py") if path.stem not in ("page", "ui", "shared_clip")
+        path.stem
+        for path in (REPOSITORY / "space").glob("*.py")
+        if path.stem not in ("page", "presence", "ui", "shared_clip")
     ]
     heavy = "import sys, app; print([m for m in ('torch', 'transformers', 'sklearn') if m in sys.modules])"
     light = f"import sys, space.{', space.'.join(acting)}; print([m for m in ('torch', 'gradio') if m in sys.modules])"

@@ -30,6 +30,7 @@ from space.material import (
 from space.models import EMBEDDED
 from space.outbox import Outbox
 from space.page import HEAVY, LAST, LIGHT, PRIVATE, RUN, first_line, in_words, session_of
+from space.presence import call_id, waiting
 from space.shelf import Shelf
 from space.tabs import keep_tab
 from space.tabs.try_tab import bases_of
@@ -194,7 +195,7 @@ def _wire_run(runs: Runs, outbox: Outbox, form: _Form, on: _Buttons, told: list[
 
     @in_words
     def run(request: gr.Request, *fields: Any) -> Iterator[tuple[Any, ...]]:
-        for news in runs.run(_order(*fields), session_of(request)):
+        for news in runs.run(_order(*fields), session_of(request), waiting()):
             line = gr.LinePlot(_frame(news.steps), visible=bool(news.steps))
             if isinstance(news, Progress):
                 yield report.progress_bar(news), line, "", "", gr.Column(visible=False), gr.skip()
@@ -245,7 +246,7 @@ def _offer(runs: Runs) -> None:
             the forgotten images get now), neighbours (words that an edit changes most), note (the same in words).
         """
         asked = Order.of(model, forget, keep, images, budget, strength, [], dataset, method)
-        *_, made = runs.run(asked, session_of(request))
+        *_, made = runs.run(asked, session_of(request), waiting(), call_id())
         assert isinstance(made, Made)
         config = made.adapter.config
         others = report.neighbours(made.adapter)

@@ -1,0 +1,85 @@
+"""Whether whoever asked still waits for the answer: clients that leave give up their runs and their places."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import gradio as gr
+from anyio.to_thread import run_sync
+from gradio.context import LocalContext
+
+UNREAD_SECONDS = 30.0  # a client joins first and listens then, a script maybe a little later
+
+
+def waiting() -> Callable[[], bool]:
+    """For the call that is handled now: a function that tells whether its client still waits for the answer.
+
+    It does not if its connection is closed, it has cancelled the call, or it does not read what it is told.
+    """
+    blocks, event_id = LocalContext.blocks.get(None), call_id() or ""
+    if blocks is None or (event := blocks._queue.event_ids_to_events.get(event_id)) is None:  # called without a queue
+        return lambda: True
+    queue = blocks._queue
+    unread_since: float | None = None
+
+    def waits() -> bool:
+        nonlocal unread_since
+        if not event.alive or queue.event_ids_to_events.get(event_id) is not event:
+            return False
+        messages = queue.pending_messages_per_session.get(event.session_hash)
+        if messages is None or messages.empty():
+            unread_since = None
+            return messages is not None
+        unread_since = unread_since or time.monotonic()
+        return time.monotonic() - unread_since < UNREAD_SECONDS
+
+    return waits
+
+
+def call_id() -> str | None:
+    """What tells the call that is handled now from all others; None where there is no queue."""
+    return LocalContext.event_id.get(None)
+
+
+def release_agents(demo: gr.Blocks) -> None:
+    """An agent that leaves in the middle of a call over MCP gives the call up.
+
+    Gradio answers agents through a client of its own, which waits to the end whether or not the agent is still there.
+    """
+    if (server := demo.mcp_server_obj) is None:
+        return
+
+    async def answer(job: Any) -> list[Any]:
+        return [await run_sync(job.result, abandon_on_cancel=True)]
+
+    def released(execute: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def executed(job: Any, *more: Any) -> Any:
+            try:
+                return await execute(job, *more)
+            except anyio.get_cancelled_exc_class():
+                with anyio.CancelScope(shield=True):
+                    await _give_up(demo, job)
+                raise
+
+        return executed
+
+    agents: Any = server
+    agents._execute_tool_without_progress = released(answer)
+    agents._execute_tool_with_progress = released(agents._execute_tool_with_progress)
+
+
+async def _give_up(demo: gr.Blocks, job: Any) -> None:
+    """Takes one call of Gradio's own client back, and tells that client that it is over."""
+    from gradio.server_messages import ProcessCompletedMessage
+
+    while (event_id := job.communicator.event_id) is None and not job.done():  # not joined yet
+        await asyncio.sleep(0.05)
+    queue = demo._queue
+    if (event := queue.event_ids_to_events.get(event_id)) is not None:
+        await queue.clean_events(event_id=event_id)
+        if (messages := queue.pending_messages_per_session.get(event.session_hash)) is not None:
+            messages.put_nowait(ProcessCompletedMessage(output={}, success=True, event_id=event_id))
