@@ -50,8 +50,8 @@ def short_list(log_scores: Tensor, labels: Tensor, forget: Tensor, k: int) -> fl
     if k > kept or not gone.any():
         return math.nan
     scores = log_scores[gone]
-    below = (scores[:, ~forget] < scores.gather(1, labels[gone, None])).sum(1).double()
-    step = torch.arange(k, dtype=torch.float64, device=below.device)
+    below = (scores[:, ~forget] < scores.gather(1, labels[gone, None])).sum(1).cpu().double()
+    step = torch.arange(k, dtype=torch.float64)
     return ((below[:, None] - step).clamp(min=0) / (kept - step)).prod(1).mean().item()
 
 
@@ -66,7 +66,7 @@ def recoverability(fit: Tensor, fit_labels: Tensor, test: Tensor, test_labels: T
     if classes < 2:
         return math.nan
     seen, judged = _finite(fit, test)
-    accuracy = _probe(fit_labels).fit(seen, fit_labels.numpy()).score(judged, test_labels.numpy())
+    accuracy = _probe(fit_labels).fit(seen, fit_labels.cpu().numpy()).score(judged, test_labels.cpu().numpy())
     return (accuracy - 1 / classes) / (1 - 1 / classes)
 
 
@@ -87,7 +87,7 @@ def forget_detect(fit_forget: Tensor, fit_unlisted: Tensor, test_forget: Tensor,
 def _finite(fit: Tensor, test: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """The columns a probe can read: a label mask's −inf ones say nothing."""
     columns = torch.isfinite(fit).all(0) & torch.isfinite(test).all(0)
-    return fit[:, columns].double().numpy(), test[:, columns].double().numpy()
+    return fit[:, columns].cpu().double().numpy(), test[:, columns].cpu().double().numpy()
 
 
 def _probe(labels: Tensor) -> Any:
@@ -109,7 +109,7 @@ def calibration_error(log_scores: Tensor, labels: Tensor, bins: int = 10) -> flo
     confidence, guess = log_scores.exp().max(-1)
     right = (guess == labels).float()
     bin_of = (confidence * bins).long().clamp(max=bins - 1)
-    gap = torch.zeros(bins).index_add_(0, bin_of, confidence - right)
+    gap = confidence.new_zeros(bins).index_add_(0, bin_of, confidence - right)
     return (gap.abs().sum() / len(labels)).item()
 
 

@@ -117,8 +117,9 @@ class Crew:
     def _from_main(self, numbers: np.ndarray) -> np.ndarray:
         from accelerate.utils import broadcast
 
+        bits = torch.from_numpy(numbers).view(torch.int64)  # not every device has float64
         with _lost():
-            return broadcast(torch.from_numpy(numbers).to(self._state.device)).cpu().numpy()
+            return broadcast(bits.to(self._state.device)).cpu().view(torch.float64).numpy()
 
     @contextmanager
     def patient(self) -> Iterator[None]:

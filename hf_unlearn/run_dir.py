@@ -6,7 +6,6 @@ moment goes on from its last complete save and ends with the same adapter, bit f
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 STATE, LOCK = "state.safetensors", "lock"
@@ -55,18 +55,16 @@ class RunDir:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.folder.chmod(0o700)  # hashes of images are in it
-            handle = (self.folder / LOCK).open("w")
+            lock = FileLock(self.folder / LOCK).acquire(timeout=0)
+        except Timeout:
+            raise RunError(
+                f"{self.folder}: another process is working in this run folder; wait for it or choose another"
+            ) from None
         except OSError as error:
             raise RunError(
                 f"{self.folder}: can't be used as a run folder ({error.strerror}); choose another"
             ) from error
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise RunError(
-                    f"{self.folder}: another process is working in this run folder; wait for it or choose another"
-                ) from error
+        with lock:
             yield
 
     def load(self) -> RunState | None:

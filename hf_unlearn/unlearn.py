@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +22,7 @@ from hf_unlearn.adapter_config import AdapterConfig
 from hf_unlearn.black_box import BlackBox, BudgetSpentError, Ledger
 from hf_unlearn.data import LabeledImages, split_names
 from hf_unlearn.edit_run import EDIT, make_edit, name_list
+from hf_unlearn.memory import PeakMemory
 from hf_unlearn.naming import asked_names, namings
 from hf_unlearn.processes import Crew
 from hf_unlearn.recipes import Recipe, objective_of, recipe
@@ -126,7 +126,7 @@ def unlearn(
     others = {name: [own] if isinstance(own, str) else list(own) for name, own in (synonyms or {}).items() if own}
     asked, columns = asked_names(names, forget, others), namings(names, others)
     before = model.ledger.copy()
-    crew = Crew()
+    crew, memory = Crew(), PeakMemory()
     learnt = evidence.gather(crew, model, images, validation, unlabelled, names, forget, shots, seed)
     is_forget = torch.tensor([name in forget for name in names])
     device = getattr(model, "device", torch.device("cpu"))  # a remote one's scores come as numbers
@@ -183,9 +183,10 @@ def unlearn(
                 latents = wanted[: max_queries - standing.queries]
                 contexts = search.latent.decode(torch.from_numpy(latents))
                 scored = crew.score(model, contexts, learnt.handle, asked, objective, selection, optimizer.images)
+                memory.note()
                 rows: Sequence[int] = range(len(latents))  # a batch that the budget cuts short teaches nothing
                 if len(latents) == len(wanted):
-                    optimizer.tell(latents, scored.losses.double().cpu().numpy(), scored.log_scores)
+                    optimizer.tell(latents, scored.losses.cpu().double().numpy(), scored.log_scores)
                     rows = optimizer.iterates
                 step = standing.note(contexts, rows, scored, time.monotonic() - start)
                 bar.update(task, completed=step.queries, description=f"loss {step.loss:.3f}  H {100 * step.H:.1f}")
@@ -200,7 +201,7 @@ def unlearn(
     ledger = {
         **asdict(earlier.plus(crew.total(model.ledger.since(before)))),
         "seconds": round(time.monotonic() - start, 2),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "peak_memory_mb": round(memory.mb, 1),
     }
     config = AdapterConfig(
         base_model=base_name(model.model_id),

@@ -96,7 +96,7 @@ def halves(labels: Tensor, models: int, seed: int) -> np.ndarray:
 
 def logits(log_scores: Tensor, labels: Tensor) -> np.ndarray:
     """`(N, C)` -> `(N,)`: log p − log(1 − p) of the true class, kept finite."""
-    own = log_scores.double().gather(1, labels[:, None])[:, 0].clamp(-60, -1e-12)
+    own = log_scores.cpu().double().gather(1, labels.cpu()[:, None])[:, 0].clamp(-60, -1e-12)
     return (own - torch.log(-torch.expm1(own))).numpy()
 
 
