@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unicodedata import normalize
 
 import numpy as np
 from PIL import Image
 
+from hf_unlearn.arguments import brief, listed, whole_number
 from hf_unlearn.image_files import SUFFIXES, BrokenFile, hash_file, list_images, sort_out, suspects, to_rgb
+from hf_unlearn.names import check_names, clean_name, like, name_list, split_names
 
 __all__ = ["BrokenFile", "LabeledImages", "check_names", "split_names", "to_rgb"]
 
@@ -26,7 +26,7 @@ class LabeledImages:
     Args:
         items: `N` PIL images or paths of image files.
         labels: `N` indices into `names`.
-        names: the `C` class names, unique, at least one character each.
+        names: the `C` class names, unique, as `hf_unlearn.names.clean_name` writes them.
 
     Raises:
         ValueError: if lengths, labels or names don't fit together.
@@ -39,7 +39,7 @@ class LabeledImages:
     def __post_init__(self) -> None:
         if len(self.items) != len(self.labels):
             raise ValueError(f"expected one label per image, got {len(self.labels)} for {len(self.items)} images")
-        check_names(self.names)
+        object.__setattr__(self, "names", tuple(check_names(self.names, "names", in_order=True)))
         if wrong := [label for label in self.labels if not 0 <= label < len(self.names)]:
             raise ValueError(f"labels must be 0 to {len(self.names) - 1}, got {wrong[0]}")
 
@@ -52,7 +52,7 @@ class LabeledImages:
     ) -> LabeledImages:
         """One sub-folder per class; `names` maps a sub-folder's name to the class name, where they differ.
 
-        Names are brought to Unicode's composed form (NFC), as keyboards write it.
+        Names are brought to one spelling (`hf_unlearn.names.clean_name`), whatever the disk's.
         Hidden files, linked folders inside a class, and files without an image's suffix are passed over. Links may
         lead anywhere in the folder, or in the Hub's cache of the repository that it is of.
 
@@ -72,9 +72,7 @@ class LabeledImages:
         classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
         if not classes:
             raise ValueError(f"{folder}: empty; expected one sub-folder of images per class")
-        names = names or {}
-        if unknown := set(names) - {path.name for path in classes}:
-            raise ValueError(f"--names mentions {sorted(unknown)[0]!r}, which is not a sub-folder of {folder}")
+        called = _called([path.name for path in classes], names or {}, folder)
         found = [list_images(path) for path in classes]
         if on_broken is not None:
             found, broken = sort_out(found, folder)
@@ -89,7 +87,7 @@ class LabeledImages:
             raise ValueError(
                 f"{folder}: no image in any of its {len(classes)} sub-folders ({', '.join(sorted(SUFFIXES))})"
             )
-        return cls(items, labels, tuple(names.get(path.name, normalize("NFC", path.name)) for path in classes))
+        return cls(items, labels, called)
 
     @classmethod
     def from_arrays(
@@ -97,7 +95,7 @@ class LabeledImages:
     ) -> LabeledImages:
         """PIL images, or arrays `(height, width)` or `(height, width, 3 or 4)` of uint8."""
         items = tuple(image if isinstance(image, Image.Image) else Image.fromarray(image) for image in images)
-        return cls(items, tuple(int(label) for label in labels), tuple(names))
+        return cls(items, tuple(int(label) for label in labels), names)  # type: ignore[arg-type]
 
     @classmethod
     def from_dataset(cls, dataset: Any, image: str = "image", label: str = "label") -> LabeledImages:
@@ -108,10 +106,10 @@ class LabeledImages:
         """
         for column in (image, label):
             if column not in dataset.column_names:
-                raise ValueError(f"no column {column!r} in the dataset; it has {', '.join(dataset.column_names)}")
+                raise ValueError(f"no column {brief(column)} in the dataset; it has {listed(dataset.column_names)}")
         names = getattr(dataset.features[label], "names", None)
         if names is None:
-            raise ValueError(f"column {label!r} has no class names; cast it to datasets.ClassLabel first")
+            raise ValueError(f"column {brief(label)} has no class names; cast it to datasets.ClassLabel first")
         return cls.from_arrays(dataset[image], dataset[label], names)
 
     def __len__(self) -> int:
@@ -143,9 +141,10 @@ class LabeledImages:
         Raises:
             ValueError: if one of them is no class of these images.
         """
+        names = name_list("names", names)
         if missing := [name for name in names if name not in self.names]:
             raise ValueError(
-                f"no images of {missing[0]!r}"
+                f"no images of {brief(missing[0])}{like(missing[0], self.names)}"
                 + (f" and {len(missing) - 1} other classes" if missing[1:] else "")
                 + "; every class to forget and to keep needs some"
             )
@@ -163,14 +162,15 @@ class LabeledImages:
         training first.
 
         Raises:
-            ValueError: if `shots` is below 1, or a class with images has only one.
+            ValueError: if `shots` is no whole number of at least 1, or a class with images has only one.
         """
+        shots = whole_number("shots", shots)
         train: list[int] = []
         validation: list[int] = []
         rest: list[int] = []
         for name, own in zip(self.names, self._ordered(shots, seed), strict=True):
             if len(own) == 1:
-                raise ValueError(f"class {name!r} has one image; at least two are needed, to train and to validate")
+                raise ValueError(f"class {brief(name)} has one image; at least two are needed to train and validate")
             first = min(shots, (len(own) + 1) // 2)
             second = min(shots, len(own) - first)
             train += own[:first]
@@ -204,8 +204,7 @@ class LabeledImages:
 
     def _ordered(self, shots: int, seed: int) -> list[list[int]]:
         """Per class, its images' indices by keyed hash."""
-        if shots < 1:
-            raise ValueError(f"shots must be at least 1, got {shots}")
+        shots = whole_number("shots", shots)
         keyed = sorted((self._digest(i, seed), i) for i in range(len(self)))
         return [[i for _, i in keyed if self.labels[i] == label] for label in range(len(self.names))]
 
@@ -222,34 +221,13 @@ class LabeledImages:
         return hashed
 
 
-def check_names(names: Sequence[str]) -> None:
-    """Raises: ValueError: if names are missing, empty or not unique."""
-    if not names:
-        raise ValueError("expected at least one class name, got none")
-    if any(not isinstance(name, str) or not name.strip() for name in names):
-        raise ValueError("class names must be text of at least one visible character")
-    if broken := [name for name in names if not name.isascii() and name != name.encode("utf-8", "replace").decode()]:
-        raise ValueError(f"class names must be valid Unicode, {broken[0]!r} is not; give it another name")
-    if len(set(names)) != len(names):
-        twice = next(name for name, count in Counter(names).items() if count > 1)
-        raise ValueError(f"class names must differ, {twice!r} stands there twice")
-
-
-def split_names(names: Sequence[str], forget: Sequence[str]) -> tuple[list[int], list[int]]:
-    """Indices of the forget and of the retain classes among `names`.
-
-    Raises:
-        ValueError: if a forget name is unknown, none is given, or nothing is left to retain.
-    """
-    check_names(names)
-    if len(names) < 2:
-        raise ValueError(f"expected at least two classes, one to forget and one to retain; got only {names[0]!r}")
-    if not forget:
-        raise ValueError("expected at least one class to forget, got none")
-    if unknown := [name for name in forget if name not in names]:
-        shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
-        raise ValueError(f"unknown class {unknown[0]!r}; the classes are: {shown}")
-    retain = [i for i, name in enumerate(names) if name not in forget]
-    if not retain:
-        raise ValueError(f"all {len(names)} classes would be forgotten; leave at least one to retain")
-    return [i for i, name in enumerate(names) if name in forget], retain
+def _called(folders: Sequence[str], names: Mapping[str, str], root: Path) -> tuple[str, ...]:
+    """The class name of every sub-folder; `names` may spell a folder's name otherwise than the disk does."""
+    if not isinstance(names, Mapping):
+        raise ValueError(f"names must be a dict, sub-folder -> class name, got {brief(names)}")
+    there = {*folders, *map(clean_name, folders)}
+    if unknown := sorted(str(name) for name in names if name not in there and clean_name(str(name)) not in there):
+        close = like(unknown[0], folders)
+        raise ValueError(f"--names mentions {brief(unknown[0])}{close}, which is not a sub-folder of {root}")
+    clean = {clean_name(str(name)): called for name, called in names.items()}
+    return tuple(names.get(folder, clean.get(clean_name(folder), folder)) for folder in folders)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hf_unlearn.data import check_names
+from hf_unlearn.arguments import brief
+from hf_unlearn.names import check_names
 
 
 def asked_names(names: Sequence[str], forget: Sequence[str], synonyms: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
@@ -15,7 +16,7 @@ def asked_names(names: Sequence[str], forget: Sequence[str], synonyms: Mapping[s
     """
     to_forget = set(forget)
     if kept := [name for name in synonyms if name not in to_forget]:
-        raise ValueError(f"synonyms are for classes to forget; {kept[0]!r} is none of them")
+        raise ValueError(f"synonyms are for classes to forget; {brief(kept[0])} is none of them")
     asked = (*names, *(other for others in synonyms.values() for other in others))
     try:
         check_names(asked)

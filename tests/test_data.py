@@ -321,9 +321,9 @@ def test_a_class_without_images_draws_nothing(images):
 
 @pytest.mark.parametrize("shots", [0, -1])
 def test_shots_below_one_are_refused(images, shots):
-    with pytest.raises(ValueError, match=f"shots must be at least 1, got {shots}"):
+    with pytest.raises(ValueError, match=f"shots must be a whole number of at least 1, got {shots}"):
         images.few_shot(shots, 0)
-    with pytest.raises(ValueError, match=f"shots must be at least 1, got {shots}"):
+    with pytest.raises(ValueError, match=f"shots must be a whole number of at least 1, got {shots}"):
         images.draw(shots, 0)
 
 

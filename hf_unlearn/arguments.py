@@ -1,0 +1,87 @@
+"""What functions and commands are given: numbers within bounds, and values as messages repeat them."""
+
+from __future__ import annotations
+
+import math
+import re
+from numbers import Integral, Real
+from pathlib import Path
+
+SHOWN = 80  # characters of a value that a message repeats
+MANY = 20  # values that a message lists
+LARGEST = 2**31 - 1
+LARGEST_SEED = 2**63 - 1
+
+
+def brief(value: object) -> str:
+    """A value for a message: as Python writes it, in at most about 80 characters."""
+    if isinstance(value, Path):
+        value = str(value)
+    if isinstance(value, str | bytes):
+        return f"{value[:SHOWN]!r}…" if len(value) > SHOWN else f"{value!r}"
+    if isinstance(value, int) and abs(value) > LARGEST_SEED:
+        return f"a number of about {value.bit_length() * 3 // 10:,} digits"
+    try:
+        shown = repr(value)
+    except ValueError:  # there is such a number in it
+        shown = type(value).__name__
+    shown = " ".join(shown.split())
+    return shown[:SHOWN] + "…" if len(shown) > SHOWN else shown
+
+
+def listed(values: object) -> str:
+    """The first twenty of some texts for a message, each of at most 80 characters."""
+    texts = [text[:SHOWN] + "…" if len(text) > SHOWN else text for text in map(str, values)]  # type: ignore[call-overload]
+    return ", ".join(texts[:MANY]) + (", …" if len(texts) > MANY else "")
+
+
+def commit(value: object) -> bool:
+    """Whether it is a commit on the Hub: 40 hexadecimal digits."""
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{40}", value) is not None
+
+
+def identifier(value: object) -> bool:
+    """`apache-2.0`, `user/pets`: what a Hub id and a licence are made of."""
+    return isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,96})?", value, re.A) is not None
+
+
+def whole_number(name: str, value: object, least: int = 1, most: int = LARGEST) -> int:
+    """The value as an int.
+
+    Raises:
+        ValueError: if it is no whole number (2.0, True and "2" are none) or out of bounds.
+    """
+    right = isinstance(value, Integral) and not isinstance(value, bool)
+    if not (right and least <= int(value) <= most):  # type: ignore[call-overload]
+        small = most >= LARGEST and not (right and int(value) > most)  # type: ignore[call-overload]
+        bounds = f"of at least {least}" if small else f"from {least} to {most}"
+        raise ValueError(f"{name} must be a whole number {bounds}, got {brief(value)}")
+    return int(value)  # type: ignore[call-overload]
+
+
+def share(name: str, value: object) -> float:
+    """The value as a float from 0 to 1.
+
+    Raises:
+        ValueError: if it is no number (True and "0.5" are none), NaN, or out of bounds.
+    """
+    number = _number(value)
+    if not 0 <= number <= 1:  # NaN is neither
+        raise ValueError(f"{name} must be a number from 0 to 1, got {brief(value)}")
+    return number
+
+
+def positive(name: str, value: object) -> float:
+    """The value as a float above 0. Raises: ValueError: if it is anything else, or not finite."""
+    number = _number(value)
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError(f"{name} must be a positive number, got {brief(value)}")
+    return number
+
+
+def _number(value: object) -> float:
+    """NaN for what is no number, or one that no float holds."""
+    try:
+        return float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        return math.nan
