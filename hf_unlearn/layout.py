@@ -51,9 +51,10 @@ def split_folders(folder: Path) -> dict[str, Path]:
         return {}
     for kind, own in classes.items():
         if strange := sorted(own ^ classes[TRAIN]):
+            one, other = found[TRAIN], found[kind]
             raise ValueError(
-                f"{folder}: {found[TRAIN].name} and {found[kind].name} have different classes ({strange[0]!r} is in one "
-                f"of them only); give the folder to use, such as {found[TRAIN]}"
+                f"{folder}: {one.name} and {other.name} differ in classes ({strange[0]!r} is in one of them only); "
+                f"give the folder to use, such as {one}"
             )
     return found
 
