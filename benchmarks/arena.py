@@ -55,7 +55,7 @@ def run(job: Job) -> list[dict]:
     torch.set_num_threads(1)
     name, draw, seed, method, budgets, which, lift = job
     told = Path(which) / "artists.json"  # another model has not seen other artists
-    demo.ARTISTS.update(json.loads(told.read_text()) if told.exists() else ARTISTS)
+    demo.ARTISTS.update(json.loads(told.read_text(encoding="utf-8")) if told.exists() else ARTISTS)
     task = task_of(name, draw, seed)
     model = ClipBlackBox(which)
     model = Lifted.of(model, *lift) if lift else model
@@ -189,7 +189,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/arena.jsonl"))
     args = parser.parse_args()
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    rows = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
+    rows = [json.loads(line) for line in args.out.read_text(encoding="utf-8").splitlines()] if args.out.exists() else []
     done = {(row["task"], row["draw"], row["seed"], row["row"], row["budget"]) for row in rows}
     jobs = [
         job for job in wanted(args)
@@ -197,7 +197,7 @@ def main() -> None:
     ]  # fmt: skip
     jobs.sort(key=lambda job: job[0], reverse=True)  # the long ones first
     workers = get_context("spawn").Pool(os.cpu_count(), maxtasksperchild=8)
-    with args.out.open("a") as file, workers as pool:
+    with args.out.open("a", encoding="utf-8") as file, workers as pool:
         for result in track(pool.imap_unordered(run, jobs), total=len(jobs), description="runs"):
             file.writelines(json.dumps(row) + "\n" for row in result)
             file.flush()

@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--plots", type=Path, help="folder for the two pictures")
     args = parser.parse_args()
-    rows = [json.loads(line) for path in args.runs for line in path.read_text().splitlines()]
+    rows = [json.loads(line) for path in args.runs for line in path.read_text(encoding="utf-8").splitlines()]
     for task in dict.fromkeys(row["task"] for row in rows):
         tell([row for row in rows if row["task"] == task])
     if args.plots:

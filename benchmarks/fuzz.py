@@ -72,7 +72,7 @@ def main() -> None:
     failed = 0
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
         readers = Readers(Path(folder), write_clip(Path(folder) / "clip", seed=0))
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        used = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + ROOM, used + ROOM))
         for target in args.only or readers.targets:
             begun = time.monotonic()

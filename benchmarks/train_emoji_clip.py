@@ -221,12 +221,12 @@ def vocabulary(captions: list[str], args: argparse.Namespace) -> tuple[dict[str,
     """The byte-level BPE; of a resumed run the one it began with, as the trainer breaks ties by chance."""
     begun = args.resume.with_name("bpe.json") if args.resume else None
     if begun and begun.exists():
-        vocab, merges = json.loads(begun.read_text())
+        vocab, merges = json.loads(begun.read_text(encoding="utf-8"))
         merges = [tuple(pair) for pair in merges]
     else:
         vocab, merges = byte_level_bpe(captions, args.merges)
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "bpe.json").write_text(json.dumps([vocab, merges]))
+    (args.out / "bpe.json").write_text(json.dumps([vocab, merges]), encoding="utf-8", newline="\n")
     return vocab, merges
 
 
@@ -286,9 +286,9 @@ def finish(trainer: Trainer, processor: CLIPProcessor, args: argparse.Namespace)
     trainer.model.half().save_pretrained(folder, max_shard_size="9MB")
     processor.save_pretrained(folder)
     colour = [artist for artist in args.hold_out if not artist.endswith("-mono")]
-    (folder / "artists.json").write_text(json.dumps(roles(colour)))
+    (folder / "artists.json").write_text(json.dumps(roles(colour)), encoding="utf-8", newline="\n")
     figures = zero_shot(folder, trainer.drawings, colour)
-    (folder / "README.md").write_text(card(figures, trainer, args))
+    (folder / "README.md").write_text(card(figures, trainer, args), encoding="utf-8", newline="\n")
     print(json.dumps(figures, indent=2))
 
 

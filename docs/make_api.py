@@ -114,4 +114,4 @@ def _text(thing: Any) -> list[str]:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(render(), encoding="utf-8")
+    PAGE.write_text(render(), encoding="utf-8", newline="\n")

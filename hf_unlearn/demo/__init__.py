@@ -54,7 +54,7 @@ class Task:
 
 def tasks() -> dict[str, Any]:
     """The fixed lists: `emoji10` and `emoji100` draws, `moderation`."""
-    return json.loads(TASKS.read_text())
+    return json.loads(TASKS.read_text(encoding="utf-8"))
 
 
 def task(name: str, draw: int = 0, seed: int = 0) -> Task:
