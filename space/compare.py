@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from hf_unlearn.card import scope
-from space.limits import MARK, MAX_LABELS, check_image, listed, one_line, parse_labels, plain_text
+from hf_unlearn.names import clean_name
+from space.limits import MARK, MAX_LABELS, check_image, listed, parse_labels, plain_text, repeated
 from space.report import neighbours
 from space.shelf import Shelf
 
@@ -41,16 +42,18 @@ def classify(
     """
     from hf_unlearn.black_box import TEMPLATE
 
-    picture, names = check_image(image), parse_labels(labels)
+    picture, names, merged = check_image(image), parse_labels(labels), repeated(labels)
     if not adapter:
         scores = _plain(shelf.models.get(base).with_template(TEMPLATE), picture, names)
-        return dict(zip(names, scores, strict=True)), {}, f"**No adapter is chosen.** {_says(names, scores)}"
+        words = f"**No adapter is chosen.** {_says(names, scores)} {merged}".rstrip()
+        return dict(zip(names, scores, strict=True)), {}, words
     chosen = shelf.adapter(adapter)
     before, after = _scores(shelf.adapted(chosen), picture, names, enabled)
-    gone = {one_line(name).casefold() for name in chosen.config.forget}
+    gone = {clean_name(name).casefold() for name in chosen.config.forget}
     forgotten = [name.casefold() in gone for name in names]
     keys = [name + MARK if marked else name for name, marked in zip(names, forgotten, strict=True)]
-    words = status(chosen, enabled, _outcome(names, forgotten, before, after, enabled))
+    outcome = f"{_outcome(names, forgotten, before, after, enabled)} {merged}".rstrip()
+    words = status(chosen, enabled, outcome)
     return dict(zip(keys, before, strict=True)), dict(zip(keys, after, strict=True)), words
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from collections import Counter
 from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image
 
 from hf_unlearn.data import to_rgb
+from hf_unlearn.names import clean_name
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF")  # no decoder that starts other programs
 MAX_PIXELS, MAX_RATIO = 25_000_000, 20  # a model resizes the short side, so a thin strip would grow huge
@@ -15,6 +19,8 @@ MAX_LABELS, MAX_LABEL = 1_000, 200
 MAX_UPLOAD = "50mb"
 MARK = " (to be forgotten)"
 SHOWN = 200  # names of a list that are written out
+# lines, tabs, and the semicolons and commas of other scripts: none of them is ever part of a name, as a comma may be
+BETWEEN_NAMES = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029\t;；﹔؛，﹐､、﹑،፣߸]")
 
 
 def open_image(path: str | Path | BinaryIO) -> Image.Image:
@@ -54,24 +60,49 @@ def check_image(image: object) -> Image.Image:
 
 
 def parse_labels(text: str, most: int = MAX_LABELS, what: str = "labels") -> list[str]:
-    """Labels from a text: one per line, or on a single line separated by commas. Duplicates count once.
+    """Labels from a text: one per line, or separated by semicolons, tabs or commas, of any script.
+
+    A plain comma separates only where nothing else does: "washington, d.c." on a line of its own is one name. Labels
+    are as `clean_name` makes them. Duplicates count once.
 
     Raises:
-        ValueError: if none is left, there are more than `most`, or one is longer than 200 characters.
+        ValueError: if none is left, there are more than `most`, or one is longer than 200 characters or no Unicode.
     """
     if not isinstance(text, str):
         raise ValueError(f"Expected the {what} as text, one per line; got {type(text).__name__}.")
     if len(text) > MAX_LABELS * (MAX_LABEL + 2):
         raise ValueError(f"The {what} are too long a text; at most {most:,} of {MAX_LABEL} characters are read.")
-    parts = text.splitlines() if len(text.strip().splitlines()) > 1 else text.split(",")
-    labels = dict.fromkeys(name for part in parts if (name := one_line(part.strip(", ")).removesuffix(MARK)))
+    labels = list(dict.fromkeys(_split(text)))
     if not labels:
         raise ValueError(f"There are no {what}: write at least one, one per line or separated by commas.")
     if len(labels) > most:
         raise ValueError(f"These are {len(labels):,} {what}; at most {most:,} are taken at once.")
     if longest := next((label for label in labels if len(label) > MAX_LABEL), None):
         raise ValueError(f"The label '{longest[:30]}…' has {len(longest):,} characters; at most {MAX_LABEL} are read.")
-    return list(labels)
+    if any("\ud800" <= letter <= "\udfff" for label in labels for letter in label):
+        raise ValueError(f"One of the {what} is no valid Unicode text; write it again.")
+    return labels
+
+
+def repeated(*texts: str) -> str:
+    """What to say of names that stand in one of the texts more than once; nothing if none does."""
+    twice = [name for text in texts for name, count in Counter(_split(text)).items() if count > 1]
+    if not twice:
+        return ""
+    return f"{listed(twice)}: written more than once, counted once."
+
+
+def has_names(text: str) -> bool:
+    return bool(_split(text))
+
+
+def _split(text: str) -> list[str]:
+    text = unicodedata.normalize("NFC", text)
+    parts = [part for part in BETWEEN_NAMES.split(text) if part.strip(" ,")]
+    if len(parts) == 1:
+        parts = parts[0].split(",")
+    names = (clean_name(clean_name(part.strip(" ,")).removesuffix(MARK)) for part in parts)
+    return [name for name in names if name]
 
 
 def plain_text(value: object) -> str:

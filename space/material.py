@@ -12,7 +12,7 @@ from typing import Any
 
 from hf_unlearn.data import LabeledImages, split_names
 from space.archives import SIDE, labelled_images, unpacked
-from space.limits import open_image, parse_labels
+from space.limits import has_names, open_image, parse_labels, repeated
 from space.models import EMBEDDED
 
 DRAWINGS, NAMES, FILES, DATASET = "drawings", "names", "files", "dataset"
@@ -47,6 +47,7 @@ class Order:
         strength: how much is given for forgetting, 0 to 1, see `unlearn`.
         files: an uploaded zip, or nothing.
         dataset: a data set's id, or nothing.
+        merged: what to say of names that were written more than once, as Markdown, or nothing.
     """
 
     base: str
@@ -58,6 +59,7 @@ class Order:
     files: list[str] = field(default_factory=list)
     dataset: str = ""
     method: str = CONTEXT
+    merged: str = ""
 
     @classmethod
     def of(
@@ -94,7 +96,7 @@ class Order:
         if method not in METHODS:
             raise ValueError(f"There is no method '{method[:40]}'; choose {', '.join(METHODS)}.")
         gone = parse_labels(forget or "", MAX_CLASSES, "names to forget")
-        kept = parse_labels(keep, MAX_CLASSES, "names to keep") if keep and keep.strip(" ,\n") else []
+        kept = parse_labels(keep, MAX_CLASSES, "names to keep") if has_names(keep or "") else []
         if not kept and method == CONTEXT and source in (DRAWINGS, NAMES):
             raise ValueError("There are no names to keep: write at least one, so that the model keeps something.")
         if both := [name for name in kept if name in gone]:
@@ -103,7 +105,7 @@ class Order:
             raise ValueError(f"These are {len(gone) + len(kept)} names; at most {MAX_CLASSES} are taken.")
         return cls(
             base, gone, kept, source, int(budget), STRENGTHS[strength], list(files or ()), (dataset or "").strip(),
-            method,
+            method, repeated(forget or "", keep or ""),
         )  # fmt: skip
 
 

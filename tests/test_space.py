@@ -113,12 +113,41 @@ def test_an_agent_calls_classify_over_mcp(client, picture):
     assert "The adapter is in effect" in said
 
 
-def test_labels_are_read_line_by_line_or_by_comma_and_once():
-    assert parse_labels("beer mug, guitar ,guitar,") == ["beer mug", "guitar"]
-    assert parse_labels("washington, d.c.\n  beer   mug (to be forgotten)\n\nbeer mug") == [
-        "washington, d.c.",
-        "beer mug",
-    ]
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("beer mug, guitar ,guitar,", ["beer mug", "guitar"]),
+        ("washington, d.c.\n  beer   mug (to be forgotten)\n\nbeer mug", ["washington, d.c.", "beer mug"]),
+        ("啤酒，葡萄酒、伏特加", ["啤酒", "葡萄酒", "伏特加"]),
+        ("啤酒，葡萄酒\n伏特加，", ["啤酒", "葡萄酒", "伏特加"]),
+        ("بندقية، سكين؛ قنبلة", ["بندقية", "سكين", "قنبلة"]),
+        ("gun; knife；bomb", ["gun", "knife", "bomb"]),
+        ("washington, d.c.; paris", ["washington, d.c.", "paris"]),
+        ("gun\tknife\tbomb", ["gun", "knife", "bomb"]),
+        ("gun\r\nknife\u2028bomb\x85sword", ["gun", "knife", "bomb", "sword"]),
+        ("cafe\u0301, caf\u00e9", ["café"]),
+        ("gun\u200b, \ufeffgun, \u200b", ["gun"]),
+        ("gun\u037e knife", ["gun", "knife"]),  # a Greek question mark is a semicolon
+        (" gun ,", ["gun"]),
+    ],
+)
+def test_labels_are_read_whatever_separates_them_and_count_once(text, names):
+    assert parse_labels(text) == names
+
+
+@pytest.mark.parametrize("text", ["", " ,;、\n\t؛ ", "\u200b", "\u200b, \u00ad"])
+def test_where_nothing_is_to_be_seen_there_is_no_label(text):
+    with pytest.raises(ValueError, match="There are no labels"):
+        parse_labels(text)
+
+
+def test_names_written_twice_are_merged_with_a_word(client, picture):
+    message = ask(client, picture, labels="red, green; cafe\u0301\tcaf\u00e9\nred")[2]
+    assert "café: written more than once, counted once." in message
+    assert "written more than once" not in ask(client, picture)[2]
+    made = client.predict("absinthe；absinthe", "water", api_name="/forget")
+    assert made["forget"] == ["absinthe"]
+    assert "absinthe: written more than once, counted once." in made["note"]
 
 
 def test_an_adapter_saved_while_the_app_runs_is_found_and_a_damaged_one_left_out(client, shelf, picture):

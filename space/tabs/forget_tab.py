@@ -94,7 +94,11 @@ def draw(shelf: Shelf, runs: Runs, outbox: Outbox, made: gr.BrowserState, demo: 
                 label="Base model, or any CLIP's id on the Hub",
             )  # fmt: skip
             forget = gr.Textbox(
-                label="Forget", lines=4, max_lines=6, info="Ticked names, or any of yours; one per line.", render=False
+                label="Forget",
+                lines=4,
+                max_lines=6,
+                info="Ticked names, or any of yours; one per line, or separated by commas.",
+                render=False,
             )
             _draw_concepts(forget)
         with gr.Column(scale=1):
@@ -162,10 +166,12 @@ def _wire_form(shelf: Shelf, runs: Runs, on: _Form, estimate: gr.Markdown) -> No
         try:
             asked = _order(*fields)
             if asked.method == EDIT:
-                return "A few seconds; the first time for a model it reads the model's own words, which takes longer."
-            if asked.base not in shelf.models.bases:
-                return "How long it takes is told once it runs."
-            return f"About {report.duration(runs.estimate(asked))} on this machine as it is now, then the report."
+                words = "A few seconds; the first time for a model it reads the model's own words, which takes longer."
+            elif asked.base not in shelf.models.bases:
+                words = "How long it takes is told once it runs."
+            else:
+                words = f"About {report.duration(runs.estimate(asked))} on this machine as it is now, then the report."
+            return f"{words} {asked.merged}".rstrip()
         except (ValueError, OSError) as error:
             return plain_text(first_line(error))
 
@@ -231,7 +237,7 @@ def _offer(runs: Runs) -> None:
         searching images by image still finds what is forgotten. With images it is a context, unless said otherwise.
 
         Args:
-            forget: the names to forget, one per line or separated by commas.
+            forget: the names to forget, one per line or separated by commas or semicolons.
             keep: names to keep, the same way; an edit needs none, it keeps everything else.
             model: embedded, or a CLIP's id on the Hub.
             images: names (no images), drawings (of the demo), or dataset. A context learns from them; an edit is only
@@ -253,7 +259,8 @@ def _offer(runs: Runs) -> None:
         return {
             "adapter": made.key, "kind": config.kind, "reason": made.reason, "forget": config.forget,
             "retain": config.retain, "figures": config.metrics, "landed": made.landed, "neighbours": config.neighbours,
-            "note": " ".join([f"Words nobody asked about: {others}."] * bool(others) + [scope(config.kind)]),
+            "note": " ".join(filter(None, [others and f"Words nobody asked about: {others}.", scope(config.kind),
+                                           asked.merged])),
         }  # fmt: skip
 
     gr.api(forget, api_name="forget", **RUN)

@@ -78,7 +78,7 @@ def draw(shelf: Shelf) -> TryTab:
                 allow_preview=False, interactive=False, buttons=[], elem_classes="drawings",
             )  # fmt: skip
             labels = gr.Textbox(
-                label="Labels", lines=4, max_lines=6, info="One per line, or on a single line separated by commas."
+                label="Labels", lines=4, max_lines=6, info="One per line, or separated by commas or semicolons."
             )
             button = gr.Button("Compare", variant="primary")
         with gr.Column(scale=3):  # last: every score is a stop of the Tab key
@@ -105,7 +105,7 @@ def wire(shelf: Shelf, on: TryTab, arrived: gr.events.Dependency, chosen: gr.Tex
 
         Args:
             image: the picture.
-            labels: one per line, or on a single line separated by commas.
+            labels: one per line, or separated by commas or semicolons.
             adapter: one that /adapters lists, user/name on the Hub, what /forget made, or nothing: the plain model.
             model: the base model where no adapter says it: embedded, or a CLIP's id on the Hub.
             enabled: false leaves the adapter out.
