@@ -104,9 +104,9 @@ def read_unlabelled(folder: Path) -> list[Path]:
     Raises:
         ValueError: if there is no image.
     """
-    from hf_unlearn.image_files import list_images, suspects
+    from hf_unlearn.image_files import list_files, suspects
 
-    files = list_images(folder) if folder.is_dir() else []
+    files = list_files(folder, folder).images if folder.is_dir() else []
     broken = suspects(files, folder)
     for file in broken:
         Console(stderr=True).print(plain(f"left out: {file}"), markup=False, highlight=False, soft_wrap=True)

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from hf_unlearn.arguments import brief, listed, whole_number
-from hf_unlearn.image_files import SUFFIXES, BrokenFile, hash_file, list_images, sort_out, suspects, to_rgb
+from hf_unlearn.image_files import (
+    BrokenFile,
+    BrokenFilesError,
+    Listing,
+    hash_file,
+    list_files,
+    sort_out,
+    suffixes,
+    suspects,
+)
+from hf_unlearn.layout import loose_images, named, readable, split_folders, sub_folders
 from hf_unlearn.names import check_names, clean_name, like, name_list, split_names
+from hf_unlearn.pixels import to_image, to_rgb
 
-__all__ = ["BrokenFile", "LabeledImages", "check_names", "split_names", "to_rgb"]
+__all__ = ["BrokenFile", "BrokenFilesError", "LabeledImages", "check_names", "split_names", "to_rgb"]
 
 
 @dataclass(frozen=True)
@@ -24,12 +35,12 @@ class LabeledImages:
     """Images with one class each; files are decoded when they are asked for.
 
     Args:
-        items: `N` PIL images or paths of image files.
+        items: `N` images: paths, PIL images, arrays, tensors, see `from_arrays`.
         labels: `N` indices into `names`.
         names: the `C` class names, unique, as `hf_unlearn.names.clean_name` writes them.
 
     Raises:
-        ValueError: if lengths, labels or names don't fit together.
+        ValueError: if lengths, labels or names don't fit together, or something is no image; which one is said.
     """
 
     items: tuple[Image.Image | Path, ...]
@@ -42,60 +53,79 @@ class LabeledImages:
         object.__setattr__(self, "names", tuple(check_names(self.names, "names", in_order=True)))
         if wrong := [label for label in self.labels if not 0 <= label < len(self.names)]:
             raise ValueError(f"labels must be 0 to {len(self.names) - 1}, got {wrong[0]}")
+        if not all(isinstance(item, Path | Image.Image) for item in self.items):
+            object.__setattr__(self, "items", tuple(to_image(item, index) for index, item in enumerate(self.items)))
 
     @classmethod
     def from_folder(
         cls,
         folder: str | Path,
-        names: Mapping[str, str] | None = None,
+        names: Mapping[str, str] | str | None = None,
         on_broken: Callable[[BrokenFile], object] | None = None,
+        *,
+        leave_out: Iterable[str] = (),
+        split: str | None = None,
+        tell: Callable[[str], object] | None = None,
     ) -> LabeledImages:
-        """One sub-folder per class; `names` maps a sub-folder's name to the class name, where they differ.
+        """One sub-folder per class; every image below it counts.
 
-        Names are brought to one spelling (`hf_unlearn.names.clean_name`), whatever the disk's.
-        Hidden files, linked folders inside a class, and files without an image's suffix are passed over. Links may
-        lead anywhere in the folder, or in the Hub's cache of the repository that it is of.
+        Images are told by their names and, where a name says nothing, by what is in the file. Links may lead anywhere
+        in the folder, or in the Hub's cache of the repository that it is of. Hidden files and what systems leave
+        behind (`Thumbs.db`, `__MACOSX` …) are passed over in silence; other files that are no images, linked folders,
+        and images beside the sub-folders are passed over and named. Of animations and pages the first is read.
 
         Args:
+            names: sub-folder -> class name, where they differ; or `"auto"`: underscores are read as spaces, and a
+                number in front is left away: WordNet's (`n02099601-golden_retriever`), or any where all classes have
+                one. Names are brought to one spelling (`hf_unlearn.names.clean_name`), whatever the disk's.
             on_broken: told of every file that can't be used, and why; it is left out. Every image is then read once,
                 and files with the same bytes are looked for: of copies in one class the first is used, of copies in
                 two classes none. Without it nothing is read yet: what can be told from outside (empty, huge, no
-                regular file, a link to outside) stops here, a damaged image when it is first used.
+                regular file, a link to outside, a format that is not read) stops here, a damaged image when it is
+                first used.
+            leave_out: classes, by sub-folder or name, that are not looked at.
+            split: of a folder that holds `train`, `validation` (`val`, `valid`), `test`, each with the same classes:
+                which one.
+            tell: told in a sentence what is passed over; a warning if not given.
 
         Raises:
-            ValueError: if there is no such folder, it has no sub-folder or no image, `names` names a sub-folder that
-                isn't there, or files can't be used and there is no `on_broken`.
+            BrokenFilesError: if files can't be used and there is no `on_broken`; a ValueError.
+            ValueError: if there is no such folder or split, it has no sub-folder or no image, it holds splits and none
+                is chosen, or `names` or `leave_out` mention what isn't there.
         """
-        folder = Path(folder)
-        if not folder.is_dir():
-            raise ValueError(f"{folder}: no such folder; expected a folder with one sub-folder of images per class")
-        classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        folder = _of_split(Path(folder), split)
+        classes = sub_folders(folder)
         if not classes:
-            raise ValueError(f"{folder}: empty; expected one sub-folder of images per class")
-        called = _called([path.name for path in classes], names or {}, folder)
-        found = [list_images(path) for path in classes]
+            raise ValueError(_no_classes(folder))
+        called = _called([path.name for path in classes], names, folder)
+        kept = _kept([path.name for path in classes], called, leave_out, folder)
+        classes, called = [classes[i] for i in kept], [called[i] for i in kept]
+        listed_files = [list_files(path, folder) for path in classes]
+        if told := _passed_over(listed_files, folder):
+            tell(told) if tell else warnings.warn(f"{folder}: {told}", stacklevel=2)
+        found = [files.images for files in listed_files]
         if on_broken is not None:
             found, broken = sort_out(found, folder)
             for item in broken:
                 on_broken(item)
         elif broken := suspects((path for files in found for path in files), folder):
-            others = f"; and {len(broken) - 1} more files" if broken[1:] else ""
-            raise ValueError(f"{broken[0]}{others}; take them away, or leave out what is broken (--skip-broken)")
+            raise BrokenFilesError(broken)
         items = tuple(path for files in found for path in files)
         labels = tuple(label for label, files in enumerate(found) for _ in files)
         if not items:
             raise ValueError(
-                f"{folder}: no image in any of its {len(classes)} sub-folders ({', '.join(sorted(SUFFIXES))})"
+                f"{folder}: no image in any of its {len(classes)} sub-folders ({' '.join(sorted(suffixes()))})"
             )
-        return cls(items, labels, called)
+        return cls(items, labels, tuple(called))
 
     @classmethod
-    def from_arrays(
-        cls, images: Iterable[Image.Image | np.ndarray], labels: Iterable[int], names: Sequence[str]
-    ) -> LabeledImages:
-        """PIL images, or arrays `(height, width)` or `(height, width, 3 or 4)` of uint8."""
-        items = tuple(image if isinstance(image, Image.Image) else Image.fromarray(image) for image in images)
-        return cls(items, tuple(int(label) for label in labels), names)  # type: ignore[arg-type]
+    def from_arrays(cls, images: Iterable[Any], labels: Iterable[int], names: Sequence[str]) -> LabeledImages:
+        """Images in memory: PIL images, arrays `(height, width)` or `(height, width, 1 to 4)`, tensors, bytes of files.
+
+        Channels of a tensor may come first. Pixels are bools, floats 0 to 1, or whole numbers of 8, 12 or 16 bits: the
+        least that hold the largest. A path is a file that is read when it is asked for.
+        """
+        return cls(tuple(images), tuple(int(label) for label in labels), names)  # type: ignore[arg-type]
 
     @classmethod
     def from_dataset(cls, dataset: Any, image: str = "image", label: str = "label") -> LabeledImages:
@@ -124,7 +154,8 @@ class LabeledImages:
         Raises:
             ValueError: if the file can't be read as an image; it is named.
         """
-        return to_rgb(self.items[index])
+        item = self.items[index]
+        return to_rgb(item) if isinstance(item, Path) else to_rgb(item, range(len(self))[index])
 
     def counts(self) -> dict[str, int]:
         """Images per class name; 0 for a class without any."""
@@ -221,13 +252,65 @@ class LabeledImages:
         return hashed
 
 
-def _called(folders: Sequence[str], names: Mapping[str, str], root: Path) -> tuple[str, ...]:
+def _of_split(folder: Path, split: str | None) -> Path:
+    """Where the classes are. Raises: ValueError: if there is no such folder or split, or one must be chosen."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; expected a folder with one sub-folder of images per class")
+    splits = split_folders(folder)
+    if split is None:
+        if splits:
+            place = next(iter(splits.values()))
+            raise ValueError(
+                f"{folder}: divided into {listed(splits)}; choose one: split={next(iter(splits))!r}, or {place}"
+            )
+        return folder
+    if split not in splits:
+        raise ValueError(f"{folder}: has no split {brief(split)}; it has {listed(splits) or 'none'}")
+    return splits[split]
+
+
+def _no_classes(folder: Path) -> str:
+    if loose := loose_images(folder):
+        verb = "lies" if len(loose) == 1 else "lie"
+        return (
+            f"{folder}: {named(loose, folder)} {verb} in no class's folder; expected one sub-folder of images per class"
+        )
+    return f"{folder}: empty; expected one sub-folder of images per class"
+
+
+def _passed_over(classes: Sequence[Listing], folder: Path) -> str:
+    """What is in a folder and no image of a class, in a sentence; nothing if there is nothing."""
+    others = [path for files in classes for path in files.others]
+    loose = loose_images(folder)
+    told = [f"no images, passed over: {named(others, folder)}"] if others else []
+    told += [f"in no class's folder, passed over: {named(loose, folder)}"] if loose else []
+    return "; ".join(told)
+
+
+def _called(folders: Sequence[str], names: Mapping[str, str] | str | None, root: Path) -> list[str]:
     """The class name of every sub-folder; `names` may spell a folder's name otherwise than the disk does."""
+    if names == "auto":
+        return readable(folders)
+    if names is None:
+        return list(folders)
     if not isinstance(names, Mapping):
-        raise ValueError(f"names must be a dict, sub-folder -> class name, got {brief(names)}")
+        raise ValueError(f"names must be a dict, sub-folder -> class name, or 'auto'; got {brief(names)}")
     there = {*folders, *map(clean_name, folders)}
     if unknown := sorted(str(name) for name in names if name not in there and clean_name(str(name)) not in there):
         close = like(unknown[0], folders)
         raise ValueError(f"--names mentions {brief(unknown[0])}{close}, which is not a sub-folder of {root}")
     clean = {clean_name(str(name)): called for name, called in names.items()}
-    return tuple(names.get(folder, clean.get(clean_name(folder), folder)) for folder in folders)
+    return [names.get(folder, clean.get(clean_name(folder), folder)) for folder in folders]
+
+
+def _kept(folders: Sequence[str], called: Sequence[str], leave_out: Iterable[str], root: Path) -> list[int]:
+    """The places of the classes that are not left out, by sub-folder or name."""
+    gone = name_list("leave_out", leave_out)
+    ways = [{clean_name(folder), clean_name(str(name))} for folder, name in zip(folders, called, strict=True)]
+    if unknown := [name for name in gone if not any(name in own for own in ways)]:
+        close = like(unknown[0], map(str, called))
+        raise ValueError(f"no class {brief(unknown[0])}{close} to leave out in {root}; it has {listed(called)}")
+    kept = [place for place, own in enumerate(ways) if not own & set(gone)]
+    if not kept:
+        raise ValueError(f"all {len(folders)} classes of {root} are to be left out; leave some in")
+    return kept

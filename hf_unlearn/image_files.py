@@ -214,10 +214,3 @@ def _home(root: Path) -> Path:
     if snapshots is not None and (snapshots.parent.parent / "blobs").is_dir():
         return snapshots.parent.parent
     return root
-
-
-SUFFIXES = suffixes()
-
-
-def list_images(folder: Path) -> list[Path]:
-    return list_files(folder, folder).images

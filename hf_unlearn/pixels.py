@@ -61,6 +61,23 @@ def to_rgb(item: Any, index: int | None = None) -> Image.Image:
         raise ValueError(f"{where}: not a readable image ({why}); replace it or take it away") from error
 
 
+def to_image(item: Any, index: int) -> Image.Image | Path:
+    """An image as it is kept: a path or a PIL image as it is, anything else as a PIL image.
+
+    Raises:
+        ValueError: as `to_rgb` does; the files of paths are not looked at yet.
+    """
+    if isinstance(item, Path | Image.Image):
+        return item
+    if isinstance(item, str | PathLike) and not URL.match(str(item)):
+        return Path(item)
+    rgb = to_rgb(item, index)
+    try:
+        return Image.fromarray(item)  # it keeps its tones and its transparency, if Pillow knows its kind
+    except Exception:
+        return rgb
+
+
 def as_images(images: Any) -> Iterable[Any]:
     """What a person passes as images, one by one: a single one is a list of one, a batch `(N, ., ., .)` its `N`.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import tempfile
 import zipfile
 import zlib
@@ -9,13 +11,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from hf_unlearn.data import SUFFIXES, LabeledImages
+from hf_unlearn.data import LabeledImages
+from hf_unlearn.image_files import suffixes
 from space.limits import open_image
 
 MAX_ENTRIES, MAX_UNPACKED, MAX_DEPTH = 5_000, 200 * 2**20, 16
 MAX_LIST, LONGEST_END = 2 * 2**20, 22 + 65_535  # bytes of a zip's list of entries, and of what stands after it
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, UnicodeDecodeError)
 MAX_IMAGES = 2_000
+WINDOWS = os.name == "nt"
+DEVICE = re.compile(
+    r"(con|prn|aux|nul|com\d|lpt\d)\s*(\..*)?|.*[. ]", re.IGNORECASE | re.DOTALL
+)  # there no file's name
 SIDE = 512  # pixels; larger images of a training set are made smaller as they are read
 
 
@@ -67,7 +74,7 @@ def labelled_images(folder: Path) -> LabeledImages:
         folder, top = top[0], list(top[0].iterdir())  # a zip of a folder of classes
     if not any(path.is_dir() for path in top):
         raise ValueError("Expected one folder of images per class in the zip, the folder's name being the class.")
-    if loose := [path.name for path in top if path.is_file() and path.suffix.lower() in SUFFIXES]:
+    if loose := [path.name for path in top if path.is_file() and path.suffix.lower() in suffixes()]:
         raise ValueError(f"'{loose[0][:60]}' lies in no class's folder; put every image into the folder of its class.")
     found = LabeledImages.from_folder(folder)
     if len(found) > MAX_IMAGES:
@@ -127,6 +134,8 @@ def _inside(entry: zipfile.ZipInfo) -> PurePosixPath:
     kind = entry.external_attr >> 28  # of a Unix file: 8 is a plain one, 4 a folder, 0 not said
     if name.is_absolute() or ".." in name.parts or ":" in str(name) or kind not in (0, 4, 8):
         raise ValueError(f"This zip has an entry that leads elsewhere ('{entry.filename[:60]}'); nothing was unpacked.")
+    if WINDOWS and (odd := next(filter(DEVICE.fullmatch, name.parts), None)):
+        raise ValueError(f"This zip has an entry named '{odd[:60]}', which no file can be here; rename it.")
     if len(name.parts) > MAX_DEPTH:
         raise ValueError(f"This zip has folders in folders, {len(name.parts)} deep; at most {MAX_DEPTH} are unpacked.")
     if entry.flag_bits & 1:

@@ -64,7 +64,7 @@ def test_content_decides_whatever_the_name_says(tmp_path, kind):
 
 @pytest.mark.parametrize(
     "start",
-    [b"%!PS-Adobe-3.0 EPSF-3.0\n", b"SIMPLE  =", b"\xd7\xcd\xc6\x9a", b"\0\0\1\0\1\0", b"icns", b"DDS ", b"\x89HDF\r\n\x1a\n",
+    [b"%!PS-Adobe-3.0\n", b"SIMPLE  =", b"\xd7\xcd\xc6\x9a", b"\0\0\1\0\1\0", b"icns", b"DDS ", b"\x89HDF\r\n\x1a\n",
      b"GRIB", b"\0\0\2\0"],
 )  # fmt: skip
 def test_other_decoders_are_never_started(start):
