@@ -104,6 +104,7 @@ def measure(folder: Path, shape: str, protocol: str, dtype: str, args: argparse.
     from hf_unlearn.black_box import ImageSet
     from hf_unlearn.clip import ClipBlackBox
     from hf_unlearn.processes import micro_batch
+    from hf_unlearn.text_tower import PrefixTower
 
     device, peers, seconds = args.device, not args.no_peers, args.seconds
     _, classes, n_ctx, images = PROTOCOLS[protocol]
@@ -117,7 +118,7 @@ def measure(folder: Path, shape: str, protocol: str, dtype: str, args: argparse.
     pixels = torch.randn(16, 3, 224, 224, generator=generator).to(box.device, box.model.dtype)
 
     def ours() -> float:
-        parts = contexts.split(micro_batch(POPULATION, classes, box.calls))
+        parts = contexts.split(micro_batch(POPULATION, classes, box.calls, box.prompts_at_once))
         return timed(lambda: [box.log_scores(part, handle, names) for part in parts], device) / POPULATION
 
     def peer_b() -> float:
@@ -150,7 +151,7 @@ def measure(folder: Path, shape: str, protocol: str, dtype: str, args: argparse.
             agreement = float(
                 ((handle.features @ mine.T).argmax(1) == (handle.features @ few.T).argmax(1)).float().mean()
             )
-    _, tower = box._towers(tuple(names))
+    tower = PrefixTower(box.model.text_model, [[BOS, *map(int, name.split()), EOS] for name in names])
     must, all_of_it = flops(tower, box.dim, n_ctx), 77 * classes * 12 * (24 * box.dim**2 + 4 * 77 / 2 * box.dim)
     ours_s, b = statistics.median(times["ours"]), statistics.median(times["b"]) if peers else None
     encoded = statistics.median(times["images"]) / len(pixels) * images if peers else None
@@ -194,10 +195,9 @@ def flops(tower, dim: int, n_ctx: int) -> float:
     whole, keys_and_values = 24 * dim**2, 4 * dim**2
     total = prefix * ((layers - 1) * (whole + 2 * prefix * dim) + keys_and_values)
     for tree in tower.trees:
-        ends = sum(len(level) for level in tree.ends)
-        seen = sum((prefix + level.shape[1]) * len(level) for level in tree.levels)
+        seen = int(tree.sees.sum()) + prefix * len(tree)
         total += len(tree) * ((layers - 1) * whole + keys_and_values) + (layers - 1) * 4 * dim * seen
-        total += ends * (whole - keys_and_values + 4 * dim * (prefix + 4))
+        total += len(tree.ends) * (whole - keys_and_values + 4 * dim * (prefix + 4))
     return total
 
 

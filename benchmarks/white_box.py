@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from hf_unlearn.adapter import ForgetAdapter, digest
 from hf_unlearn.adapter_config import AdapterConfig
@@ -63,7 +62,7 @@ def coop(model: ClipBlackBox, task: Task, seed: int, steps: int = 400, rate: flo
 def text_features(model: ClipBlackBox, context: Tensor, names: Sequence[str]) -> Tensor:
     """What `ClipBlackBox.text_features` answers, with a gradient: `(m, dim)` -> `(C, width)`."""
     _, tower = model._towers(tuple(names))
-    return F.normalize(model.model.text_projection(tower.pooled(context[None]))[0], dim=-1)
+    return tower(context[None])[0]
 
 
 def log_scores(model: ClipBlackBox, texts: Tensor, images: ImageSet) -> Tensor:

@@ -9,8 +9,11 @@ from typing import Any, Protocol
 from PIL import Image
 from torch import Tensor
 
+from hf_unlearn.arguments import brief
+
 TEMPLATE = "This is a photo of {}."  # transformers' zero-shot pipeline uses it when told nothing
 ENCODED_AT_ONCE = 32  # images
+PROMPTS_AT_ONCE = 100  # names times candidates of a call at least, or matrix products are too small to be fast
 # a fingerprint is the answers to these
 PROBES = ("cat", "a red car", "two people", "beer mug", "7", "the sky at night", "a small dog on a sofa", "text")
 
@@ -102,8 +105,10 @@ class BlackBox(Protocol):
 
 def check_template(template: str) -> str:
     """The template itself. Raises: ValueError: if it has not exactly one `{}`, or other braces."""
-    if template.count("{}") != 1 or set("{}") & set(template.replace("{}", "")):
-        raise ValueError(f"a template has one {{}}, where the class name goes, and no other braces; got {template!r}")
+    if not isinstance(template, str) or template.count("{}") != 1 or set("{}") & set(template.replace("{}", "")):
+        raise ValueError(
+            f"a template has one {{}}, where the class name goes, and no other braces; got {brief(template)}"
+        )
     return template
 
 

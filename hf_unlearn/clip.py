@@ -16,9 +16,11 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
+from hf_unlearn.arguments import brief
 from hf_unlearn.black_box import (
     ENCODED_AT_ONCE,
     PROBES,
+    PROMPTS_AT_ONCE,
     TEMPLATE,
     ImageSet,
     Ledger,
@@ -26,10 +28,12 @@ from hf_unlearn.black_box import (
     batches,
     check_template,
 )
+from hf_unlearn.cuda_graphs import Replayed
 from hf_unlearn.data import to_rgb
 from hf_unlearn.hub import commit_of
 from hf_unlearn.hub_errors import HubError, loading
-from hf_unlearn.text_tower import PrefixTower
+from hf_unlearn.names import text_list
+from hf_unlearn.text_tower import PrefixTower, layers_of
 
 if TYPE_CHECKING:
     from hf_unlearn.adapted_box import AdaptedBox, Adapter
@@ -64,6 +68,7 @@ class ClipBlackBox:
     """
 
     calls = 4
+    prompts_at_once = PROMPTS_AT_ONCE
 
     def __init__(
         self,
@@ -130,7 +135,9 @@ class ClipBlackBox:
         self.positions = config.text_config.max_position_embeddings
         self.max_n_ctx = self._longest_context()
         self.ledger = Ledger()
-        self._prefix = shared_prefix and self.family in CAUSAL
+        if self.device.type == "cuda":
+            self.prompts_at_once = 8_192  # a GPU is as fast with one as with a thousand
+        self._layers = layers_of(self.model.text_model) if shared_prefix and self.family in CAUSAL else None
         self._towers = lru_cache(maxsize=8)(self._tower)
 
     def add_images(self, images: Iterable[Image.Image]) -> ImageSet:
@@ -157,14 +164,16 @@ class ClipBlackBox:
     def _image_features(self, inputs: Any) -> Tensor:
         inputs = inputs.to(self.device)
         inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
-        return F.normalize(self.model.get_image_features(**inputs).pooler_output.float(), dim=-1)
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=torch.backends.cuda.matmul.allow_tf32):
+            features = self.model.get_image_features(**inputs).pooler_output.float()
+        return F.normalize(features, dim=-1)
 
     def log_scores(self, contexts: Tensor, images: ImageSet, names: Sequence[str]) -> Tensor:
         """See `BlackBox`. A context of no tokens, `(1, 0, dim)`, is the plain model.
 
         Raises:
             PromptTooLongError: if a prompt has more tokens than the text tower reads.
-            ValueError: if contexts have another width.
+            ValueError: if contexts have another width, or names are none or no list of text.
         """
         return self.compare(self.text_features(contexts, names), images)
 
@@ -187,7 +196,8 @@ class ClipBlackBox:
 
     @torch.no_grad()
     def text_features(self, contexts: Tensor, names: Sequence[str]) -> Tensor:
-        """`(P, m, dim)` -> unit text features `(P, C, width)`, float32, on the device."""
+        """`(P, m, dim)` -> unit text features `(P, C, width)`, float32, on the device. Raises as `log_scores` does."""
+        names = text_list("names", names)
         if contexts.ndim != 3 or contexts.shape[2] != self.dim:
             raise ValueError(f"expected contexts of shape (P, m, {self.dim}), got {tuple(contexts.shape)}")
         prompts, tower = self._towers(tuple(names))
@@ -195,13 +205,13 @@ class ClipBlackBox:
         if longest > self.positions:
             worst = names[max(range(len(prompts)), key=lambda i: len(prompts[i]))]
             raise PromptTooLongError(
-                f"a context of {contexts.shape[1]} tokens and the prompt of {worst!r} take {longest} tokens, "
+                f"a context of {contexts.shape[1]} tokens and the prompt of {brief(worst)} take {longest} tokens, "
                 f"the text tower of {self.model_id} reads {self.positions}; use a shorter context or name"
             )
         contexts = contexts.to(self.device, self.model.dtype)
         self.ledger.text_tokens += len(contexts) * sum(len(prompt) + contexts.shape[1] for prompt in prompts)
         if tower is not None:
-            return F.normalize(self.model.text_projection(tower.pooled(contexts)).float(), dim=-1)
+            return tower(contexts)
         rows = max(1, 16_384 // (len(prompts) * longest))  # candidates at a time: bounds memory
         return F.normalize(torch.cat([self._inject(part, prompts) for part in contexts.split(rows)]), dim=-1)
 
@@ -258,9 +268,13 @@ class ClipBlackBox:
         features = plain.text_features(torch.zeros(1, 0, self.dim), PROBES)[0, :, :32]
         return [[round(value, 4) for value in row] for row in F.normalize(features, dim=-1).tolist()]
 
-    def _tower(self, names: tuple[str, ...]) -> tuple[list[list[int]], PrefixTower | None]:
+    def _tower(self, names: tuple[str, ...]) -> tuple[list[list[int]], Replayed | None]:
         prompts = [self._ids(name) for name in names]
-        return prompts, PrefixTower(self.model.text_model, prompts) if self._prefix else None
+        if self._layers is None:
+            return prompts, None
+        tower = PrefixTower(self.model.text_model, prompts, self._layers)
+        project = self.model.text_projection
+        return prompts, Replayed(lambda contexts: F.normalize(project(tower.pooled(contexts)).float(), dim=-1))
 
     def _longest_context(self) -> int:
         return self.positions - len(self._ids("")) - NAME_ROOM

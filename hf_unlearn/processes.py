@@ -18,13 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hf_unlearn.black_box import ENCODED_AT_ONCE, BlackBox, ImageSet, Ledger
+from hf_unlearn.black_box import ENCODED_AT_ONCE, PROMPTS_AT_ONCE, BlackBox, ImageSet, Ledger
 from hf_unlearn.data import LabeledImages
 from hf_unlearn.metrics import accuracies
 from hf_unlearn.objective import Objective
 
 SCORES_AT_ONCE = 2**24  # numbers; 64 MiB of log-scores
-PROMPTS_AT_ONCE = 100  # at least, or matrix products are too small to be fast
 
 
 class ProcessLostError(ConnectionError):
@@ -89,7 +88,8 @@ class Crew:
         """
         classes, trained, rows = len(names), len(objective.labels), []
         most = max(1, SCORES_AT_ONCE // (len(images) * classes))
-        parts = _slices(len(contexts), min(most, micro_batch(len(contexts), classes, model.calls)))
+        prompts = getattr(model, "prompts_at_once", PROMPTS_AT_ONCE)
+        parts = _slices(len(contexts), min(most, micro_batch(len(contexts), classes, model.calls, prompts)))
         own = [parts[rank :: self.count] for rank in range(self.count)]
         for part in own[self.rank]:
             scores = model.log_scores(contexts[part], images, names)
@@ -177,9 +177,9 @@ def _lost() -> Iterator[None]:
         ) from error
 
 
-def micro_batch(population: int, classes: int, calls: int) -> int:
+def micro_batch(population: int, classes: int, calls: int, prompts: int = PROMPTS_AT_ONCE) -> int:
     """Candidates per call of a black box: the same however many processes there are, so numbers are too."""
-    return max(-(-population // calls), -(-PROMPTS_AT_ONCE // classes))
+    return max(-(-population // calls), -(-prompts // classes))
 
 
 def _slices(count: int, size: int) -> list[slice]:

@@ -163,7 +163,7 @@ class Desk:
         model.ledger = Ledger()  # this visitor's own
         asked = torch.from_numpy(contexts.astype(np.float32))
         # split as a local run does: bit for bit the same answer
-        parts = asked.split(micro_batch(len(asked), len(names), model.calls))
+        parts = asked.split(micro_batch(len(asked), len(names), model.calls, model.prompts_at_once))
         scores = torch.cat([model.log_scores(part, images, names) for part in parts])
         return {
             "missing": False,
