@@ -14,12 +14,12 @@ from hf_unlearn import hub
 from hf_unlearn.adapted_box import AdaptedBox
 from hf_unlearn.adapted_clip import AdaptedClip
 from hf_unlearn.adapter_config import CONFIG, MAX_RANK, AdapterConfig, AdapterError
-from hf_unlearn.adapter_files import FILES, MAX_BYTES, REPORT, WEIGHTS, files_of, read_folder, write_folder
+from hf_unlearn.adapter_files import FILES, MAX_BYTES, REPORT, WEIGHTS, files_of, read_folder, save_folder
 from hf_unlearn.black_box import BlackBox
 from hf_unlearn.clip import EMBEDDED, ClipBlackBox
 from hf_unlearn.edits.text_edit import TextEdit, digest
 from hf_unlearn.edits.vectors import edit_vectors
-from hf_unlearn.export import export
+from hf_unlearn.export import check_out, export
 
 MAX_VALUE = 1_000.0  # token embeddings are about 0.01 to 1, an edit's numbers up to about 10
 SAME_BASE = 0.99  # least cosine between the fingerprints of one base at two precisions
@@ -94,12 +94,16 @@ class ForgetAdapter:
         return replace(self, config=config, report=report)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Writes config, weights, card, report and plot; the folder is never seen half-written.
+        """Writes config, weights, card and report, then the report's picture; the folder is never seen half-written.
+
+        An adapter that was there is replaced, and files beside it stay. A card or picture that can't be made is named
+        in a warning.
 
         Raises:
+            ValueError: if the folder holds something and is no adapter; nothing is written.
             OSError: if the folder can't be written; what was there stays as it was.
         """
-        write_folder(Path(folder), files_of(self.weights, self.config, self.report))
+        save_folder(Path(folder), self.weights, self.config, self.report)
 
     def push_to_hub(
         self,
@@ -210,6 +214,7 @@ class ForgetAdapter:
                 edit is to be hardened, which needs none.
             WrongBaseError: if the base is not the model that the adapter was made for.
         """
+        check_out(Path(folder))
         export(self.weights, self.config, self.load_base(base).model, folder, hardened)
 
     def edit_vectors(self, vectors: np.ndarray) -> np.ndarray:

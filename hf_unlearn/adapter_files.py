@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +14,7 @@ from hf_unlearn.adapter_config import CONFIG, AdapterConfig, AdapterError, read_
 from hf_unlearn.adapter_report import read_report
 from hf_unlearn.card import render_card
 from hf_unlearn.edits.text_edit import GATED, TextEdit, tensors_of
+from hf_unlearn.targets import add_file, check_target, optional, replace_files, whole
 
 CONTEXT, EDIT = "forget_context.safetensors", "forget_edit.safetensors"
 WEIGHTS = {"context": CONTEXT, "edit": EDIT}  # kind -> its file
@@ -33,60 +30,90 @@ MAX_BYTES = 32 * 2**20
 def files_of(
     weights: Tensor | TextEdit, config: AdapterConfig, report: dict[str, Any] | None, repo_id: str | None = None
 ) -> dict[str, bytes]:
-    """What an adapter consists of, name -> content; the card names `repo_id` if there is one."""
+    """What an adapter consists of, name -> content; the card names `repo_id` if there is one.
+
+    A card or a picture that can't be made is left out, with a warning.
+    """
+    files = _essential(weights, config, report)
+    return files | _picture(report) | _card(config, report, repo_id, bool(report))
+
+
+def _essential(weights: Tensor | TextEdit, config: AdapterConfig, report: dict[str, Any] | None) -> dict[str, bytes]:
+    """What loads."""
     from safetensors.torch import save
 
-    files = {
+    tensors = {name: tensor.contiguous() for name, tensor in tensors_of(weights).items()}
+    return {
         CONFIG: _json(asdict(config)),
-        WEIGHTS[config.kind]: save({name: tensor.contiguous() for name, tensor in tensors_of(weights).items()}),
-        CARD: render_card(asdict(config), report, repo_id).encode(),
+        WEIGHTS[config.kind]: save(tensors),
+        **({REPORT: _json(report)} if report else {}),
     }
-    if report:
-        from hf_unlearn.plots import plot_report
-
-        picture = io.BytesIO()
-        plot_report(report, picture)
-        files |= {REPORT: _json(report), PLOT: picture.getvalue()}
-    return files
 
 
-def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Makes `folder` hold these files in place of an adapter's that were there.
-
-    Raises:
-        OSError: if the folder can't be written; what was there stays as it was.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        for name, content in files.items():
-            (fresh / name).write_bytes(content)
-        fresh.chmod(0o755)
-        if folder.is_dir():
-            (folder / CONFIG).unlink(missing_ok=True)  # without it the folder is no adapter
-            for name in FILES:
-                if name in files:
-                    os.replace(fresh / name, folder / name)
-                else:
-                    (folder / name).unlink(missing_ok=True)
-        else:
-            os.replace(fresh, folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+def _card(config: AdapterConfig, report: dict[str, Any] | None, repo_id: str | None, drawn: bool) -> dict[str, bytes]:
+    card = optional(CARD, lambda: render_card(asdict(config), report, repo_id, drawn).encode())
+    return {} if card is None else {CARD: card}
 
 
-def check_writable(folder: Path) -> None:
-    """Tries, before long work, whether `write_folder` can write there; leaves nothing behind.
+def _picture(report: dict[str, Any] | None) -> dict[str, bytes]:
+    from hf_unlearn.plots import plot_report
+
+    def draw() -> bytes:
+        plot_report(report or {}, drawn := io.BytesIO())
+        return drawn.getvalue()
+
+    picture = optional(PLOT, draw) if report else None
+    return {} if picture is None else {PLOT: picture}
+
+
+def check_out(folder: Path) -> None:
+    """Whether `save_folder` may write there, asked before long work; leaves nothing behind.
 
     Raises:
-        OSError: if it can't; the folder is named.
+        ValueError: if the folder holds something and is no adapter.
+        OSError: if it can't be written.
     """
-    parent = next(parent for parent in folder.absolute().parents if parent.exists())
-    try:
-        for place in (parent, folder) if folder.is_dir() else (parent,):
-            tempfile.TemporaryFile(dir=place).close()
-    except OSError as error:
-        raise OSError(f"{folder}: can't be written ({error.strerror}); choose another folder") from error
+    check_target(folder, lambda folder: kind_of(folder) is not None, "adapter")
+
+
+def save_folder(folder: Path, weights: Tensor | TextEdit, config: AdapterConfig, report: dict[str, Any] | None) -> None:
+    """Makes `folder` hold this adapter in place of one that was there; other files beside it stay.
+
+    First what loads and the card, then the picture: whatever it meets, the adapter is there.
+
+    Raises:
+        ValueError: if the folder holds something and is no adapter.
+        OSError: if it can't be written; what was there stays as it was.
+    """
+    check_out(folder)
+    card = _card(config, report, None, drawn=False)
+    replace_files(folder, _essential(weights, config, report) | card, FILES)
+    if picture := _picture(report):
+        optional(PLOT, lambda: _add(folder, picture | (card and _card(config, report, None, drawn=True))))
+
+
+def save_report(folder: Path, report: dict[str, Any]) -> None:
+    """`report.json` and, after it, its picture.
+
+    Raises:
+        ValueError: if there is a file of that name that is no report of ours.
+        OSError: if the folder can't be written.
+    """
+    if (folder / REPORT).exists() or (folder / PLOT).exists():
+        try:
+            read_report(folder / REPORT)
+        except (AdapterError, OSError) as error:
+            raise ValueError(f"{folder}: has a {REPORT} or {PLOT} of something else; choose another folder") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / PLOT).unlink(missing_ok=True)  # an old one must not stand for the new figures
+    add_file(folder, REPORT, _json(report))
+    if picture := _picture(report):
+        optional(PLOT, lambda: _add(folder, picture))
+
+
+def _add(folder: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        add_file(folder, name, content)
 
 
 def read_folder(folder: Path) -> tuple[Tensor | TextEdit, AdapterConfig, dict[str, Any] | None]:
@@ -95,8 +122,9 @@ def read_folder(folder: Path) -> tuple[Tensor | TextEdit, AdapterConfig, dict[st
     Raises:
         AdapterError: if files are missing, damaged, tampered with, too large or too new.
     """
-    if not _is_there(folder, CONFIG):
+    if not _is_there(whole(folder), CONFIG):
         raise AdapterError(f"{folder}: no {CONFIG}; expected a folder that save_pretrained wrote")
+    folder = whole(folder)
     config = read_config(folder / CONFIG)
     name = WEIGHTS[config.kind]
     if not _is_there(folder, name):
@@ -107,7 +135,21 @@ def read_folder(folder: Path) -> tuple[Tensor | TextEdit, AdapterConfig, dict[st
 
 def is_adapter(folder: Path) -> bool:
     """Whether a folder has the files of an adapter of either kind; nothing is read."""
+    folder = whole(folder)
     return (folder / CONFIG).is_file() and any((folder / name).is_file() for name in WEIGHTS.values())
+
+
+def kind_of(folder: Path) -> str | None:
+    """The kind of the adapter in a folder, after its weights' file; None if there is none of ours."""
+    if not is_adapter(folder):
+        return None
+    folder = whole(folder)
+    try:
+        small = (folder / CONFIG).stat().st_size <= MAX_BYTES
+        ours = small and "base_fingerprint" in json.loads((folder / CONFIG).read_bytes())
+    except (ValueError, RecursionError, TypeError):
+        ours = True  # damaged
+    return next(kind for kind, name in WEIGHTS.items() if (folder / name).is_file()) if ours else None
 
 
 def _is_there(folder: Path, name: str) -> bool:

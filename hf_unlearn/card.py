@@ -35,6 +35,7 @@ HEADINGS = (
     "| | queries | H | Err_for | Acc_mem | named beside 1 | beside 4 | beside 9 | entropy | top-k leak | "
     "recoverability | detect | synonym err |"
 )
+NOT_EVALUATED = "It was not evaluated: measure it before you rely on it."
 NEIGHBOURS = 40  # named on a card
 LEAKS = {  # metric -> what it says in words; {} is its value times 100
     "short_list_4": "Beside four random kept names {} % of the forgotten images still get their own name.",
@@ -56,13 +57,16 @@ EDIT_LEAKS = LEAKS | {
 COMPARED = ("short_list_4", "recoverability", "top5_leak", "forget_detect", "synonym_err", "look_alike")
 
 
-def render_card(config: dict[str, Any], report: dict[str, Any] | None, repo_id: str | None = None) -> str:
+def render_card(
+    config: dict[str, Any], report: dict[str, Any] | None, repo_id: str | None = None, drawn: bool = True
+) -> str:
     """`README.md` of an adapter: what it forgets, figures beside zero-shot and label mask, leaks, how to use it.
 
     Args:
         config: the adapter's config as a dictionary.
         report: its evaluation, if it was evaluated.
         repo_id: where it is pushed to, for the code; a folder if not given.
+        drawn: whether the report's picture is there.
     """
     lines = [
         "---",
@@ -83,7 +87,7 @@ def render_card(config: dict[str, Any], report: dict[str, Any] | None, repo_id: 
         f"{scope(config['kind'])} {DUAL_USE}",
         "",
         *_use(config["kind"], repo_id),
-        *(_figures(config, report) if report else ["It was not evaluated: measure it before you rely on it.", ""]),
+        *(_figures(config, report, drawn) if report else [NOT_EVALUATED, ""]),
         *_training(config),
     ]
     return "\n".join(lines)
@@ -176,7 +180,7 @@ def _use(kind: str, repo_id: str | None) -> list[str]:
     ]
 
 
-def _figures(config: dict[str, Any], report: dict[str, Any]) -> list[str]:
+def _figures(config: dict[str, Any], report: dict[str, Any], drawn: bool) -> list[str]:
     judged = report["images"]
     lines = [
         f"## Figures ({_text(judged['kind'])} images: {judged['forget']} forget, {judged['retain']} retain)",
@@ -188,8 +192,7 @@ def _figures(config: dict[str, Any], report: dict[str, Any]) -> list[str]:
         "zero-shot is the base as it is; label-mask only strikes the forgotten names from the label set. Named beside "
         "k: forgotten images that still get their own name in a list with k random kept names.",
         "",
-        "![before and after](report.png)",
-        "",
+        *(["![before and after](report.png)", ""] if drawn else []),
     ]
     if row := _own(config, report):
         mask: dict[str, Any] = next((other for other in report["rows"] if other["name"] == "label-mask"), {})

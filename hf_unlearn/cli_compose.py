@@ -47,7 +47,8 @@ def combine(
     Example: hf-unlearn combine adapters/no-beer adapters/no-insects --out adapters/neither
     """
     from hf_unlearn.adapter import ForgetAdapter
-    from hf_unlearn.cli_finish import check_out, finish
+    from hf_unlearn.adapter_files import check_out
+    from hf_unlearn.cli_finish import finish
     from hf_unlearn.compose import combine as combine_
 
     check_out(out_folder)
@@ -80,7 +81,8 @@ def without(
     Example: hf-unlearn without adapters/no-alcohol "beer mug" --out adapters/beer-is-fine
     """
     from hf_unlearn.adapter import ForgetAdapter
-    from hf_unlearn.cli_finish import check_out, finish
+    from hf_unlearn.adapter_files import check_out
+    from hf_unlearn.cli_finish import finish
     from hf_unlearn.compose import without as without_
 
     check_out(out_folder)

@@ -19,15 +19,6 @@ if TYPE_CHECKING:
 out = Console()
 
 
-def check_out(folder: Path) -> None:
-    """Raises: ValueError: if `folder` holds something that is no adapter, or can't be written."""
-    from hf_unlearn.adapter_files import check_writable
-
-    if folder.exists() and not (folder / "config.json").exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder}: exists and is no adapter; choose another --out")
-    check_writable(folder)
-
-
 def finish(
     result: Result,
     clip: ClipBlackBox,

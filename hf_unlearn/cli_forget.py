@@ -131,7 +131,8 @@ def forget(
     On several GPUs: accelerate launch --num_processes 4 -m hf_unlearn forget --data ...
     """
     from hf_unlearn.adapter import ForgetAdapter
-    from hf_unlearn.cli_finish import check_out, finish
+    from hf_unlearn.adapter_files import check_out
+    from hf_unlearn.cli_finish import finish
     from hf_unlearn.clip import ClipBlackBox
     from hf_unlearn.data import split_names
     from hf_unlearn.unlearn import unlearn

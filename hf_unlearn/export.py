@@ -23,6 +23,7 @@ from hf_unlearn.edits.text_edit import TextEdit
 from hf_unlearn.export_card import render_export_card
 from hf_unlearn.hardening import hardening
 from hf_unlearn.siglip_tokenizer import as_tokenizer_json
+from hf_unlearn.targets import check_target
 
 SHARD = "5GB"
 COMPARED = 8  # forget and as many retain names that a finished export is checked on
@@ -55,9 +56,8 @@ def export(
         ExportError: if the model's family or tokenizer can't carry a context; nothing is written.
         OSError: if the folder can't be written.
     """
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder}: exists and is not an empty folder; choose another one to export to")
+    folder = Path(folder).resolve()
+    check_out(folder)
     if isinstance(weights, TextEdit):
         if hardened:
             raise ValueError("an edit needs no hardening: it is in the text projection itself; export it without")
@@ -65,7 +65,7 @@ def export(
     else:
         made = _with_context(weights, config, model.with_template(config.template), hardened)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}.", dir=folder.parent))
     try:
         made.clip.save_pretrained(fresh, max_shard_size=SHARD)
         made.processor.save_pretrained(fresh)
@@ -74,7 +74,7 @@ def export(
         masks = made.own_tokenizer or "attention_mask" in made.processor.tokenizer.model_input_names
         if masks and model.family.startswith("siglip"):
             _attend_to_padding(fresh / "tokenizer_config.json")
-        (fresh / "README.md").write_text(render_export_card(config, model.family, hardened))
+        (fresh / "README.md").write_bytes(render_export_card(config, model.family, hardened).encode())
         _compare(fresh, made)
         fresh.chmod(0o755)
         for path in fresh.iterdir():  # safetensors writes for its owner only
@@ -82,6 +82,20 @@ def export(
         os.replace(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def check_out(folder: Path) -> None:
+    """Whether `export` may write there, asked before long work; leaves nothing behind.
+
+    Raises:
+        ValueError: if the folder holds something.
+        OSError: if it can't be written.
+    """
+    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder}: exists and is not an empty folder; choose another one to export to")
+    if os.path.ismount(folder):
+        raise ValueError(f"{folder}: is a mount point, which can't be replaced whole; name a new folder inside it")
+    check_target(folder, lambda folder: False, "empty folder")
 
 
 @dataclass(frozen=True)
@@ -163,15 +177,18 @@ def _put_context_first(tokenizer: Any, n_ctx: int, model: ClipBlackBox) -> list[
 
 def _name_plain_tokenizer(path: Path) -> None:
     """Has transformers load `tokenizer.json` as it is: classes of one family rebuild, and lose, the post-processor."""
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     content = {key: value for key, value in content.items() if key not in ("add_bos_token", "add_eos_token")}
-    path.write_text(json.dumps({**content, "tokenizer_class": "TokenizersBackend"}, indent=2) + "\n")
+    _write_json(path, {**content, "tokenizer_class": "TokenizersBackend"})
 
 
 def _attend_to_padding(path: Path) -> None:
     """SigLIP was trained to: with an attention mask from its tokenizer, the stock pipeline gives other scores."""
-    content = json.loads(path.read_text())
-    path.write_text(json.dumps({**content, "model_input_names": ["input_ids"]}, indent=2) + "\n")
+    _write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "model_input_names": ["input_ids"]})
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_bytes((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def _apply(change: Tensor, projection: torch.nn.Linear) -> None:

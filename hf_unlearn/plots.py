@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
-import warnings
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from PIL import Image
+
+from hf_unlearn.drawing import drawing, label
 
 BARS = {
     "err_for": "forget error",
@@ -24,52 +25,54 @@ SHADES = 32  # a palette makes the file a quarter as large
 
 def plot_report(report: dict[str, Any], path: str | Path | BinaryIO) -> None:
     """Draws metrics of every row, and accuracy of every class before (light) and after (dark), as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    rows, classes = report["rows"], report["per_class"]
-    classes = sorted(classes, key=lambda item: (item["role"], item["name"]))[:120]
-    figure = Figure(figsize=(max(9.0, 0.2 * len(classes) + 2), 7.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    top, bottom = figure.subplots(2, 1)
-    shown = [key for key in BARS if any(row.get(key) is not None for row in rows)]
-    width = 0.8 / len(rows)
-    colours = ["#bbbbbb", "#888888", "#dd8452", "#55a868", "#8172b3", "#937860"]
-    for number, row in enumerate(rows):
-        heights = [100 * (row.get(key) or 0.0) for key in shown]
-        places = [place + (number - (len(rows) - 1) / 2) * width for place in range(len(shown))]
-        bars = top.bar(places, heights, width, label=_plain(row["name"]), color=colours[number % len(colours)])
-        top.bar_label(bars, fmt="%.0f", fontsize=7, color=INK)
-    top.set_xticks(range(len(shown)), [BARS[key] for key in shown])
-    top.set_ylim(0, 112)
-    top.set_ylabel("%")
-    top.set_title(f"{_plain(report['images']['kind'])} images: {_wanted(shown)}")
-    top.legend(ncols=len(rows), frameon=False, fontsize=8, loc="upper right")
-    colour = [FORGET if item["role"] == "forget" else RETAIN for item in classes]
-    places = list(range(len(classes)))
-    bottom.bar(places, [100 * item["accuracy_before"] for item in classes], 0.8, color=colour, alpha=0.3)
-    bottom.bar(places, [100 * item["accuracy_after"] for item in classes], 0.5, color=colour)
-    bottom.set_xticks(places, [_plain(item["name"]) for item in classes], rotation=60, ha="right", fontsize=7)
-    bottom.set_xlim(-0.7, len(classes) - 0.3)
-    bottom.set_ylabel("accuracy, %")
-    bottom.set_title(f"each class before (light) and after {_plain(report['method'])} (dark); red is to be forgotten")
-    for axes in (top, bottom):
-        axes.spines[["top", "right"]].set_visible(False)
-    with warnings.catch_warnings():  # a name in a script the font lacks is drawn as boxes
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+    rows, kind, method = report["rows"], report["images"]["kind"], report["method"]
+    classes = sorted(report["per_class"], key=lambda item: (item["role"], item["name"]))[:120]
+    names = [item["name"] for item in (*rows, *classes)]
+    with drawing([*names, kind, method]) as figure_of:
+        figure = figure_of(figsize=(max(9.0, 0.2 * len(classes) + 2), 7.5), layout="constrained")
+        top, bottom = figure.subplots(2, 1)
+        _draw_rows(top, rows, label(kind))
+        _draw_classes(bottom, classes, label(method))
         figure.savefig(drawn := io.BytesIO(), dpi=110)
     picture = Image.open(drawn).convert("RGB")
     picture = picture.quantize(SHADES, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     picture.save(path, "PNG", optimize=True)
 
 
+def _draw_rows(axes: Any, rows: list[dict[str, Any]], kind: str) -> None:
+    """Bars of every metric, one per row; the legend is below them, where no bar is."""
+    shown = [key for key in BARS if any(row.get(key) is not None for row in rows)]
+    width = 0.8 / len(rows)
+    colours = ["#bbbbbb", "#888888", "#dd8452", "#55a868", "#8172b3", "#937860"]
+    drawn = []
+    for number, row in enumerate(rows):
+        heights = [100 * (row.get(key) or 0.0) for key in shown]
+        places = [place + (number - (len(rows) - 1) / 2) * width for place in range(len(shown))]
+        drawn.append(axes.bar(places, heights, width, color=colours[number % len(colours)]))
+        axes.bar_label(drawn[-1], fmt="%.0f", fontsize=7, color=INK)
+    axes.set_xticks(range(len(shown)), [BARS[key] for key in shown])
+    axes.set_ylim(0, 112)
+    axes.set_ylabel("%")
+    axes.set_title(f"{kind} images: {_wanted(shown)}")
+    axes.spines[["top", "right"]].set_visible(False)
+    names = [label(row["name"]) for row in rows]
+    axes.legend(drawn, names, ncols=min(4, len(rows)), frameon=False, fontsize=8, loc="upper center",
+                bbox_to_anchor=(0.5, -0.16))  # fmt: skip
+
+
+def _draw_classes(axes: Any, classes: list[dict[str, Any]], method: str) -> None:
+    colour = [FORGET if item["role"] == "forget" else RETAIN for item in classes]
+    places = list(range(len(classes)))
+    axes.bar(places, [100 * item["accuracy_before"] for item in classes], 0.8, color=colour, alpha=0.3)
+    axes.bar(places, [100 * item["accuracy_after"] for item in classes], 0.5, color=colour)
+    axes.set_xticks(places, [label(item["name"]) for item in classes], rotation=60, ha="right", fontsize=7)
+    axes.set_xlim(-0.7, len(classes) - 0.3)
+    axes.set_ylabel("accuracy, %")
+    axes.set_title(f"each class before (light) and after {method} (dark); red is to be forgotten")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
 def _wanted(shown: list[str]) -> str:
     """What is good, of the bars that are there."""
     low = sum(key in LOW for key in shown)
     return "all should be high" if not low else f"the last {'two ' if low > 1 else ''}should be low, all others high"
-
-
-def _plain(text: str) -> str:
-    """Names come from strangers: no formulas, and one line of bearable length."""
-    line = " ".join(text.split()).replace("$", r"\$")
-    return line if len(line) <= 60 else line[:59] + "…"

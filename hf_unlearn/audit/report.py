@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +12,32 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
 from rich.table import Table
 
-from hf_unlearn.audit.plots import plot_audit
+from hf_unlearn.adapter_files import kind_of
+from hf_unlearn.audit.plots import PICTURES, plot_audit
 from hf_unlearn.audit.tables import tables
 from hf_unlearn.audit.words import EXPLAINED, limits, markdown, visible
 from hf_unlearn.report import Report
+from hf_unlearn.targets import check_target, optional, replace_files, whole
+
+JSON = "audit.json"
+FILES = (*PICTURES, "audit.md", JSON)  # the last one vouches for the others
+
+
+def check_out(folder: Path) -> None:
+    """Whether an audit may be saved there, asked before it is made; leaves nothing behind.
+
+    Raises:
+        ValueError: if the folder holds something and is neither an audit nor an adapter.
+        OSError: if it can't be written.
+    """
+    check_target(folder, lambda folder: _is_audit(folder) or kind_of(folder) is not None, "audit")
+
+
+def _is_audit(folder: Path) -> bool:
+    try:
+        return {"verdict", "attacks"} <= set(json.loads((whole(folder) / JSON).read_bytes()))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return False
 
 
 @dataclass(frozen=True)
@@ -45,23 +64,22 @@ class Audit:
         return markdown(self.content, self.tables())
 
     def save(self, folder: str | Path) -> None:
-        """`audit.md`, pictures and, last, `audit.json`; each file whole or not there.
+        """`audit.md`, pictures and `audit.json`, which is there only with all the others.
+
+        They replace an older audit's; files of an adapter may stand beside them. Pictures that can't be drawn are
+        named in a warning.
 
         Raises:
-            OSError: if the folder can't be written.
+            ValueError: if the folder holds something else.
+            OSError: if the folder can't be written; what was there stays as it was.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=".audit.", dir=folder))
-        try:
-            names = plot_audit(self.content, fresh)
-            (fresh / "audit.md").write_text(self.to_markdown(), encoding="utf-8")
-            (fresh / "audit.json").write_text(self.to_json() + "\n", encoding="utf-8")
-            (folder / "audit.json").unlink(missing_ok=True)  # an old one must not vouch for new pictures
-            for name in (*names, "audit.md", "audit.json"):
-                os.replace(fresh / name, folder / name)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+        check_out(Path(folder))
+        drawn = optional("pictures", lambda: plot_audit(self.content)) or {}
+        told = {
+            JSON: self.to_json() + "\n",
+            "audit.md": markdown(self.content, self.tables(), [name.removesuffix(".png") for name in drawn]),
+        }
+        replace_files(Path(folder), drawn | {name: text.encode() for name, text in told.items()}, FILES)
 
     def tables(self) -> Iterator[tuple[str, list[str], list[list[str]]]]:
         """Key of the explanation, headings, rows of text; the same for terminal and Markdown."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from hf_unlearn.card import DUAL_USE, scope
@@ -77,8 +77,12 @@ def harmless(text: str) -> str:
     return "".join(coded).replace("www.", "www&#46;")
 
 
-def markdown(content: dict[str, Any], tables: Iterable[tuple[str, list[str], list[list[str]]]]) -> str:
-    """`audit.md`."""
+def markdown(
+    content: dict[str, Any],
+    tables: Iterable[tuple[str, list[str], list[list[str]]]],
+    drawn: Collection[str] = ("attacks", "harm", "relearning"),
+) -> str:
+    """`audit.md`; `drawn` are the tables that have a picture."""
     audited = content["adapter"]
     rows = content["metrics"]["rows"]
     keys = ("H", "err_for", "acc_mem", "short_list_4", "entropy", "recoverability", "forget_detect", "synonym_err",
@@ -100,7 +104,7 @@ def markdown(content: dict[str, Any], tables: Iterable[tuple[str, list[str], lis
     ]
     for key, headings, cells in tables:
         lines += [f"## {harmless(key)}", "", *_table(headings, cells), "", EXPLAINED[key.split(":")[0]], ""]
-        if key in ("attacks", "harm", "relearning"):
+        if key in drawn:
             lines += [f"![{key}]({key}.png)", ""]
     return "\n".join(lines)
 
