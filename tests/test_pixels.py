@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from hf_unlearn import EmbeddingBlackBox, LabeledImages
 from hf_unlearn.pixels import FORMATS, as_images, formats, rgb_images, to_rgb
 
 SUFFIX = {"JPEG": "jfif", "JPEG2000": "jp2", "HEIF": "heic", "PPM": "ppm", "DIB": "dib"}
@@ -325,3 +326,96 @@ def test_one_image_several_or_a_batch_are_gone_through_one_by_one(images):
 def test_what_cannot_be_gone_through_is_refused(images):
     with pytest.raises(ValueError, match=f"or several of them; got {type(images).__name__}"):
         as_images(images)
+
+
+# Models take them all
+
+
+@pytest.fixture(scope="module")
+def adapted(clip):
+    from hf_unlearn import ForgetAdapter, unlearn
+    from hf_unlearn.adapted_clip import AdaptedClip
+
+    made = unlearn(clip, forget=["red"], vocabulary=["red", "green", "a cat"], progress=False).adapter
+    assert isinstance(made, ForgetAdapter)
+    return AdaptedClip(clip, made)
+
+
+@pytest.fixture
+def kinds(tmp_path) -> dict:
+    """The same two pictures, as people pass them."""
+    pictures = [halves(), halves().transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
+    arrays = np.stack([np.asarray(image) for image in pictures])
+    paths = [tmp_path / f"{number}.png" for number in (0, 1)]
+    for image, path in zip(pictures, paths, strict=True):
+        image.save(path)
+    tensors = torch.from_numpy(arrays).permute(0, 3, 1, 2)
+    return {
+        "PIL images": pictures, "a tuple": tuple(pictures), "paths": paths, "texts": [str(path) for path in paths],
+        "a generator": (image for image in pictures), "bytes": [path.read_bytes() for path in paths],
+        "open files": [io.BytesIO(path.read_bytes()) for path in paths], "arrays": list(arrays), "a batch": arrays,
+        "a batch of floats": arrays / 255, "tensors": list(tensors), "a batch of tensors": tensors / 255,
+        "a mixture": [paths[0], arrays[1]], "a data set": LabeledImages.from_arrays(tensors, [0, 0], ["x"]),
+    }  # fmt: skip
+
+
+def test_classify_and_image_features_give_one_answer_whatever_stands_for_the_images(adapted, kinds):
+    scores = adapted.classify(kinds["PIL images"], ["red", "blue"])
+    assert scores.shape == (2, 2)
+    assert not torch.equal(scores[0], scores[1])
+    for kind, images in kinds.items():
+        torch.testing.assert_close(adapted.classify(images, ["red", "blue"]), scores, msg=kind)
+    torch.testing.assert_close(adapted.classify(kinds["paths"][0], ["red", "blue"]), scores[:1])
+    features = adapted.image_features(kinds["PIL images"])
+    assert torch.equal(adapted.image_features(kinds["bytes"]), features)
+    torch.testing.assert_close(adapted.image_features(kinds["a batch"][0]), features[:1])
+
+
+def test_boxes_of_embeddings_and_data_sets_get_rgb_images(kinds):
+    seen: list[Image.Image] = []
+
+    def embed(images):
+        seen.extend(images)
+        return [[1.0, 0.0] for _ in images]
+
+    for images in kinds.values():
+        EmbeddingBlackBox(lambda texts: [[0.0, 1.0] for _ in texts], embed, batch=1).add_images(images)
+    assert len(seen) == 2 * len(kinds)
+    assert {(image.mode, ends(image)) for image in seen} == {("RGB", (LEFT, RIGHT)), ("RGB", (RIGHT, LEFT))}
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        ([], "expected at least one image, got none"),
+        (iter(()), "expected at least one image, got none"),
+        (np.zeros((0, 8, 8, 3), np.uint8), "expected at least one image, got none"),
+        (None, "expected a path, .* or several of them; got NoneType"),
+        ("https://example.org/cat.png", "image 0: a URL|image 0 .*: a URL"),
+        ([halves(), "nowhere.png"], r"image 1 \(nowhere\.png\): no such file"),
+        ([halves(), halves(), b"junk"], "image 2: not a readable image"),
+        ([[halves()]], "image 0: expected a path, .*; got list"),
+        (np.zeros((2, 3, 8, 8), np.uint8), r"image 0: an array of shape \(3, 8, 8\)"),
+        (torch.full((2, 3, 8, 8), -1.0), "image 0: float32 pixels from -1 to -1"),
+    ],
+)
+def test_classify_says_which_image_is_bad(adapted, images, words):
+    with pytest.raises(ValueError, match=words):
+        adapted.classify(images, ["red", "blue"])
+
+
+@pytest.mark.parametrize(
+    "item", [np.zeros((3, 3), np.uint8), np.zeros((3, 3, 4), np.uint8), np.zeros((3, 3), np.uint16)]
+)
+def test_arrays_that_pillow_knows_are_kept_as_they_are_so_that_a_draw_stays_the_same(item):
+    kept = LabeledImages.from_arrays([item, Image.fromarray(item)], [0, 0], ["x"])
+    assert kept.digests()[0] == kept.digests()[1]
+
+
+def test_data_sets_of_arrays_say_which_one_is_none(tmp_path):
+    good = np.zeros((4, 4), np.uint8)
+    with pytest.raises(ValueError, match="image 1: float64 pixels that are not finite"):
+        LabeledImages.from_arrays([good, np.full((4, 4), np.nan)], [0, 0], ["x"])
+    lazy = LabeledImages((str(tmp_path / "1.png"), good), (0, 0), ("x",))
+    with pytest.raises(ValueError, match=r"1\.png: no such file"):
+        lazy[0]
