@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Sequence, Sized
 from copy import copy
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
@@ -29,10 +28,10 @@ from hf_unlearn.black_box import (
     check_template,
 )
 from hf_unlearn.cuda_graphs import Replayed
-from hf_unlearn.data import to_rgb
 from hf_unlearn.hub import commit_of
 from hf_unlearn.hub_errors import HubError, loading
 from hf_unlearn.names import text_list
+from hf_unlearn.pixels import as_images, rgb_images
 from hf_unlearn.text_tower import PrefixTower, layers_of
 
 if TYPE_CHECKING:
@@ -140,20 +139,26 @@ class ClipBlackBox:
         self._layers = layers_of(self.model.text_model) if shared_prefix and self.family in CAUSAL else None
         self._towers = lru_cache(maxsize=8)(self._tower)
 
-    def add_images(self, images: Iterable[Image.Image]) -> ImageSet:
+    def add_images(self, images: Any) -> ImageSet:
         """Encodes images once, in batches, with a progress bar on a terminal.
 
+        Args:
+            images: several, or one: paths (no URLs), PIL images, bytes of image files, open files, arrays `(height,
+                width)` or `(height, width, 1 to 4)`, tensors, also with the channels first; or a batch of them with
+                one more axis in front. See `hf_unlearn.pixels.to_rgb` for what pixels may be.
+
         Raises:
-            ValueError: if there is none, or one can't be read.
+            ValueError: if there is none, or one can't be read; it says which.
         """
-        parts = batches(images, ENCODED_AT_ONCE)
+        images = as_images(images)
+        parts = batches(rgb_images(images), ENCODED_AT_ONCE)
         total = -(-len(images) // ENCODED_AT_ONCE) if isinstance(images, Sized) else None
         quiet = not sys.stderr.isatty() or (total is not None and total < 8)
         features = []
         for batch in track(
             parts, "encoding images", total=total, transient=True, disable=quiet, console=Console(stderr=True)
         ):
-            inputs = self.processor.image_processor([to_rgb(image) for image in batch], return_tensors="pt")
+            inputs = self.processor.image_processor(batch, return_tensors="pt")
             features.append(self._image_features(inputs))
             self.ledger.image_encodings += len(batch)
         if not features:

@@ -89,6 +89,7 @@ def test_the_black_box_does_not_know_who_uses_it():
     assert siblings("black_box") == {"arguments"}
     assert siblings("clip") <= {
         "adapted_box", "arguments", "black_box", "data", "text_tower", "demo", "hub", "hub_errors", "names",
+        "pixels",
     }  # fmt: skip
     assert siblings("text_tower") == set()
 
