@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from hf_unlearn.adapted_box import Adapter
 from hf_unlearn.clip import ClipBlackBox
-from hf_unlearn.data import check_names
+from hf_unlearn.names import check_names, text_list
 
 
 class AdaptedClip:
@@ -35,13 +34,19 @@ class AdaptedClip:
         self.model = model.with_template(self.adapted.template)
         self.enabled = True
 
-    def classify(self, images: Sequence[Image.Image], labels: Sequence[str]) -> Tensor:
+    def classify(self, images: Any, labels: Sequence[str]) -> Tensor:
         """Probabilities `(N, len(labels))`, each row summing to 1.
 
+        Args:
+            images: several, or one: paths (no URLs), PIL images, bytes of image files, open files, arrays `(height,
+                width)` or `(height, width, 1 to 4)`, tensors, also with the channels first; or a batch of them with
+                one more axis in front. See `hf_unlearn.pixels.to_rgb` for what pixels may be.
+
         Raises:
-            ValueError: if there is no image or no label, or a label doesn't fit the text tower.
+            ValueError: if there is no image or no label, an image can't be read (it says which), or a label
+                doesn't fit the text tower.
         """
-        check_names(labels)
+        labels = check_names(labels, "labels", in_order=True)
         handle = self.model.add_images(images)
         return self._box().log_scores(self._nothing(), handle, labels)[0].exp().cpu()
 
@@ -51,15 +56,14 @@ class AdaptedClip:
         Raises:
             ValueError: if there is no text, one is empty, or one doesn't fit the text tower.
         """
-        if isinstance(texts, str) or not texts or any(not isinstance(text, str) or not text.strip() for text in texts):
-            raise ValueError("expected a list of one or more texts, each of at least one visible character")
-        return self._box().with_template("{}").text_features(self._nothing(), list(texts))[0].cpu()
+        asked = text_list("texts", texts, empty=False)
+        return self._box().with_template("{}").text_features(self._nothing(), asked)[0].cpu()
 
-    def image_features(self, images: Sequence[Image.Image]) -> Tensor:
-        """Unit vectors `(n, width)`, those of the base: no adapter changes an image's vector.
+    def image_features(self, images: Any) -> Tensor:
+        """Unit vectors `(n, width)` of images as `classify` takes them; the base's, for no adapter changes them.
 
         Raises:
-            ValueError: if there is no image, or one can't be read.
+            ValueError: if there is no image, or one can't be read; it says which.
         """
         return self.model.add_images(images).features.cpu()
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from hf_unlearn import __version__
-from hf_unlearn.data import check_names
+from hf_unlearn.arguments import commit, identifier, share
+from hf_unlearn.names import check_names, synonym_lists
 from hf_unlearn.naming import asked_names
+from hf_unlearn.text_files import parse_json
 
 FORMAT_VERSION = 2  # version 1 knew contexts only
 CONFIG = "config.json"
@@ -87,25 +89,15 @@ class AdapterConfig:
             value = getattr(self, name)
             self._expect(name, isinstance(value, str) and 0 < len(value) <= 500, "text")
         self._expect("template", self.template.count("{}") == 1, "text with one {}")
-        self._expect("base_revision", self.base_revision is None or _hex(self.base_revision, 40), "a commit or null")
-        right = self.base_revision is None or _identifier(self.base_model)
+        self._expect("base_revision", self.base_revision is None or commit(self.base_revision), "a commit or null")
+        right = self.base_revision is None or identifier(self.base_model)
         self._expect("base_model", right, "a Hub id, as base_revision is one's commit")
         self._expect("seed", self.seed is None or type(self.seed) is int, "a whole number or null")
         for name, fewest in (("forget", 1), ("retain", 0 if self.kind == "edit" else 1)):
             value = getattr(self, name)
             self._expect(name, isinstance(value, list) and fewest <= len(value) <= 100_000, "a list of names")
-        try:
-            check_names([*self.forget, *self.retain])
-        except ValueError as error:
-            raise AdapterError(f"{CONFIG}: forget and retain: {error}") from error
-        right = isinstance(self.synonyms, dict) and all(isinstance(own, list) for own in self.synonyms.values())
-        self._expect("synonyms", right, "an object, class -> list of names")
-        try:
-            asked_names([*self.forget, *self.retain], self.forget, self.synonyms)
-        except ValueError as error:
-            raise AdapterError(f"{CONFIG}: {error}") from error
-        right = isinstance(self.hyperparameters, dict) and finite(self.hyperparameters)
-        self._expect("hyperparameters", right, "an object without NaN")
+        self._take_names()
+        self._check_hyperparameters()
         for name, gaps in (("ledger", False), ("metrics", True)):
             value = getattr(self, name)
             right = isinstance(value, dict) and all(number(x) or (gaps and x is None) for x in value.values())
@@ -115,10 +107,36 @@ class AdapterConfig:
             not digest or (set(digest) == {"salt", "sha256"} and all(_hex(value, 32, 64) for value in digest.values()))
         )
         self._expect("few_shot_digest", right, "an object of salt and sha256")
-        self._expect("license", self.license is None or _identifier(self.license), "a licence's identifier or null")
-        right = isinstance(self.datasets, list) and len(self.datasets) <= 100 and all(map(_identifier, self.datasets))
+        self._expect("license", self.license is None or identifier(self.license), "a licence's identifier or null")
+        right = isinstance(self.datasets, list) and len(self.datasets) <= 100 and all(map(identifier, self.datasets))
         self._expect("datasets", right, "a list of data set ids")
         self._expect("base_fingerprint", _matrix(self.base_fingerprint), "rows of numbers between -1 and 1")
+
+    def _take_names(self) -> None:
+        """Names as `clean_name` writes them, whoever made the adapter."""
+        try:
+            names = check_names([*self.forget, *self.retain])
+        except ValueError as error:
+            raise AdapterError(f"{CONFIG}: forget and retain: {error}") from error
+        right = isinstance(self.synonyms, dict) and all(isinstance(own, list) for own in self.synonyms.values())
+        self._expect("synonyms", right, "an object, class -> list of names")
+        forget, retain = names[: len(self.forget)], names[len(self.forget) :]
+        try:
+            others = synonym_lists(self.synonyms)
+            asked_names(names, forget, others)
+        except ValueError as error:
+            raise AdapterError(f"{CONFIG}: {error}") from error
+        for name, value in (("forget", forget), ("retain", retain), ("synonyms", others)):
+            object.__setattr__(self, name, value)
+
+    def _check_hyperparameters(self) -> None:
+        right = isinstance(self.hyperparameters, dict) and finite(self.hyperparameters)
+        self._expect("hyperparameters", right, "an object without NaN")
+        for dial in {"breadth", "strength"} & set(self.hyperparameters):
+            try:
+                share(f"hyperparameters.{dial}", self.hyperparameters[dial])
+            except ValueError as error:
+                raise AdapterError(f"{CONFIG}: {error}") from error
 
     def _check_shape(self) -> None:
         of_context, of_edit = {"n_ctx": MAX_TOKENS, "dim": MAX_DIM}, {"width": MAX_DIM, "rank": MAX_RANK}
@@ -176,9 +194,8 @@ def _from_version_1(content: dict[str, Any]) -> dict[str, Any]:
 def read_json(path: Path) -> dict[str, Any]:
     """Raises: AdapterError: if the file holds no JSON object."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair can be read, and never be written
-    except (ValueError, RecursionError) as error:
+        content = parse_json(path.read_bytes(), nan=True)  # a field with NaN is refused by its name
+    except ValueError as error:
         raise AdapterError(f"{path}: not valid JSON ({error})") from error
     if not isinstance(content, dict):
         raise AdapterError(f"{path}: expected a JSON object, got {type(content).__name__}")
@@ -202,11 +219,6 @@ def _integer(value: object, top: int) -> bool:
 
 def _hex(value: object, *lengths: int) -> bool:
     return isinstance(value, str) and len(value) in lengths and re.fullmatch("[0-9a-f]+", value) is not None
-
-
-def _identifier(value: object) -> bool:
-    """`apache-2.0`, `user/pets`: what a Hub id and a licence are made of."""
-    return isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,96})?", value, re.A) is not None
 
 
 def number(value: object) -> bool:

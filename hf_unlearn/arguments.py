@@ -11,6 +11,7 @@ SHOWN = 80  # characters of a value that a message repeats
 MANY = 20  # values that a message lists
 LARGEST = 2**31 - 1
 LARGEST_SEED = 2**63 - 1
+MOST_SHOTS = 100_000  # images per class
 
 
 def brief(value: object) -> str:
@@ -53,8 +54,8 @@ def whole_number(name: str, value: object, least: int = 1, most: int = LARGEST) 
     """
     right = isinstance(value, Integral) and not isinstance(value, bool)
     if not (right and least <= int(value) <= most):  # type: ignore[call-overload]
-        small = most >= LARGEST and not (right and int(value) > most)  # type: ignore[call-overload]
-        bounds = f"of at least {least}" if small else f"from {least} to {most}"
+        large = right and int(value) > most  # type: ignore[call-overload]
+        bounds = f"from {least} to {most}" if large else f"of at least {least}"
         raise ValueError(f"{name} must be a whole number {bounds}, got {brief(value)}")
     return int(value)  # type: ignore[call-overload]
 

@@ -10,13 +10,16 @@ import torch
 from torch import Tensor
 
 from hf_unlearn.adapter import ForgetAdapter, digest
+from hf_unlearn.arguments import brief, listed, whole_number
 from hf_unlearn.black_box import BlackBox
 from hf_unlearn.data import LabeledImages
-from hf_unlearn.edit_run import DIALS, EDIT, edit_again
+from hf_unlearn.edit_run import DIALS, EDIT, edit_again, refuse_for_an_edit
+from hf_unlearn.names import like, name_list
 from hf_unlearn.result import Result
 from hf_unlearn.unlearn import unlearn
 
 ADDED = ("queries", "text_tokens", "image_encodings", "seconds")  # the ledger's sums; memory is a maximum
+COMBINED, GIVEN_BACK = 500, 300  # queries
 DRAWN = ("images", "classes", "validation", "shots", "seed")  # what a start is scored on
 
 
@@ -25,7 +28,7 @@ def combine(
     model: BlackBox,
     images: LabeledImages | None = None,
     *,
-    max_queries: int = 500,
+    max_queries: int = COMBINED,
     **options: Any,
 ) -> Result:
     """One adapter that forgets what any of `adapters` forgets, for fewer queries than a fresh run.
@@ -45,19 +48,20 @@ def combine(
         images: labelled images of all their classes, others are left out; None for names only.
         max_queries: candidate contexts to score at most, those of the start included.
         options: further arguments of `unlearn`: `validation`, `shots`, `seed`, `patience`, `run_dir`, …; for edits
-            `breadth`, `strength`, `vocabulary`.
+            `breadth`, `strength`, `vocabulary`, and nothing that is for a search.
 
     Raises:
         ValueError: if there are fewer than two adapters, they don't fit together, nothing would be kept, or images
             lack a class.
         WrongBaseError: if one was made for another model.
     """
-    _check(adapters, model)
+    adapters = _check(adapters, model)
+    max_queries = whole_number("max_queries", max_queries)
     if adapters[0].kind == EDIT:
         forget = list(dict.fromkeys(name for adapter in adapters for name in adapter.config.forget))
         kept_too = [name for adapter in adapters for name in adapter.config.retain]
         words = _synonyms(adapters, forget, [*forget, *kept_too])
-        return edit_again(model, adapters, forget, words, **_of_edit(options))
+        return edit_again(model, adapters, forget, words, **_of_edit(options, max_queries, COMBINED))
     starts = [*adapters, _mean(adapters)]
     if max_queries <= len(starts):
         raise ValueError(
@@ -89,7 +93,7 @@ def without(
     model: BlackBox,
     images: LabeledImages | None = None,
     *,
-    max_queries: int = 300,
+    max_queries: int = GIVEN_BACK,
     **options: Any,
 ) -> Result:
     """The adapter with one or more classes given back: they are kept from now on, the rest stays as it was.
@@ -102,24 +106,25 @@ def without(
         model: the adapter's base.
         images: labelled images of all its classes, others are left out; None for names only.
         max_queries: candidate contexts to score at most.
-        options: further arguments of `unlearn`: `validation`, `shots`, `seed`, `patience`, `run_dir`, …
+        options: as for `combine`.
 
     Raises:
         ValueError: if a name is not forgotten, none would be any more, or images lack a class.
         WrongBaseError: if the adapter was made for another model.
     """
-    back = [names] if isinstance(names, str) else list(names)
+    back = name_list("names", [names] if isinstance(names, str) else names)
+    max_queries = whole_number("max_queries", max_queries)
     forgotten = adapter.config.forget
     if not back or (unknown := [name for name in back if name not in forgotten]):
-        got = repr(unknown[0]) if back else "none"
-        raise ValueError(f"expected a class that the adapter forgets, got {got}; it forgets: {_few(forgotten)}")
+        got = f"{brief(unknown[0])}{like(unknown[0], forgotten)}" if back else "none"
+        raise ValueError(f"expected a class that the adapter forgets, got {got}; it forgets: {listed(forgotten)}")
     forget = [name for name in forgotten if name not in back]
     if not forget:
         raise ValueError("nothing would be left to forget; use the base model without an adapter")
     adapter.check_base(model)
     if adapter.kind == EDIT:
         words = _synonyms([adapter], forget, [*forgotten, *adapter.config.retain])
-        return edit_again(model, [adapter], forget, words, **_of_edit(options))
+        return edit_again(model, [adapter], forget, words, **_of_edit(options, max_queries, GIVEN_BACK))
     options |= _data(images, options.get("validation"), [*forget, *adapter.config.retain, *back])
     options.setdefault("synonyms", _synonyms([adapter], forget, forgotten))
     box = model.with_template(adapter.config.template)
@@ -150,9 +155,12 @@ def _data(images: LabeledImages | None, validation: LabeledImages | None, classe
     return {"images": images.only(names), "validation": validation and validation.only(names)}
 
 
-def _of_edit(options: dict[str, Any]) -> dict[str, Any]:
-    """What of the options is for an edit: its dials and words; budgets, shots and seeds are for contexts."""
-    return {key: value for key, value in options.items() if key in (*DIALS, "vocabulary")}
+def _of_edit(options: dict[str, Any], max_queries: int, usual: int) -> dict[str, Any]:
+    """What of the options is for an edit: its dials and words. Raises: ValueError: if another is given."""
+    of_edit = (*DIALS, "vocabulary")
+    others = {key: value for key, value in options.items() if key not in (*of_edit, "progress", "on_step")}
+    refuse_for_an_edit(**others, **({} if max_queries == usual else {"max_queries": max_queries}))
+    return {key: options[key] for key in of_edit if key in options}
 
 
 def _synonyms(adapters: Sequence[ForgetAdapter], forget: Sequence[str], classes: Sequence[str]) -> dict[str, list[str]]:
@@ -170,7 +178,10 @@ def _mean(adapters: Sequence[ForgetAdapter]) -> ForgetAdapter:
     return ForgetAdapter(mean, replace(adapters[0].config, weights_sha256=digest(mean)))
 
 
-def _check(adapters: Sequence[ForgetAdapter], model: BlackBox) -> None:
+def _check(adapters: Sequence[ForgetAdapter], model: BlackBox) -> list[ForgetAdapter]:
+    adapters = [] if isinstance(adapters, ForgetAdapter) else list(adapters)
+    if odd := [one for one in adapters if not isinstance(one, ForgetAdapter)]:
+        raise ValueError(f"adapters must be a list of ForgetAdapter, got {brief(odd[0])} in it; load them first")
     if len(adapters) < 2:
         raise ValueError(f"expected two or more adapters to combine, got {len(adapters)}")
     for adapter in adapters:
@@ -181,17 +192,14 @@ def _check(adapters: Sequence[ForgetAdapter], model: BlackBox) -> None:
             "model.under(context).under(edit)"
         )
     if adapters[0].kind == EDIT:
-        return
+        return adapters
     for key, what in (("n_ctx", "context length"), ("template", "template")):
         if len(values := list(dict.fromkeys(getattr(adapter.config, key) for adapter in adapters))) > 1:
             raise ValueError(
-                f"only adapters of one {what} can be combined, these have {_few(values)}; train one of them again"
+                f"only adapters of one {what} can be combined, these have {listed(values)}; train one of them again"
             )
+    return adapters
 
 
 def _id(adapter: ForgetAdapter) -> str:
     return adapter.config.weights_sha256
-
-
-def _few(values: Sequence[object]) -> str:
-    return ", ".join(map(str, values[:20])) + (", …" if len(values) > 20 else "")

@@ -6,18 +6,23 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
-from unicodedata import normalize
 
 from hf_unlearn.adapter import ForgetAdapter, base_name
 from hf_unlearn.adapter_config import AdapterConfig
+from hf_unlearn.arguments import brief
 from hf_unlearn.black_box import BlackBox
-from hf_unlearn.data import check_names
 from hf_unlearn.edits.by_name import forget_by_name, source_of
 from hf_unlearn.edits.text_edit import digest
+from hf_unlearn.edits.vocabulary import distinct
+from hf_unlearn.names import check_names, name_list, synonym_lists
 from hf_unlearn.naming import asked_names
 from hf_unlearn.result import Result, StopReason
 
 EDIT, DIALS = "edit", ("breadth", "strength")
+OF_CONTEXT = {  # what only a search for a context takes, and what it is if not given
+    "init": None, "n_ctx": None, "run_dir": None, "unlabelled": None, "validation": None, "max_queries": 2_000,
+    "shots": 16, "patience": 600, "seed": 0,
+}  # fmt: skip
 
 
 def make_edit(
@@ -44,14 +49,15 @@ def make_edit(
     """
     start = time.monotonic()
     check_text_features(model)
-    forget, keep = name_list("forget", forget), name_list("keep", keep)
+    forget, keep = (list(dict.fromkeys(name_list(what, names))) for what, names in (("forget", forget), ("keep", keep)))
     if not forget:
         raise ValueError("expected at least one name to forget, got none")
     if both := [name for name in forget if name in keep]:
-        raise ValueError(f"{both[0]!r} is to be forgotten and to be kept; take it out of one of the lists")
+        raise ValueError(f"{brief(both[0])} is to be forgotten and to be kept; take it out of one of the lists")
     check_names([*forget, *keep])
-    others = {name: [own] if isinstance(own, str) else list(own) for name, own in (synonyms or {}).items() if own}
+    others = synonym_lists(synonyms)
     asked_names([*forget, *keep], forget, others)
+    vocabulary = None if vocabulary is None else distinct(vocabulary)
     before = model.ledger.copy()
     made = forget_by_name(
         model, [*forget, *(word for own in others.values() for word in own)], keep, vocabulary=vocabulary,
@@ -97,6 +103,7 @@ def edit_again(
         ValueError: if an adapter held other words in place than are held now.
         WrongBaseError: if one was made for another model.
     """
+    vocabulary = None if vocabulary is None else distinct(vocabulary)
     for adapter in adapters:
         adapter.check_base(model)
         held = adapter.config.hyperparameters.get("vocabulary")
@@ -123,19 +130,13 @@ def check_text_features(model: Any) -> None:
         )
 
 
-def name_list(what: str, names: Sequence[str]) -> list[str]:
-    """The names in Unicode's composed form, without blanks around them, each once.
-
-    Raises:
-        ValueError: if they are one text, which is a sequence of letters.
-    """
-    if isinstance(names, str):
-        raise ValueError(f"{what} must be a list of names, got the text {names!r}; write [{names!r}]")
-    return list(dict.fromkeys(normalize("NFC", name.strip()) if isinstance(name, str) else name for name in names))
+def refuse_for_an_edit(**given: object) -> None:
+    """Raises: ValueError: if something is given that only a search for a context takes."""
+    for name, value in given.items():
+        default = OF_CONTEXT.get(name)
+        if value is not default and (default is None or value != default):
+            raise ValueError(f"{name} is for a context; an edit needs names alone (several: combine the adapters)")
 
 
 def _dial(adapter: ForgetAdapter, dial: str) -> float:
-    value = adapter.config.hyperparameters.get(dial, 0.5)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"the adapter's {dial} is {value!r}, expected a number; make it again from its names")
-    return float(value)
+    return float(adapter.config.hyperparameters.get(dial, 0.5))

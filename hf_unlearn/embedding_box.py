@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
 from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,12 +17,15 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
+from hf_unlearn.arguments import brief, commit, identifier, positive, whole_number
 from hf_unlearn.black_box import PROBES, TEMPLATE, ImageSet, Ledger, batches, check_template
-from hf_unlearn.data import to_rgb
+from hf_unlearn.names import text_list
+from hf_unlearn.pixels import as_images, rgb_images
 
 if TYPE_CHECKING:
     from hf_unlearn.adapted_box import AdaptedBox, Adapter
 
+MOST_LETTERS = 500  # of a model id
 REMEMBERED = 20_000  # texts; 40 MB at a width of 512
 
 
@@ -69,11 +71,12 @@ class EmbeddingBlackBox:
         images_to_vectors: a list of RGB images -> `(n, width)`.
         logit_scale: what cosines are multiplied by before the softmax; CLIP's is 100.
         template: the prompt around a class name, one `{}`.
-        model_id, revision: which model this is, for the adapter's config.
+        model_id, revision: which model this is, for the adapter's config: a name, and of one on the Hub its commit.
         batch: texts or images at a time, at most.
 
     Raises:
-        ValueError: if the template has not exactly one `{}`, or the scale or the batch is not positive.
+        ValueError: if the template has not exactly one `{}`, the scale or the batch is not positive, or an adapter's
+            config could not hold model id or revision.
     """
 
     calls = 1
@@ -93,13 +96,10 @@ class EmbeddingBlackBox:
         revision: str | None = None,
         batch: int = 64,
     ) -> None:
-        if not (math.isfinite(logit_scale) and logit_scale > 0):
-            raise ValueError(f"the logit scale must be a positive number, got {logit_scale}")
-        if batch < 1:
-            raise ValueError(f"expected a batch of at least 1, got {batch}")
+        _check_base(model_id, revision)
         self.template = check_template(template)
         self.model_id, self.revision = model_id, revision
-        self.logit_scale, self.batch = float(logit_scale), batch
+        self.logit_scale, self.batch = positive("logit_scale", logit_scale), whole_number("batch", batch)
         self.token_mean = torch.zeros(0)
         self.ledger = Ledger()
         self._texts_to_vectors, self._images_to_vectors = texts_to_vectors, images_to_vectors
@@ -110,18 +110,19 @@ class EmbeddingBlackBox:
         """Numbers in an embedding; asks for one text if nothing was asked yet."""
         return self._memory.width or len(self._vectors_of([PROBES[0]])[0])
 
-    def add_images(self, images: Iterable[Image.Image]) -> ImageSet:
-        """Encodes images once, in batches, with a progress bar on a terminal.
+    def add_images(self, images: Any) -> ImageSet:
+        """Encodes images once, in batches, with a progress bar on a terminal; `images` as `ClipBlackBox` takes them.
 
         Raises:
-            ValueError: if there is none, or the answer is not one vector for each.
+            ValueError: if there is none, one can't be read, or the answer is not one vector for each.
         """
+        images = as_images(images)
         total = -(-len(images) // self.batch) if isinstance(images, Sized) else None
         quiet = not sys.stderr.isatty() or (total is not None and total < 8)
         bar = {"total": total, "transient": True, "disable": quiet, "console": Console(stderr=True)}
         vectors = []
-        for part in track(batches(images, self.batch), "encoding images", **bar):  # type: ignore[arg-type]
-            vectors.append(self._ask(self._images_to_vectors, [to_rgb(image) for image in part], "images"))
+        for part in track(batches(rgb_images(images), self.batch), "encoding images", **bar):  # type: ignore[arg-type]
+            vectors.append(self._ask(self._images_to_vectors, part, "images"))
             self.ledger.image_encodings += len(part)
         if not vectors:
             raise ValueError("expected at least one image, got none")
@@ -142,9 +143,7 @@ class EmbeddingBlackBox:
                 f"{self.model_id}: this box has no token embeddings, so it can't be searched for a context; use an "
                 f"edit (expected contexts of shape (P, 0, 0), got {tuple(contexts.shape)})"
             )
-        texts = [self.template.format(name) for name in names]
-        if not texts:
-            raise ValueError("expected at least one name, got none")
+        texts = [self.template.format(name) for name in text_list("names", names)]
         return torch.stack(self._vectors_of(texts)).expand(len(contexts), -1, -1)
 
     def compare(self, texts: Tensor, images: ImageSet) -> Tensor:
@@ -214,6 +213,21 @@ class EmbeddingBlackBox:
                 "must embed into one space"
             )
         return vectors
+
+
+def _check_base(model_id: str, revision: str | None) -> None:
+    """Raises: ValueError: if an adapter's config could not hold them; said before work is done."""
+    if not isinstance(model_id, str) or not 0 < len(model_id) <= MOST_LETTERS:
+        raise ValueError(f"model_id must be text of 1 to {MOST_LETTERS} characters, got {brief(model_id)}")
+    if revision is not None and not commit(revision):
+        raise ValueError(
+            f"revision must be a commit on the Hub, 40 hexadecimal digits, or None; got {brief(revision)} (put other "
+            "versions into model_id)"
+        )
+    if revision is not None and not identifier(model_id):
+        raise ValueError(
+            f"model_id must be a Hub id where there is a revision, such as 'user/name'; got {brief(model_id)}"
+        )
 
 
 def _matrix(answer: Any, rows: int, who: str) -> Tensor:

@@ -12,9 +12,11 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from hf_unlearn.arguments import brief
 from hf_unlearn.black_box import BlackBox, ImageSet
 from hf_unlearn.clip import ClipBlackBox
-from hf_unlearn.data import LabeledImages, check_names
+from hf_unlearn.data import LabeledImages
+from hf_unlearn.names import check_names
 from hf_unlearn.processes import Crew
 
 TEMPLATES = (
@@ -66,9 +68,14 @@ def class_names(
         return images.names
     if classes is None:
         raise ValueError("expected labelled images, or the names of all classes (classes=) for a run by names only")
+    if isinstance(unlabelled, str | Path | Image.Image):
+        raise ValueError(
+            f"unlabelled must be a list of images or their paths, got {brief(unlabelled)}; of a folder: "
+            "sorted(Path(folder).glob('*.jpg'))"
+        )
     if validation is not None:
         raise ValueError("a run by names only validates on stand-ins; give labelled images to use validation images")
-    return tuple(classes)
+    return tuple(check_names(classes))
 
 
 def gather(
@@ -114,7 +121,7 @@ def from_images(
     for name, count in train.counts().items():
         if not count:
             role = "to forget " if name in forget else ""
-            raise ValueError(f"class {name!r} {role}has no images; add some or leave the class out")
+            raise ValueError(f"class {brief(name)} {role}has no images; add some or leave the class out")
     both = LabeledImages(train.items + held_out.items, train.labels + held_out.labels, images.names)
     return Evidence(
         images.names,

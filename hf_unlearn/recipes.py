@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hf_unlearn.arguments import brief, share
 from hf_unlearn.block_cma import BlockCMA
 from hf_unlearn.context import LatentContext
 from hf_unlearn.objective import Objective
@@ -48,9 +49,7 @@ class Recipe:
         Raises:
             ValueError: if strength is not from 0 to 1.
         """
-        if not 0 <= strength <= 1:
-            raise ValueError(f"strength is 0 (gentle) to 1 (strong), got {strength}")
-        factor = 4 ** (2 * strength - 1)
+        factor = 4 ** (2 * share("strength", strength) - 1)
         return replace(
             self,
             entropy_weight=factor * self.entropy_weight,
@@ -86,7 +85,7 @@ def recipe(method: str, classes: int) -> Recipe:
             return Recipe(n_ctx, 0, alone * n_ctx, single_block=True)
         case "ind-cma":
             return Recipe(n_ctx, 0, alone)
-    raise ValueError(f"unknown method {method!r}; expected one of {', '.join(METHODS)}")
+    raise ValueError(f"unknown method {brief(method)}; expected one of {', '.join(METHODS)}")
 
 
 def latent_of(plan: Recipe, start: Tensor, scale: float, seed: int) -> LatentContext:

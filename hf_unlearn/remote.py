@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
@@ -24,7 +24,8 @@ from hf_unlearn.black_box import (
     PromptTooLongError,
     check_template,
 )
-from hf_unlearn.data import to_rgb
+from hf_unlearn.names import text_list
+from hf_unlearn.pixels import as_images, rgb_images
 
 if TYPE_CHECKING:
     from hf_unlearn.adapted_box import AdaptedBox, Adapter
@@ -101,13 +102,13 @@ class SpaceBlackBox:
         """How many candidates the Space still scores in this session."""
         return self._left[0]
 
-    def add_images(self, images: Iterable[Image.Image]) -> SentImages:
-        """Sends images to be encoded once.
+    def add_images(self, images: Any) -> SentImages:
+        """Sends images to be encoded once; `images` as `ClipBlackBox` takes them.
 
         Raises:
             ValueError: if there is none, one can't be read, or they are more than the Space takes.
         """
-        sent = SentImages([_png(image) for image in images])
+        sent = SentImages([_png(image) for image in rgb_images(as_images(images))])
         if not sent.pictures:
             raise ValueError("expected at least one image, got none")
         self._send(sent)
@@ -123,7 +124,8 @@ class SpaceBlackBox:
         """
         if contexts.ndim != 3 or contexts.shape[2] != self.dim:
             raise ValueError(f"expected contexts of shape (P, m, {self.dim}), got {tuple(contexts.shape)}")
-        return torch.cat([self._score(part, images, list(names)) for part in contexts.split(self._most)])
+        asked = text_list("names", names)
+        return torch.cat([self._score(part, images, asked) for part in contexts.split(self._most)])
 
     def zero_shot(self, images: Any, names: Sequence[str]) -> Tensor:
         """Log-scores of the plain model, `(N, C)`."""
@@ -238,7 +240,7 @@ def _patiently(call: Callable[[], Any], tries: int, final: Callable[[Exception],
 
 def _png(image: Image.Image) -> str:
     file = io.BytesIO()
-    to_rgb(image).save(file, "PNG")
+    image.save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()
 
 

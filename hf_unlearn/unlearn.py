@@ -19,13 +19,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hf_unlearn import evidence
 from hf_unlearn.adapter import ForgetAdapter, base_name, digest
 from hf_unlearn.adapter_config import AdapterConfig
+from hf_unlearn.arguments import LARGEST_SEED, MOST_SHOTS, brief, share, whole_number
 from hf_unlearn.black_box import BlackBox, BudgetSpentError, Ledger
 from hf_unlearn.data import LabeledImages, split_names
-from hf_unlearn.edit_run import EDIT, make_edit, name_list
+from hf_unlearn.edit_run import EDIT, make_edit, refuse_for_an_edit
 from hf_unlearn.memory import PeakMemory
+from hf_unlearn.names import check_names, name_list, synonym_lists
 from hf_unlearn.naming import asked_names, namings
 from hf_unlearn.processes import Crew
-from hf_unlearn.recipes import Recipe, objective_of, recipe
+from hf_unlearn.recipes import METHODS, Recipe, objective_of, recipe
 from hf_unlearn.result import Result, StopReason, validation_of
 from hf_unlearn.run_dir import RunDir
 from hf_unlearn.search import Search
@@ -77,6 +79,7 @@ def unlearn(
         max_queries: candidate contexts to score at most; each is scored once on all images.
         method: "edit", one of `METHODS`, or a `Recipe`; if not given, "edit" where there are neither images nor
             classes, else "proximal".
+        shots, max_queries, patience, seed: for a context; an edit draws and searches nothing.
         n_ctx: context length, if not the method's own.
         strength: from 0 (gentle: keep the retain classes as they are) to 1 (strong: forget whatever it costs).
         breadth: for an edit, from 0 (the names as such) to 1 (all that lies around them).
@@ -92,18 +95,30 @@ def unlearn(
             search goes on, with what its queries said of the scores; on others it is a start like its adapter.
 
     Raises:
-        ValueError: if classes, images, budget or context length make no sense; nothing is run.
+        ValueError: if names, images, a number or a combination makes no sense; nothing is run.
         WrongBaseError: if `init` was made for another model.
         RunError: if the run folder holds another run, is in use, or can't be written.
     """
+    forget, others = name_list("forget", forget), synonym_lists(synonyms)
+    keep = None if keep is None else name_list("keep", keep)
+    classes = None if classes is None else check_names(classes)
+    breadth, strength = share("breadth", breadth), share("strength", strength)
+    max_queries, shots = whole_number("max_queries", max_queries), whole_number("shots", shots, most=MOST_SHOTS)
+    patience = None if patience is None else whole_number("patience", patience, 0)
+    n_ctx = None if n_ctx is None else whole_number("n_ctx", n_ctx)
+    seed = whole_number("seed", seed, 0, LARGEST_SEED)
+    _check_images(images=images, validation=validation)
     if method == EDIT or (method is None and images is None and classes is None and not unlabelled):
-        of_context = {"init": init, "n_ctx": n_ctx, "run_dir": run_dir, "unlabelled": unlabelled}
-        if given := [name for name, value in of_context.items() if value is not None]:
-            raise ValueError(f"{given[0]} is for a context; an edit needs names alone (several: combine the adapters)")
+        refuse_for_an_edit(
+            init=init, n_ctx=n_ctx, run_dir=run_dir, unlabelled=unlabelled, validation=validation,
+            max_queries=max_queries, shots=shots, patience=patience, seed=seed,
+        )  # fmt: skip
         return _by_name(
-            model, images.names if images is not None else classes, forget, keep, synonyms=synonyms,
+            model, images.names if images is not None else classes, forget, keep or (), synonyms=others,
             vocabulary=vocabulary, breadth=breadth, strength=strength,
         )  # fmt: skip
+    if not isinstance(method, str | Recipe | None):
+        raise ValueError(f"method must be a name or a Recipe, got {brief(method)}; {', '.join(METHODS)} or edit")
     if keep is not None or vocabulary is not None or breadth != 0.5:
         raise ValueError(
             "keep, vocabulary and breadth are for an edit; a context keeps all classes that are not forgotten"
@@ -122,8 +137,7 @@ def unlearn(
         n_ctx = first.config.n_ctx
     plain = replace(plain, n_ctx=n_ctx) if n_ctx is not None else plain
     plan = plain.with_strength(strength)
-    _check(model, names, forget, max_queries, plan)
-    others = {name: [own] if isinstance(own, str) else list(own) for name, own in (synonyms or {}).items() if own}
+    _check(model, names, forget, plan)
     asked, columns = asked_names(names, forget, others), namings(names, others)
     before = model.ledger.copy()
     crew, memory = Crew(), PeakMemory()
@@ -229,20 +243,31 @@ def unlearn(
 
 
 def _by_name(
-    model: BlackBox, listed: Sequence[str] | None, forget: Sequence[str], keep: Sequence[str] | None, **options: Any
+    model: BlackBox, listed: Sequence[str] | None, forget: Sequence[str], keep: Sequence[str], **options: Any
 ) -> Result:
     """The edit; of a list of classes all others are kept."""
-    forget, keep = name_list("forget", forget), name_list("keep", keep or ())
     if listed is not None:
         split_names(listed, forget)
         keep = [*keep, *(name for name in listed if name not in forget and name not in keep)]
     return make_edit(model, forget, keep=keep, all_kept=listed is not None, **options)
 
 
-def _check(model: BlackBox, names: Sequence[str], forget: Sequence[str], max_queries: int, plan: Recipe) -> None:
+def _check_images(**given: object) -> None:
+    for name, images in given.items():
+        if images is not None and not isinstance(images, LabeledImages):
+            raise ValueError(
+                f"{name} must be LabeledImages, got {type(images).__name__}; make them with LabeledImages.from_folder, "
+                "from_arrays or from_dataset"
+            )
+
+
+def _check(model: BlackBox, names: Sequence[str], forget: Sequence[str], plan: Recipe) -> None:
     split_names(names, forget)
-    if max_queries < 1:
-        raise ValueError(f"max_queries must be at least 1, got {max_queries}")
+    if model.max_n_ctx < 1:
+        raise ValueError(
+            f"{model.model_id} takes no context: it answers to text only, or reads too few tokens; make an edit, which "
+            "needs names alone: unlearn(model, forget=[...])"
+        )
     if not 1 <= plan.n_ctx <= model.max_n_ctx:
         raise ValueError(
             f"n_ctx must be 1 to {model.max_n_ctx} for {model.model_id} (its text tower must also read "

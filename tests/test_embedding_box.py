@@ -143,7 +143,7 @@ def test_tensors_of_any_kind_are_taken(functions):
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"batch": 0}, "a batch of at least 1"), ({"logit_scale": 0}, "positive number"),
+    [({"batch": 0}, "batch must be a whole number of at least 1, got 0"), ({"logit_scale": 0}, "positive number"),
      ({"logit_scale": float("nan")}, "positive number"), ({"template": "photo"}, "a template has one")],
 )  # fmt: skip
 def test_what_makes_no_box_is_refused(functions, wrong, message):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from conftest import coloured
 from typer.testing import CliRunner
 
 from hf_unlearn import ClipBlackBox, ForgetAdapter, LabeledImages, demo, evaluate, evidence, unlearn
@@ -105,7 +106,7 @@ def test_a_box_that_gives_scores_only_refuses_in_plain_words():
     ("arguments", "message"),
     [
         ({"method": "proximal"}, "expected labelled images, or the names of all classes"),
-        ({"classes": NAMES, "validation": "some"}, "a run by names only validates on stand-ins"),
+        ({"classes": NAMES, "validation": coloured(1)}, "a run by names only validates on stand-ins"),
         ({"classes": ("red", "red")}, "red"),
         ({"classes": ("green", "blue")}, "'red'"),
     ],

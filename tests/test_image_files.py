@@ -152,13 +152,17 @@ def test_a_file_that_may_not_be_read_is_named(folder):
                 list(LabeledImages.from_folder(shared))
 
 
-@pytest.mark.parametrize("name", ["e\u0301clair", "犬", "🍺", "a\nb", "[red]", "a" * 200, "\u202edog", "\x1b[2J"])
-def test_odd_names_of_classes_and_files_are_names_like_others(folder, name):
+@pytest.mark.parametrize(
+    ("name", "called"),
+    [("e\u0301clair", "\u00e9clair"), ("犬", "犬"), ("🍺", "🍺"), ("a\nb", "a b"), ("[red]", "[red]"),
+     ("a" * 200, "a" * 200), ("\u202ecat", "cat"), ("\x1b[2J", "[2J")],
+)  # fmt: skip
+def test_odd_names_of_classes_and_files_are_names_like_others(folder, name, called):
     (folder / "dog").rename(folder / name)
     (folder / name / "0.png").rename(folder / name / f"{name[:50]}.png")
     images = LabeledImages.from_folder(folder)
     assert len(list(images)) == 6
-    assert ("éclair" if "clair" in name else name) in images.names
+    assert called in images.names
 
 
 def test_a_folder_whose_name_is_no_unicode_is_refused_as_a_class(folder):

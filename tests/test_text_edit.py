@@ -209,7 +209,7 @@ def test_in_a_cone_hardly_a_decision_and_no_score_much_is_changed(model, task, r
 @pytest.mark.parametrize("dial", ["breadth", "strength"])
 @pytest.mark.parametrize("value", [-0.01, 1.01, float("nan"), float("inf")])
 def test_a_dial_out_of_range_is_refused_by_name(dial, value):
-    with pytest.raises(ValueError, match=f"{dial} is from 0 to 1, got {value}"):
+    with pytest.raises(ValueError, match=f"{dial} must be a number from 0 to 1, got {value}"):
         solve(*drawn(0, 16, 1, 1, 20), **{dial: value})
 
 

@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hf_unlearn.arguments import brief
 from hf_unlearn.edits.closed_form import solve
 from hf_unlearn.edits.neighbours import Neighbour, find_neighbours
 from hf_unlearn.edits.text_edit import TextEdit
 from hf_unlearn.edits.vocabulary import distinct, with_own_words
+from hf_unlearn.names import name_list
 
 OF_NAMES = ("{}", "a photo of a {}", "This is a photo of {}.", "an image of {}", "a {}")
 OF_WORDS = ("{}", "This is a photo of {}.", "an image of {}")
@@ -52,7 +54,7 @@ def forget_by_name(
         ValueError: if there is no tokenizer and no vocabulary, a dial is not from 0 to 1, or a name to keep reads to
             the model as one to forget ("Gun" and "gun").
     """
-    names, kept = sorted(forget), sorted(keep)
+    names, kept = sorted(name_list("forget", forget)), sorted(name_list("keep", keep))
     vocabulary = None if vocabulary is None else sorted(distinct(vocabulary))
     words, held = with_own_words(box, OF_WORDS, exclude=[*names, *kept], vocabulary=vocabulary)
     of_names = name_features(box, names)
@@ -79,8 +81,8 @@ def _check_apart(names: Sequence[str], of_names: Tensor, kept: Sequence[str], of
     if same.any():
         place = int(same.nonzero()[0])
         raise ValueError(
-            f"{kept[place]!r} is to be kept, and to this model it reads as {names[int(row[place])]!r}, which is to be "
-            "forgotten; take one of them out"
+            f"{brief(kept[place])} is to be kept, and to this model it reads as {brief(names[int(row[place])])}, which "
+            "is to be forgotten; take one of them out"
         )
 
 

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hf_unlearn.arguments import share
 from hf_unlearn.edits.text_edit import Gate, TextEdit
 
 FURTHEST = 0.6  # `tau`: how far a name turns, of what it was
@@ -53,9 +54,7 @@ def solve(forget: Tensor, keep: Tensor, words: Tensor, *, breadth: float = 0.5, 
         ValueError: if a dial is not from 0 to 1, there are no names or no words, a feature is not finite, a name is
             nothing but the mean word, or there are too many names for the directions that texts vary in.
     """
-    for name, value in (("breadth", breadth), ("strength", strength)):
-        if not 0 <= value <= 1:
-            raise ValueError(f"{name} is from 0 to 1, got {value}")
+    breadth, strength = share("breadth", breadth), share("strength", strength)
     if not forget.shape[1] or not words.shape[1]:
         raise ValueError(f"expected names to forget and words to hold, got {forget.shape[1]} and {words.shape[1]}")
     forget, keep, words = (x.detach().cpu().double() for x in (forget, keep, words))

@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hf_unlearn.black_box import PROBES
+from hf_unlearn.names import clean_name, name_list
 
 LIMIT = 3_000  # words
 FEWEST = 50  # words that an edit can be computed with
@@ -183,14 +184,18 @@ def _sorted_by_spelling(words: Sequence[str]) -> bool:
 
 
 def distinct(words: Sequence[str]) -> list[str]:
-    """A vocabulary's words, each once. Raises: ValueError: if it is one text, or a word is empty or no text."""
-    if isinstance(words, str) or not all(isinstance(word, str) and word.strip() for word in words):
+    """A vocabulary's words, clean, each once. Raises: ValueError: if it is no list of text, or a word is empty."""
+    try:
+        found = name_list("vocabulary", words)
+    except ValueError as error:
+        raise ValueError(f"a vocabulary is a list of words: {error}") from error
+    if not all(found):
         raise ValueError("a vocabulary is a list of words, none of them empty")
-    return list(dict.fromkeys(word.strip() for word in words))
+    return list(dict.fromkeys(found))
 
 
 def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name.casefold()).strip()
+    return clean_name(name.casefold())
 
 
 # ---- features
