@@ -97,9 +97,9 @@ class LabeledImages:
         classes = sub_folders(folder)
         if not classes:
             raise ValueError(_no_classes(folder))
-        called = _called([path.name for path in classes], names, folder)
-        kept = _kept([path.name for path in classes], called, leave_out, folder)
-        classes, called = [classes[i] for i in kept], [called[i] for i in kept]
+        called = class_names(folder, names)
+        gone = _left_out(called, leave_out, folder)
+        classes = [path for path in classes if path.name not in gone]
         listed_files = [list_files(path, folder) for path in classes]
         if told := _passed_over(listed_files, folder):
             tell(told) if tell else warnings.warn(f"{folder}: {told}", stacklevel=2)
@@ -116,7 +116,7 @@ class LabeledImages:
             raise ValueError(
                 f"{folder}: no image in any of its {len(classes)} sub-folders ({' '.join(sorted(suffixes()))})"
             )
-        return cls(items, labels, tuple(called))
+        return cls(items, labels, tuple(called[path.name] for path in classes))
 
     @classmethod
     def from_arrays(cls, images: Iterable[Any], labels: Iterable[int], names: Sequence[str]) -> LabeledImages:
@@ -287,30 +287,35 @@ def _passed_over(classes: Sequence[Listing], folder: Path) -> str:
     return "; ".join(told)
 
 
-def _called(folders: Sequence[str], names: Mapping[str, str] | str | None, root: Path) -> list[str]:
-    """The class name of every sub-folder; `names` may spell a folder's name otherwise than the disk does."""
-    if names == "auto":
-        return readable(folders)
-    if names is None:
-        return list(folders)
+def class_names(folder: Path, names: Mapping[str, str] | str | None = None) -> dict[str, str]:
+    """Sub-folder -> class name; `names` may spell a folder's name otherwise than the disk does.
+
+    Raises:
+        ValueError: if `names` is something else than `from_folder` takes, or mentions a folder that isn't there.
+    """
+    folders = [path.name for path in sub_folders(folder)]
+    if names is None or names == "auto":
+        return dict(zip(folders, readable(folders) if names else folders, strict=True))
     if not isinstance(names, Mapping):
         raise ValueError(f"names must be a dict, sub-folder -> class name, or 'auto'; got {brief(names)}")
     there = {*folders, *map(clean_name, folders)}
     if unknown := sorted(str(name) for name in names if name not in there and clean_name(str(name)) not in there):
         close = like(unknown[0], folders)
-        raise ValueError(f"--names mentions {brief(unknown[0])}{close}, which is not a sub-folder of {root}")
+        raise ValueError(f"--names mentions {brief(unknown[0])}{close}, which is not a sub-folder of {folder}")
     clean = {clean_name(str(name)): called for name, called in names.items()}
-    return [names.get(folder, clean.get(clean_name(folder), folder)) for folder in folders]
+    return {name: names.get(name, clean.get(clean_name(name), name)) for name in folders}
 
 
-def _kept(folders: Sequence[str], called: Sequence[str], leave_out: Iterable[str], root: Path) -> list[int]:
-    """The places of the classes that are not left out, by sub-folder or name."""
+def _left_out(called: Mapping[str, str], leave_out: Iterable[str], root: Path) -> set[str]:
+    """The sub-folders of the classes that are left out, by sub-folder or name."""
     gone = name_list("leave_out", leave_out)
-    ways = [{clean_name(folder), clean_name(str(name))} for folder, name in zip(folders, called, strict=True)]
-    if unknown := [name for name in gone if not any(name in own for own in ways)]:
-        close = like(unknown[0], map(str, called))
-        raise ValueError(f"no class {brief(unknown[0])}{close} to leave out in {root}; it has {listed(called)}")
-    kept = [place for place, own in enumerate(ways) if not own & set(gone)]
-    if not kept:
-        raise ValueError(f"all {len(folders)} classes of {root} are to be left out; leave some in")
-    return kept
+    ways = {folder: {clean_name(folder), clean_name(str(name))} for folder, name in called.items()}
+    if unknown := [name for name in gone if not any(name in own for own in ways.values())]:
+        close = like(unknown[0], map(str, called.values()))
+        raise ValueError(
+            f"no class {brief(unknown[0])}{close} to leave out in {root}; it has {listed(called.values())}"
+        )
+    found = {folder for folder, own in ways.items() if own & set(gone)}
+    if len(found) == len(ways):
+        raise ValueError(f"all {len(ways)} classes of {root} are to be left out; leave some in")
+    return found
