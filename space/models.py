@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 from collections import OrderedDict
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hf_unlearn.hub import commit_of
 from hf_unlearn.hub_errors import explained
 from space.gpu import device
+from space.hub_cache import HubCache
 
 if TYPE_CHECKING:
     from space.shared_clip import SharedClip
@@ -27,7 +29,9 @@ PRESETS = {
 }
 FAMILIES = ("clip", "metaclip_2", "siglip", "siglip2", "chinese_clip")
 MAX_PARAMETERS, MAX_CACHED = 500_000_000, 1_000_000_000  # 2 and 4 GB in float32; the free tier has 16
-MAX_SIDE_FILE = 64 * 2**20  # a tokenizer or a config
+MOST_CACHED = 8  # models, each with texts it remembers
+SIDE_FILES, MAX_SIDE_FILE = (".json", ".txt", ".model", ".jinja"), 64 * 2**20  # configs, tokenizers
+MOST_SIDE_FILES = 64
 JSONS = ("config.json", "preprocessor_config.json", "processor_config.json", "tokenizer_config.json")
 BOUNDS = {  # what a config may ask for; else its few weights could stand in a model of any size
     "num_hidden_layers": 64, "hidden_size": 4_096, "intermediate_size": 16_384, "num_attention_heads": 64,
@@ -42,11 +46,14 @@ class Models:
     Args:
         bases: base models that the operator offers, as adapters name them -> Hub id or folder. These are trusted.
         any_on_hub: whether visitors may name any other model on the Hub.
+        hub: where what they name is fetched to.
     """
 
-    def __init__(self, bases: Mapping[str, str] | None = None, any_on_hub: bool = True) -> None:
+    def __init__(
+        self, bases: Mapping[str, str] | None = None, any_on_hub: bool = True, hub: HubCache | None = None
+    ) -> None:
         self.bases = dict(bases or {EMBEDDED: EMBEDDED})
-        self.any_on_hub = any_on_hub
+        self.any_on_hub, self.hub = any_on_hub, hub or HubCache()
         self._kept: OrderedDict[tuple[str, str | None], SharedClip] = OrderedDict()
         self._lock, self._loading = Lock(), Lock()
 
@@ -84,54 +91,88 @@ class Models:
 
         if base in self.bases:
             model = SharedClip(self.bases[base], device=device())
+        elif self.any_on_hub:
+            model = self._fetched(base, revision)
         else:
-            if not self.any_on_hub:
-                raise ValueError(f"This Space offers {', '.join(self.bases)}, not '{str(base)[:80]}'.")
-            model = SharedClip(base, revision=checked(base, revision), device=device())
+            raise ValueError(f"This Space offers {', '.join(self.bases)}, not '{str(base)[:80]}'.")
         with self._lock:
             self._kept[base, revision] = model
-            while len(self._kept) > 1 and sum(map(parameters, self._kept.values())) > MAX_CACHED:
+            while len(self._kept) > 1 and (
+                len(self._kept) > MOST_CACHED or sum(map(parameters, self._kept.values())) > MAX_CACHED
+            ):
                 self._kept.popitem(last=False)
+                gc.collect()  # a model refers to itself; its weights would stay for long
         return model
 
+    def _fetched(self, base: str, revision: str | None) -> SharedClip:
+        from huggingface_hub import hf_hub_download
 
-def checked(repo_id: str, revision: str | None = None) -> str:
-    """The commit of a stranger's model that is safe to load: known kind, no code, safetensors, bearable size.
+        from space.shared_clip import SharedClip
+
+        commit, files = checked(base, revision, self.hub)
+        with self.hub.holding(base, commit, files) as folder:
+            with explained(base, commit):
+                paths = [
+                    hf_hub_download(base, path, revision=commit, cache_dir=folder, token=False)
+                    for path in sorted(files, key=lambda path: path != "config.json")
+                ]
+            return SharedClip.of_snapshot(Path(paths[0]).parent, base, commit, device())
+
+
+def checked(repo_id: str, revision: str | None = None, hub: HubCache | None = None) -> tuple[str, dict[str, int]]:
+    """A stranger's model that is safe to load: known kind, no code, safetensors, bearable size.
 
     Read without a token, so that nobody sees through this Space what its owner may see.
+
+    Returns: its commit, and the files to fetch, path -> bytes.
 
     Raises:
         ValueError: if it is not; the message says why and what to do.
         OSError: if the Hub can't be asked.
     """
-    from huggingface_hub import HfApi, errors
+    from huggingface_hub import HfApi
 
-    name = str(repo_id)[:80]
+    name, hub = str(repo_id)[:80], hub or HubCache()
     if not isinstance(repo_id, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,96})?", repo_id, re.A):
         raise ValueError(f"'{name}' is no model id; expected one from the Hub such as openai/clip-vit-base-patch16.")
-    sha = commit_of(repo_id, revision, token=False)
+    sha = commit_of(repo_id, revision, token=False, cache_dir=hub.folder)
     api = HfApi(token=False)
     with explained(repo_id, sha):
         sizes = {file.path: file.size for file in api.list_repo_tree(repo_id, revision=sha) if hasattr(file, "size")}
         if "config.json" not in sizes:
             raise ValueError(f"{name} has no config.json; expected a CLIP that transformers loads.")
-        if large := [path for path, size in sizes.items() if not _weights(path) and size > MAX_SIDE_FILE]:
+        files = {path: size for path, size in sizes.items() if path.endswith(SIDE_FILES)}
+        if len(files) > MOST_SIDE_FILES:
+            raise ValueError(f"{name} has {len(files):,} files beside its weights; at most {MOST_SIDE_FILES} are read.")
+        if large := [path for path, size in files.items() if size > MAX_SIDE_FILE]:
             raise ValueError(f"{name}: {large[0][:60]} is larger than {MAX_SIDE_FILE >> 20} MB; choose another model.")
-        configs = {path: _json(api, repo_id, path, sha) for path in JSONS if path in sizes}
-        _check_configs(name, configs)
-        try:
-            weights = api.get_safetensors_metadata(repo_id, revision=sha)
-        except errors.NotASafetensorsRepoError:
-            raise ValueError(_not_safetensors(api, repo_id)) from None
-        except errors.SafetensorsParsingError:
-            raise ValueError(f"{name}: its safetensors file is damaged; choose another model.") from None
+        read = {path: files[path] for path in JSONS if path in files}
+        with hub.holding(repo_id, sha, read) as folder:
+            _check_configs(name, {path: _json(api, repo_id, path, sha, folder) for path in read})
+            files |= _weights(api, repo_id, sha, sizes)
+    return sha, files
+
+
+def _weights(api: Any, repo_id: str, sha: str, sizes: Mapping[str, int]) -> dict[str, int]:
+    """The safetensors that transformers would load, path -> bytes."""
+    from huggingface_hub import errors
+
+    name = repo_id[:80]
+    try:
+        weights = api.get_safetensors_metadata(repo_id, revision=sha)
+    except errors.NotASafetensorsRepoError:
+        raise ValueError(_not_safetensors(api, repo_id)) from None
+    except errors.SafetensorsParsingError:
+        raise ValueError(f"{name}: its safetensors file is damaged; choose another model.") from None
     parameters = sum(weights.parameter_count.values())
     if parameters > MAX_PARAMETERS:
         raise ValueError(
             f"{name} has {parameters / 1e6:,.0f} million parameters; this Space loads up to "
             f"{MAX_PARAMETERS // 10**6:,} million. Use hf_unlearn on a machine of your own for it."
         )
-    return sha
+    if astray := [path for path in weights.files_metadata if path not in sizes]:
+        raise ValueError(f"{name}: its weights are not beside its config ({astray[0][:60]}); choose another model.")
+    return {path: sizes[path] for path in weights.files_metadata}
 
 
 def _check_configs(name: str, configs: Mapping[str, Any]) -> None:
@@ -146,9 +187,10 @@ def _check_configs(name: str, configs: Mapping[str, Any]) -> None:
                 raise ValueError(f"{name}: {path} asks for {key} {value:,.0f}; at most {BOUNDS[key]:,} is loaded.")
 
 
-def _json(api: Any, repo_id: str, path: str, sha: str) -> dict[str, Any]:
+def _json(api: Any, repo_id: str, path: str, sha: str, folder: Path) -> dict[str, Any]:
     try:
-        content = json.loads(Path(api.hf_hub_download(repo_id, path, revision=sha)).read_text(encoding="utf-8"))
+        found = api.hf_hub_download(repo_id, path, revision=sha, cache_dir=folder)
+        content = json.loads(Path(found).read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
@@ -160,10 +202,6 @@ def _not_safetensors(api: Any, repo_id: str) -> str:
     pulls = [ref.ref for ref in api.list_repo_refs(repo_id, include_pull_requests=True).pull_requests or ()]
     hint = f"; one of its pull requests may hold them (revision {pulls[-1]})" if pulls else ""
     return f"{repo_id[:80]} has no weights as safetensors, and this Space loads no pickles{hint}."
-
-
-def _weights(path: str) -> bool:
-    return path.endswith((".safetensors", ".bin", ".msgpack", ".h5", ".onnx", ".pt", ".pth", ".ot", ".npz"))
 
 
 def _has(content: Any, key: str) -> bool:

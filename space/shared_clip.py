@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -35,6 +36,24 @@ class SharedClip(ClipBlackBox):
         self._hooked, self._remembering, self.vocabulary = Lock(), Lock(), Lock()
         self._texts: OrderedDict[Any, tuple[Tensor, int]] = OrderedDict()
         self._print = lru_cache(maxsize=1)(super().fingerprint)
+
+    @classmethod
+    def of_snapshot(cls, folder: Path, model_id: str, revision: str, device: str | None) -> SharedClip:
+        """A model on the Hub from the folder it was fetched to.
+
+        Raises:
+            ValueError: if it can't be loaded; the message calls it by its id.
+        """
+        try:
+            model = cls(str(folder), device=device)
+        except (ValueError, OSError) as error:
+            raise ValueError(str(error).replace(f"{folder}/", "").replace(str(folder), model_id)) from error
+        except Exception as error:  # transformers raises anything at configs that fit no weights
+            raise ValueError(
+                f"{model_id}: its files fit no CLIP ({type(error).__name__}); choose another one."
+            ) from error
+        model.model_id, model.revision = model_id, revision
+        return model
 
     def fingerprint(self) -> list[list[float]]:
         return self._print()

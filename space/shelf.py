@@ -149,16 +149,26 @@ class Shelf:
         return AdaptedClip(self.models.get(base, revision), adapter)
 
     def _of_hub(self, key: str) -> ForgetAdapter:
-        from hf_unlearn import ForgetAdapter
-        from hf_unlearn.hub import commit_of
+        from huggingface_hub import HfApi
+        from huggingface_hub.hf_api import RepoFile
 
-        sha = commit_of(key, token=False)
+        from hf_unlearn import ForgetAdapter
+        from hf_unlearn.adapter_files import CONFIG, CONTEXT, EDIT, REPORT
+        from hf_unlearn.hub import commit_of
+        from hf_unlearn.hub_errors import explained
+
+        hub = self.models.hub
+        sha = commit_of(key, token=False, cache_dir=hub.folder)
         with self._lock:
             if (known := self._from_hub.get(f"{key}@{sha}")) is not None:
                 return known
-        adapter = ForgetAdapter.from_pretrained(key, revision=sha, token=False)
-        if too_large := _too_large(adapter):
-            raise ValueError(f"{key}: its {too_large}.")
+        with explained(key, sha):
+            there = HfApi(token=False).get_paths_info(key, [CONFIG, REPORT, CONTEXT, EDIT], revision=sha)
+            files = {file.path: file.size for file in there if isinstance(file, RepoFile)}
+        with hub.holding(key, sha, files) as folder:
+            adapter = ForgetAdapter.from_pretrained(key, revision=sha, token=False, cache_dir=folder)
+            if too_large := _too_large(adapter):
+                raise ValueError(f"{key}: its {too_large}.")
         with self._lock:
             self._from_hub[f"{key}@{sha}"] = adapter
             while len(self._from_hub) > KEPT_FROM_HUB:
