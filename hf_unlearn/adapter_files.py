@@ -165,10 +165,10 @@ def _json(content: dict[str, Any]) -> bytes:
 
 def _read_weights(path: Path, kind: str) -> Tensor | TextEdit:
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     try:
-        tensors = load_file(path)
+        tensors = load(path.read_bytes())  # not mapped: Windows lets nobody replace a mapped file
     except (SafetensorError, ValueError) as error:
         raise AdapterError(f"{path}: not a readable safetensors file ({error})") from error
     if sorted(tensors) not in TENSORS[kind]:

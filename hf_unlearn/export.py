@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import count, islice
@@ -79,6 +81,8 @@ def export(
         fresh.chmod(0o755)
         for path in fresh.iterdir():  # safetensors writes for its owner only
             path.chmod(0o644)
+        with suppress(FileNotFoundError):
+            folder.rmdir()  # an empty one: Windows renames nothing over a folder
         os.replace(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -202,6 +206,8 @@ def _compare(folder: Path, made: _Made) -> None:
     model = made.model
     written = ClipBlackBox(str(folder), template=model.template, device="cpu", shared_prefix=False)
     found = written.text_features(torch.zeros(1, 0, written.dim), made.names)
+    del written
+    gc.collect()  # its files are let go: Windows renames no folder with a file in use
     if not torch.allclose(found, made.expected, rtol=0, atol=SAME):
         raise ExportError(
             f"{model.model_id}: the exported {model.family} checkpoint reads texts otherwise than the adapter does "

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import psutil
-
 
 class PeakMemory:
     """The most memory seen; Windows keeps the peak itself, elsewhere it is the largest of what was noted.
@@ -13,6 +11,8 @@ class PeakMemory:
     """
 
     def __init__(self) -> None:
+        import psutil
+
         self._process = psutil.Process()
         self.mb = 0.0
         self.note()
