@@ -283,3 +283,26 @@ def test_the_demos_classes_can_be_folders_everywhere():
     assert not [name for name in names if re.search(r'[<>:"/\\|?*\0-\x1f]|[. ]$', name)]
     assert not [name for name in names if PureWindowsPath(name).is_reserved()]
     assert len({name.casefold() for name in names}) == len(names)
+
+
+@pytest.mark.parametrize(
+    "name", ["CON/1.png", "cat/nul.png", "aux", "a/Com1", "lpt9 .png", "cat./1.png", "cat /1.png", "a:b"]
+)
+@pytest.mark.parametrize("windows", [True, False])
+def test_a_zip_with_a_name_that_is_a_device_on_windows_is_refused_there(tmp_path, monkeypatch, name, windows):
+    from zipfile import ZipFile
+
+    archives = pytest.importorskip("space.archives")
+    monkeypatch.setattr(archives, "WINDOWS", windows)
+    with ZipFile(tmp_path / "sent.zip", "w") as sent:
+        sent.writestr("dog/console.png", b"x")
+        sent.writestr(name, b"x")
+    if windows or ":" in name:
+        with (
+            pytest.raises(ValueError, match=r"no file can be|leads elsewhere"),
+            archives.unpacked([tmp_path / "sent.zip"]),
+        ):
+            pass
+    else:
+        with archives.unpacked([tmp_path / "sent.zip"]) as folder:
+            assert (folder / name).read_bytes() == b"x"
