@@ -54,7 +54,8 @@ class BrokenFilesError(ValueError):
 
     def __init__(self, files: Sequence[BrokenFile]) -> None:
         self.files = list(files)
-        others = f"; and {len(files) - 1} more files" if files[1:] else ""
+        more = len(files) - 1
+        others = f"; and {more} more file{'s' * (more > 1)}" if more else ""
         super().__init__(f"{files[0]}{others}; take them away, or leave out what is broken (--skip-broken)")
 
 

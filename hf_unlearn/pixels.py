@@ -54,7 +54,7 @@ def to_rgb(item: Any, index: int | None = None) -> Image.Image:
     except PixelError as error:
         raise ValueError(f"{where}: {error}") from error
     except UnidentifiedImageError as error:
-        why = NO_HEIC if _is_heic(item) else "not a readable image; replace it or take it away"
+        why = NO_HEIC if needs_heic(item) else "not a readable image; replace it or take it away"
         raise ValueError(f"{where}: {why}") from error
     except Exception as error:  # damaged files make Pillow's decoders raise whatever they stumble over
         why = " ".join(str(error).split())[:200] or type(error).__name__
@@ -233,14 +233,17 @@ def _where(item: Any, index: int | None) -> str:
     return f"image {index} ({told})" if told else f"image {index}"
 
 
-def _is_heic(item: Any) -> bool:
-    """Whether a file, or the bytes of one, say that they are HEIC, as photos of phones are, whatever their name."""
-    if isinstance(item, str | PathLike):
-        with open(item, "rb") as file:
-            head = file.read(12)
-    elif isinstance(item, bytes | bytearray | memoryview):
-        head = bytes(item[:12])
-    else:
-        item.seek(0)
-        head = item.read(12)
-    return head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS
+def needs_heic(item: Any) -> bool:
+    """Whether a file, or the bytes of one, say that they are HEIC, whatever their name, and that is not read here."""
+    try:
+        if isinstance(item, str | PathLike):
+            with open(item, "rb") as file:
+                head = file.read(12)
+        elif isinstance(item, bytes | bytearray | memoryview):
+            head = bytes(item[:12])
+        else:
+            item.seek(0)
+            head = item.read(12)
+    except (OSError, AttributeError):
+        return False
+    return "HEIF" not in formats() and head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS

@@ -10,14 +10,15 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from hf_unlearn.data import to_rgb
 from hf_unlearn.names import clean_name
+from hf_unlearn.pixels import needs_heic, open_file, to_rgb
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF")  # no decoder that starts other programs
 MAX_PIXELS, MAX_RATIO = 25_000_000, 20  # a model resizes the short side, so a thin strip would grow huge
 MAX_LABELS, MAX_LABEL = 1_000, 200
 MAX_UPLOAD = "50mb"
 MARK = " (to be forgotten)"
+UNREADABLE = "This file is not an image we can read; use PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF."
+NO_HEIC_HERE = "This is a HEIC photo, which is not read here; save it as JPEG or PNG."
 SHOWN = 200  # names of a list that are written out
 # lines, tabs, and the semicolons and commas of other scripts: none of them is ever part of a name, as a comma may be
 BETWEEN_NAMES = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029\t;；﹔؛，﹐､、﹑،፣߸]")
@@ -29,15 +30,15 @@ def open_image(path: str | Path | BinaryIO) -> Image.Image:
     Raises:
         ValueError: if it is no image of a format we read, or larger than `check_image` allows.
     """
-    Image.init()
     try:
-        image = Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])  # old Pillows lack AVIF
+        image = open_file(path)
     except Image.DecompressionBombError:
         raise ValueError(_too_large("more than 100")) from None
-    except (OSError, ValueError, SyntaxError):
-        raise ValueError("This file is not an image we can read; use PNG, JPEG, WebP, GIF, BMP or AVIF.") from None
+    except Exception:  # Pillow's readers raise whatever they stumble over
+        raise ValueError(NO_HEIC_HERE if needs_heic(path) else UNREADABLE) from None
     with image:
         check_image(image)
+        image.filename = ""  # type: ignore[attr-defined]  # a path of ours, which an error would tell a visitor
         return to_rgb(image)
 
 

@@ -118,6 +118,7 @@ class Material:
         train, validation: images to search and to select with.
         judged: images nobody optimized on, or the validation images where there are no others; `kind` says which.
         unlisted, unlisted_validation, synonyms: see `evaluate`; where they are to be had.
+        note: what a visitor should know of an upload.
     """
 
     names: tuple[str, ...]
@@ -128,6 +129,7 @@ class Material:
     unlisted: LabeledImages | None = None
     unlisted_validation: LabeledImages | None = None
     synonyms: dict[str, list[str]] = field(default_factory=dict)
+    note: str = ""
 
 
 def gather(order: Order) -> Material:
@@ -139,7 +141,8 @@ def gather(order: Order) -> Material:
     """
     if order.source == FILES:
         with unpacked(order.files) as folder:
-            return _own(labelled_images(folder), order)
+            sent = labelled_images(folder)
+            return _own(sent.images, order, sent.test, sent.note)
     if order.source == DATASET:
         wanted = [*order.forget, *order.keep] if order.keep else []  # none: all there are
         return _own(_of_dataset(order.dataset, wanted), order)
@@ -184,8 +187,8 @@ def _drawn(order: Order) -> Material:
     )
 
 
-def _own(images: LabeledImages, order: Order) -> Material:
-    """A visitor's images, split: to search with, to select with, to judge by."""
+def _own(images: LabeledImages, order: Order, test: LabeledImages | None = None, note: str = "") -> Material:
+    """A visitor's images, split: to search with, to select with, to judge by; `test` judges if it has every class."""
     split_names(images.names, order.forget)
     keep = order.keep or [name for name in images.names if name not in order.forget]
     if unknown := [name for name in keep if name not in images.names]:
@@ -193,17 +196,14 @@ def _own(images: LabeledImages, order: Order) -> Material:
     names = (*order.forget, *keep)
     if len(names) > MAX_CLASSES:
         raise ValueError(f"These are {len(names)} classes; at most {MAX_CLASSES} are taken.")
-    number = {name: label for label, name in enumerate(names)}
-    chosen = [i for i, label in enumerate(images.labels) if images.names[label] in number]
-    own = LabeledImages(
-        tuple(images.items[i] for i in chosen), tuple(number[images.names[images.labels[i]]] for i in chosen), names
-    )
+    own = images.only(names)
     if empty := next((name for name, count in own.counts().items() if not count), None):
         raise ValueError(f"There are no images of '{empty}'; add some, or leave the name out.")
     shots = min(SHOTS, max(1, min(own.counts().values()) // 3))
     train, validation, rest = own.few_shot(shots, 0)
-    whole = all(rest.counts().values())
-    return Material(names, train, validation, rest if whole else validation, "test" if whole else "validation")
+    judged = next((part for part in (test and test.only(names), rest) if part and all(part.counts().values())), None)
+    kind = "test" if judged else "validation"
+    return Material(names, train, validation, judged or validation, kind, note=note)
 
 
 def _of_dataset(repo_id: str, names: Sequence[str]) -> LabeledImages:

@@ -57,6 +57,8 @@ def full_report(made: Made) -> str:
         f"<p><b>Done: {escape(made.reason)}.</b> {spent.get('queries', 0):,.0f} queries in "
         f"{duration(spent.get('seconds', 0))}. {escape(scope(made.adapter.kind))}</p>"
     )
+    if made.note:
+        head += f"<p class='note'>Your images: {plain_text(made.note)}.</p>"
     if others := neighbours(made.adapter):
         head += (
             f"<h3>Words nobody asked about</h3><p>{others}.</p><p class='note'>Too much? Write those to spare under "

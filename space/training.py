@@ -51,6 +51,7 @@ class Made:
     reason: str
     steps: tuple[Step, ...]
     landed: dict[str, dict[str, float]] = field(default_factory=dict)  # forgotten class -> name -> share of its images
+    note: str = ""  # what to know of the images that were sent
 
 
 class _Left(Exception):
@@ -164,7 +165,7 @@ class Runs:
         told.put(Progress("Judging", budget, budget, None, result.history))
         adapter, landed = judged(model, material, result.adapter)
         key = self.shelf.keep(adapter, session)
-        told.put(Made(adapter, key, result.reason.value, result.history, landed))
+        told.put(Made(adapter, key, result.reason.value, result.history, landed, material.note))
 
 
 def _search(model: ClipBlackBox, material: Material, order: Order, stop: Event, told: SimpleQueue) -> Result:

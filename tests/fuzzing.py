@@ -164,14 +164,14 @@ class Readers:
         """Every file that looks like an image is used or told about, and what is used can be read."""
         root, told = self._grown(classes), []
         try:
-            images = LabeledImages.from_folder(root, on_broken=told.append)
+            images = LabeledImages.from_folder(root, on_broken=told.append, tell=len)
         except ValueError:
             return
         assert all(image.mode == "RGB" for image in images)
         assert len(set(images.digests())) == len(images)
         assert not {item.path for item in told} & set(images.items)
         try:
-            LabeledImages.from_folder(root)
+            LabeledImages.from_folder(root, tell=len)
         except ValueError as error:
             _says(error, "--skip-broken")
 

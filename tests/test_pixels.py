@@ -80,6 +80,9 @@ def test_a_heic_photo_without_the_extra_is_named_with_it(tmp_path, monkeypatch):
     for item in (tmp_path / "IMG_1.JPG", photo, io.BytesIO(photo)):
         with pytest.raises(ValueError, match=r"a HEIC photo; pip install 'hf_unlearn\[heic\]'"):
             to_rgb(item)
+    monkeypatch.setattr("hf_unlearn.pixels.formats", lambda: ("PNG", "HEIF"))
+    with pytest.raises(ValueError, match="not a readable image"):
+        to_rgb(photo)
 
 
 # Modes

@@ -99,11 +99,10 @@ def test_a_wrong_file_in_a_visitors_zip_is_named(tmp_path):
 def test_unusual_kinds_of_images_are_read_as_rgb_or_refused_in_words(tmp_path, mode):
     kind = "jpeg" if mode == "CMYK" else "tiff" if mode == "F" else "png"
     Image.new(mode, (32, 32)).save(tmp_path / f"odd.{kind}")
-    if kind == "tiff":
-        with pytest.raises(ValueError, match="not an image we can read"):
-            open_image(tmp_path / "odd.tiff")
-    else:
-        assert open_image(tmp_path / f"odd.{kind}").mode == "RGB"
+    assert open_image(tmp_path / f"odd.{kind}").mode == "RGB"
+    Image.new("F", (32, 32), -1).save(tmp_path / "odd.tiff")
+    with pytest.raises(ValueError, match="image: float32 pixels from -1 to -1; expected floats 0 to 1"):
+        open_image(tmp_path / "odd.tiff")
 
 
 @pytest.mark.parametrize(

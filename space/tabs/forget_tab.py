@@ -260,7 +260,7 @@ def _offer(runs: Runs) -> None:
             "adapter": made.key, "kind": config.kind, "reason": made.reason, "forget": config.forget,
             "retain": config.retain, "figures": config.metrics, "landed": made.landed, "neighbours": config.neighbours,
             "note": " ".join(filter(None, [others and f"Words nobody asked about: {others}.", scope(config.kind),
-                                           asked.merged])),
+                                           asked.merged, made.note])),
         }  # fmt: skip
 
     gr.api(forget, api_name="forget", **RUN)
