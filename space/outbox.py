@@ -1,40 +1,38 @@
-"""Files that visitors take away: each in a folder of its own, gone after a while and when the app ends."""
+"""Files that visitors take away: each in a folder of its own, gone after ten minutes."""
 
 from __future__ import annotations
 
 import io
-import shutil
 import tempfile
-import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from space.limits import one_line
+from space.passing import OUTBOX, Passing, here
 
 if TYPE_CHECKING:
     from hf_unlearn import ForgetAdapter
     from space.shelf import Shelf
 
-KEPT_SECONDS = 600
 MAX_EXPORTED = 200_000_000  # parameters
 
 
 class Outbox:
-    """A temporary folder for zips; Gradio copies what it serves from here."""
+    """Zips; Gradio copies what it serves from here."""
 
-    def __init__(self) -> None:
-        self._home = tempfile.TemporaryDirectory(prefix="space-out-")
-        self._lock = Lock()
+    def __init__(self, passing: Passing | None = None) -> None:
+        self._passing = passing or here()
+
+    def place(self, name: str, size: int) -> Path:
+        """The path of a file to come. Raises: ValueError: if there is no room for so many bytes, twice."""
+        self._passing.expect(2 * size)
+        return Path(tempfile.mkdtemp(dir=self._passing.folder(OUTBOX))) / name
 
     def put(self, name: str, content: bytes) -> str:
         """The path of a new file with this content."""
-        with self._lock:
-            self._sweep()
-            folder = Path(tempfile.mkdtemp(dir=self._home.name))
-        path = folder / name
+        path = self.place(name, len(content))
         path.write_bytes(content)
         return str(path)
 
@@ -62,16 +60,15 @@ class Outbox:
                 "'hf-unlearn export ADAPTER FOLDER' on a machine of your own."
             )
         name = f"{file_name(adapter)}-checkpoint"
-        with tempfile.TemporaryDirectory(prefix="space-") as home:
+        with tempfile.TemporaryDirectory(dir=self._passing.folder(OUTBOX)) as home:
             folder = Path(home) / name
             export(adapter.weights, adapter.config, model, folder, hardened)
-            files = {f"{name}/{path.name}": path.read_bytes() for path in sorted(folder.iterdir())}
-        return self.put(f"{name}.zip", zipped(files))
-
-    def _sweep(self) -> None:
-        for folder in Path(self._home.name).iterdir():
-            if time.time() - folder.stat().st_mtime > KEPT_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)
+            files = sorted(folder.iterdir())
+            target = self.place(f"{name}.zip", sum(path.stat().st_size for path in files))
+            with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+                for path in files:
+                    archive.write(path, f"{name}/{path.name}")
+        return str(target)
 
 
 def file_name(adapter: ForgetAdapter) -> str:

@@ -30,6 +30,7 @@ POPULATION, CLASSES, IMAGES, AT_ONCE, N_CTX = 64, 1_000, 4_000, 32, 64
 SCORES = 2**23  # numbers in one answer
 PICTURE_BYTES = 4 * 2**20
 VISITORS, IDLE_SECONDS = 32, 3_600
+FEATURE_BYTES = 512 * 2**20  # of all visitors' images
 
 
 @dataclass
@@ -41,6 +42,9 @@ class _Visitor:
 
     def images(self) -> int:
         return sum(len(features) for _, features in self.sets.values())
+
+    def bytes(self) -> int:
+        return sum(features.features.nbytes for _, features in list(self.sets.values()))
 
 
 class Desk:
@@ -187,7 +191,9 @@ class Desk:
             visitor = self._visitors.setdefault(session, _Visitor(self.queries, now))
             visitor.seen = now
             self._visitors.move_to_end(session)
-            while len(self._visitors) > VISITORS:
+            while len(self._visitors) > 1 and (
+                len(self._visitors) > VISITORS or sum(v.bytes() for v in self._visitors.values()) > FEATURE_BYTES
+            ):
                 self._visitors.popitem(last=False)
             return visitor
 

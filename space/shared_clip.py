@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hf_unlearn import ClipBlackBox
 
-REMEMBERED, LARGEST = 256, 2**17  # lists of labels, and numbers of one: 128 MB at most
+REMEMBERED, LARGEST = 64 * 2**20, 512 * 2**10  # bytes of all lists of labels with their features, and of one
 
 
 class SharedClip(ClipBlackBox):
@@ -35,6 +35,7 @@ class SharedClip(ClipBlackBox):
         super().__init__(*args, **kwargs)
         self._hooked, self._remembering, self.vocabulary = Lock(), Lock(), Lock()
         self._texts: OrderedDict[Any, tuple[Tensor, int]] = OrderedDict()
+        self._size = [0]  # of them; in a list, for copies share it
         self._print = lru_cache(maxsize=1)(super().fingerprint)
 
     @classmethod
@@ -74,14 +75,19 @@ class SharedClip(ClipBlackBox):
             before = self.ledger.text_tokens
             features = super().text_features(contexts, names)
             tokens = self.ledger.text_tokens - before
-        if features.numel() > LARGEST:
-            return features
+        if features.nbytes <= LARGEST:
+            self._remember(key, features, tokens)
+        return features
+
+    def _remember(self, key: Any, features: Tensor, tokens: int) -> None:
         with self._remembering:
+            if key not in self._texts:
+                self._size[0] += _bytes(key, features)
             self._texts[key] = features, tokens
             self._texts.move_to_end(key)
-            while len(self._texts) > REMEMBERED:
-                self._texts.popitem(last=False)
-        return features
+            while self._size[0] > REMEMBERED:
+                gone, (old, _) = self._texts.popitem(last=False)
+                self._size[0] -= _bytes(gone, old)
 
     def _image_features(self, inputs: Any) -> Tensor:
         if self.watch is not None:
@@ -91,6 +97,12 @@ class SharedClip(ClipBlackBox):
     def _inject(self, contexts: Tensor, prompts: list[list[int]]) -> Tensor:
         with self._hooked:
             return super()._inject(contexts, prompts)
+
+
+def _bytes(key: Any, features: Tensor) -> int:
+    """About what a remembered list of labels takes in memory."""
+    _, names, _, context = key
+    return features.nbytes + len(context) + sum(80 + 4 * len(name) for name in names)
 
 
 def parameters(model: ClipBlackBox) -> int:

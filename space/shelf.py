@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections import OrderedDict
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 PLACES = ("space/adapters/*", "runs/*/adapter", "runs/*")
 OWN = "own/"  # before the key of a visitor's own adapter; what follows can't be guessed
 MAX_OWN, OWN_SECONDS = 500, 3_600
+OWN_BYTES, HUB_BYTES = 512 * 2**20, 256 * 2**20  # in memory, of visitors' own adapters and of those from the Hub
+TEXT_BYTES, IN_MEMORY = 4 * 2**20, 8  # of one adapter's config and report; read, a text is so many times as large
 MAX_N_CTX = 64
 MAX_EDIT = 2**18  # numbers in each matrix of an edit: 2 MB in all
 GONE = "This adapter of yours is no longer here; make it again, or upload it."
@@ -32,6 +35,7 @@ class _Own:
     adapter: ForgetAdapter
     session: str
     seen: float
+    size: int
 
 
 class Shelf:
@@ -45,7 +49,7 @@ class Shelf:
     def __init__(self, root: Path, models: Models) -> None:
         self.root, self.models = root, models
         self._own: OrderedDict[str, _Own] = OrderedDict()
-        self._from_hub: OrderedDict[str, ForgetAdapter] = OrderedDict()
+        self._from_hub: OrderedDict[str, tuple[ForgetAdapter, int]] = OrderedDict()
         self._lock = Lock()
 
     def library(self, base: str | None = None) -> tuple[dict[str, ForgetAdapter], list[str]]:
@@ -76,11 +80,11 @@ class Shelf:
         if too_large := _too_large(adapter):
             raise ValueError(f"This adapter's {too_large}.")
         self._forget_old()
-        key = OWN + secrets.token_urlsafe(16)
+        key, size = OWN + secrets.token_urlsafe(16), _bytes(adapter)
         with self._lock:
-            self._own[key] = _Own(adapter, session, time.monotonic())
-            while len(self._own) > MAX_OWN:
-                self._own.popitem(last=False)
+            self._own[key] = _Own(adapter, session, time.monotonic(), size)
+            while len(self._own) > MAX_OWN or sum(kept.size for kept in self._own.values()) > OWN_BYTES:
+                del self._own[min(self._own, key=lambda own: self._own[own].seen)]
         return key
 
     def reclaim(self, key: str, session: str) -> ForgetAdapter:
@@ -161,7 +165,8 @@ class Shelf:
         sha = commit_of(key, token=False, cache_dir=hub.folder)
         with self._lock:
             if (known := self._from_hub.get(f"{key}@{sha}")) is not None:
-                return known
+                self._from_hub.move_to_end(f"{key}@{sha}")
+                return known[0]
         with explained(key, sha):
             there = HfApi(token=False).get_paths_info(key, [CONFIG, REPORT, CONTEXT, EDIT], revision=sha)
             files = {file.path: file.size for file in there if isinstance(file, RepoFile)}
@@ -170,8 +175,8 @@ class Shelf:
             if too_large := _too_large(adapter):
                 raise ValueError(f"{key}: its {too_large}.")
         with self._lock:
-            self._from_hub[f"{key}@{sha}"] = adapter
-            while len(self._from_hub) > KEPT_FROM_HUB:
+            self._from_hub[f"{key}@{sha}"] = adapter, _bytes(adapter)
+            while len(self._from_hub) > KEPT_FROM_HUB or sum(size for _, size in self._from_hub.values()) > HUB_BYTES:
                 self._from_hub.popitem(last=False)
         return adapter
 
@@ -211,4 +216,16 @@ def _too_large(adapter: ForgetAdapter) -> str:
             return f"edit has a gate of {len(gate.near)} directions; at width {width} at most {most} are used"
     if adapter.context is not None and len(adapter.context) > MAX_N_CTX:
         return f"context has {len(adapter.context)} tokens; at most {MAX_N_CTX} are used"
+    if (size := _text_bytes(adapter)) > TEXT_BYTES:
+        return f"config and report have {size / 2**20:,.0f} MB; at most {TEXT_BYTES >> 20} are read"
     return ""
+
+
+def _text_bytes(adapter: ForgetAdapter) -> int:
+    return len(json.dumps([vars(adapter.config), adapter.report], default=str))
+
+
+def _bytes(adapter: ForgetAdapter) -> int:
+    """About what an adapter takes in memory."""
+    tensors = adapter.edit.tensors().values() if adapter.edit is not None else [adapter.context]
+    return sum(tensor.nbytes for tensor in tensors if tensor is not None) + IN_MEMORY * _text_bytes(adapter)

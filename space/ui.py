@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
@@ -9,18 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from anyio.to_thread import run_sync
+from starlette.middleware import Middleware
 
 from space.gpu import settle
 from space.limits import MAX_UPLOAD
 from space.models import Models
 from space.outbox import Outbox
 from space.page import CSS, LIGHT, PRIVATE, in_words, session_of
+from space.passing import SWEPT_EVERY, Bounded, Passing, here
 from space.presence import release_agents
-from space.score import Desk
+from space.score import AT_ONCE, PICTURE_BYTES, Desk
 from space.shelf import Shelf
 from space.tabs import forget_tab, library_tab, try_tab
 from space.training import Runs
 
+BODY, UPLOAD = AT_ONCE * PICTURE_BYTES * 4 // 3 + 2**20, 51 * 2**20  # bytes of a request, the largest that makes sense
 TABS = ("try", "forget", "library", "about")
 
 
@@ -33,6 +38,7 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
             not given.
         queries: how many candidates the remote black box scores in one session.
     """
+    passing = here()  # before any component asks where its files go
     models = Models(bases)
     shelf = Shelf(root, models)
     runs = Runs(shelf)
@@ -43,7 +49,7 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
             with gr.Tab("Try", id="try"):
                 trying = try_tab.draw(shelf)
             with gr.Tab("Forget", id="forget"):
-                chosen = forget_tab.draw(shelf, runs, Outbox(), made, demo)
+                chosen = forget_tab.draw(shelf, runs, Outbox(passing), made, demo)
             with gr.Tab("Library", id="library"):
                 library_tab.draw(shelf, demo)
             with gr.Tab("About", id="about"):
@@ -73,7 +79,9 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
     @asynccontextmanager
     async def served(_: Any) -> AsyncIterator[None]:
         release_agents(demo)
+        sweeping = asyncio.create_task(_sweep(here()))
         yield
+        sweeping.cancel()
 
     theme = gr.themes.Default(
         primary_hue="indigo", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
@@ -86,9 +94,16 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
     )
     settings = {
         "theme": theme, "css": CSS, "max_file_size": MAX_UPLOAD, "footer_links": ["api", "gradio", "settings"],
-        "mcp_server": find_spec("mcp") is not None, "run_history": False, "app_kwargs": {"lifespan": served},
+        "mcp_server": find_spec("mcp") is not None, "run_history": False,
+        "app_kwargs": {"lifespan": served, "middleware": [Middleware(Bounded, here(), UPLOAD, BODY)]},
     }  # fmt: skip
     return demo.queue(max_size=64).launch(**{**settings, **options})
+
+
+async def _sweep(passing: Passing) -> None:
+    while True:
+        await asyncio.sleep(SWEPT_EVERY)
+        await run_sync(passing.sweep)
 
 
 def _wire_score(desk: Desk) -> None:

@@ -1,15 +1,26 @@
 """The Space's disk: what strangers have it fetch, upload and make stays within bounds."""
 
 import json
+import os
+import time
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import space_client
+import torch
+from edited import edit_adapter
+from gradio_http import Stranger, launched
 from hub_client import Client, environment
 from hub_server import Hub
 
+from space import shared_clip, shelf
 from space.hub_cache import bytes_of
+from space.models import Models
+from space.outbox import Outbox
+from space.passing import FULL, OUTBOX, UPLOADS, Passing, here
+from space.shelf import Shelf
 
 SIZE = 1_000_000
 NAMES = [f"user/model{letter}" for letter in "abcdef"]
@@ -120,3 +131,110 @@ def test_a_bound_that_is_none_is_refused(monkeypatch, given):
     monkeypatch.setenv("BOUND", given)
     with pytest.raises(ValueError, match="BOUND is a number of bytes, such as 20e9"):
         bytes_of("BOUND", 7)
+
+
+# ---- files that pass through
+
+
+def put(folder: Path, name: str, size: int, age: float) -> Path:
+    path = folder / name / "file"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(bytes(size))
+    now = path.stat().st_mtime
+    for part in (path, path.parent):
+        os.utime(part, (now - age, now - age))
+    return path
+
+
+def test_old_files_go_and_of_the_rest_the_oldest_until_they_fit_but_none_that_is_fresh(tmp_path):
+    passing = Passing(tmp_path, most=3_000)
+    uploads, outbox = passing.folder(UPLOADS), passing.folder(OUTBOX)
+    old, middle, younger = (put(uploads, name, 1_000, age) for name, age in (("a", 5_000), ("b", 2_000), ("c", 700)))
+    fresh = [put(uploads, f"fresh{number}", 1_000, 60) for number in range(2)]
+    taken, still = put(outbox, "taken", 1, 700), put(outbox, "still", 1, 500)
+    passing.sweep()
+    assert [path.exists() for path in (old, middle, younger, *fresh)] == [False, False, False, True, True]
+    assert [path.exists() for path in (taken, still)] == [False, True]
+    with pytest.raises(ValueError, match="disk is full of what others sent"):
+        passing.expect(1_000)
+    passing.expect(900)
+    passing.sweep(now=time.time() + 700)
+    assert not old.parent.exists()
+
+
+def test_what_a_killed_process_left_goes_and_what_a_living_one_has_stays(tmp_path):
+    dead, alive = Passing(tmp_path), Passing(tmp_path)
+    put(dead.home, "a", 10, 10_000)
+    put(alive.home, "a", 10, 10)
+    os.utime(dead.home, (1, 1))
+    os.utime(alive.home, (1, 1))
+    alive.sweep()
+    Passing(tmp_path)
+    assert not dead.home.exists()
+    assert (alive.home / "a" / "file").exists()
+
+
+def test_an_export_that_has_no_room_is_refused_in_words(clip, clip_folder, tmp_path):
+    adapter = edit_adapter(clip)
+    own = Shelf(tmp_path, Models({adapter.config.base_model: clip_folder}))
+    passing = Passing(tmp_path, most=20_000)
+    with pytest.raises(ValueError, match="try again in ten minutes"):
+        Outbox(passing).export(own, adapter)
+    passing.sweep(now=time.time() + 700)
+    assert not list(passing.folder(OUTBOX).iterdir())
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    from space.ui import build
+
+    with launched(build(tmp_path_factory.mktemp("root"))) as url:
+        yield url
+
+
+def test_the_apps_uploads_are_in_its_own_folder_and_one_request_brings_no_more_than_one_file_may(address, tmp_path):
+    visitor = Stranger(address)
+    (tmp_path / "small.txt").write_bytes(b"1")
+    assert Path(visitor.upload(tmp_path / "small.txt")["path"]).is_relative_to(here().folder(UPLOADS))
+    many = [("files", (f"{number}.bin", bytes(10 * 2**20))) for number in range(6)]
+    assert visitor.http.post("/upload", files=many).status_code == 413
+    whole = visitor.http.build_request("POST", "/upload", files=many)
+    length = {"content-type": whole.headers["content-type"]}
+    assert visitor.http.post("/upload", content=iter([whole.read()]), headers=length).status_code == 413  # unannounced
+    here().sweep(now=time.time() + 5_000)  # what an upload that broke off left goes, too
+    assert not [path for path in here().home.rglob("*") if path.is_file()]
+
+
+def test_uploads_wait_outside_while_the_disk_is_full(address, tmp_path, monkeypatch):
+    monkeypatch.setattr(here(), "most", 2)
+    answer = Stranger(address).http.post("/upload", files={"files": ("a.txt", b"12345")})
+    assert (answer.status_code, answer.text) == (503, FULL)
+    monkeypatch.undo()
+    assert Stranger(address).http.post("/upload", files={"files": ("a.txt", b"12345")}).status_code == 200
+
+
+# ---- memory
+
+
+def test_visitors_adapters_are_counted_in_bytes_and_the_least_recently_seen_goes(clip, tmp_path, monkeypatch):
+    adapter = edit_adapter(clip)
+    own = Shelf(tmp_path, Models())
+    one = shelf._bytes(adapter)
+    monkeypatch.setattr(shelf, "OWN_BYTES", 2 * one)
+    keys = [own.keep(adapter, "one") for _ in range(2)]
+    own.adapter(keys[0])
+    keys.append(own.keep(adapter, "one"))
+    assert set(own.own("one")) == {keys[0], keys[2]}
+    wordy = replace(adapter, report={"words": "x" * (5 * 2**20)})
+    with pytest.raises(ValueError, match="config and report have 5 MB; at most 4 are read"):
+        own.keep(wordy, "one")
+
+
+def test_labels_are_remembered_up_to_a_number_of_bytes(monkeypatch):
+    monkeypatch.setattr(shared_clip, "REMEMBERED", 20_000)
+    model = Models().get("embedded")
+    for number in range(20):
+        model.text_features(torch.zeros(1, 0, model.dim), [f"cup {number}", "guitar"])
+    assert 0 < len(model._texts) < 20
+    held = sum(shared_clip._bytes(key, features) for key, (features, _) in model._texts.items())
+    assert model._size[0] == held <= 20_000
