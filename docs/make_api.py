@@ -17,7 +17,7 @@ PUBLIC = {  # chapter -> what is documented, by the module that has it
     "Train": (
         "unlearn:unlearn", "result:Result", "result:StopReason", "standing:Step", "recipes:Recipe", "recipes:recipe",
     ),
-    "Images": ("data:LabeledImages", "data:BrokenFile"),
+    "Images": ("data:LabeledImages", "data:BrokenFile", "pixels:to_rgb"),
     "Models": (
         "black_box:BlackBox", "clip:ClipBlackBox", "embedding_box:EmbeddingBlackBox", "remote:SpaceBlackBox",
         "black_box:Ledger",
@@ -37,6 +37,7 @@ PUBLIC = {  # chapter -> what is documented, by the module that has it
         "adapter_config:AdapterError", "adapter:WrongBaseError", "black_box:BudgetSpentError",
         "black_box:PromptTooLongError", "hub_errors:HubError",
         "remote:RemoteError", "run_dir:RunError", "processes:ProcessLostError",
+        "image_files:BrokenFilesError",
     ),
 }  # fmt: skip
 SECTIONS = re.compile(r"^(Args|Attributes|Returns|Raises|Example):$")

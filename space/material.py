@@ -248,6 +248,8 @@ def from_table(table: Any, names: Sequence[str]) -> LabeledImages:
     chosen = [row for own in taken.values() for row in own]
     images = []
     for item in table.select(chosen).cast_column(image, datasets.Image(decode=False))[image]:
+        if item is None:
+            raise ValueError("This data set has a row without an image; choose another one, or send a zip.")
         picture = open_image(io.BytesIO(item["bytes"]) if item["bytes"] is not None else _fetched(item["path"]))
         picture.thumbnail((SIDE, SIDE))
         images.append(picture)

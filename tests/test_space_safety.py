@@ -11,7 +11,7 @@ from hf_unlearn import unlearn
 from hf_unlearn.adapter_files import files_of
 from space.archives import labelled_images, unpacked
 from space.limits import open_image
-from space.material import CONTEXT, DRAWINGS, EDIT, FILES, NAMES, Order, gather
+from space.material import CONTEXT, DRAWINGS, EDIT, FILES, NAMES, Order, from_table, gather
 from space.models import Models, _check_configs, checked
 from space.outbox import zipped
 from space.shelf import Shelf
@@ -163,3 +163,12 @@ def test_adapters_from_strangers_are_checked_and_each_visitor_sees_only_its_own(
             shelf.upload(written(tmp_path, {**files, **broken}), "one")
     with pytest.raises(ValueError, match="Expected one adapter"):
         shelf.upload(written(tmp_path, {"readme.txt": b""}), "one")
+
+
+def test_a_data_set_with_a_row_without_an_image_is_refused_in_words():
+    datasets = pytest.importorskip("datasets")
+    kinds = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+    pictures = [Image.new("RGB", (4, 4)), None]
+    table = datasets.Dataset.from_dict({"image": pictures, "label": [0, 1]}, features=kinds)
+    with pytest.raises(ValueError, match="a row without an image"):
+        from_table(table, [])
