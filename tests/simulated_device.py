@@ -18,7 +18,7 @@ NAME = "simulated"
 COPIES = ("_to_copy", "copy_", "index", "index_put_", "index_put", "_index_put_impl_")  # these take the CPU's tensors
 _setup_privateuseone_for_python_backend(NAME)
 DEVICE = torch.device(NAME, 0)
-aten: Any = torch.ops.aten
+launched: set[str] = set()  # names of the operations that ran there
 
 
 class There(torch.Tensor):
@@ -80,6 +80,8 @@ def _call(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         raise RuntimeError(f"{name}: tensors on the device and on the CPU")
     wanted = kwargs.get("device")
     there = bool(ours) if wanted is None else torch.device(wanted).type == NAME
+    if ours or there:
+        launched.add(str(func))
     if wanted is not None and there:
         kwargs = {**kwargs, "device": torch.device("cpu")}
     if name == "copy_":

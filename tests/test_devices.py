@@ -6,6 +6,7 @@ import subprocess
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,13 +20,14 @@ SEARCHES = {
 }
 EDITS = {"an edit": {}, "a strong edit": {"strength": 1.0, "keep": ["grey"]}}
 USES = ("evaluate", "classify", "export", "evaluate both together", "export hardened", "bfloat16")
-JOBS = (*SEARCHES, "a run folder", "a later request", *EDITS, *USES, "audit", "membership")
+FAMILIES = ("metaclip_2", "siglip", "siglip2", "chinese_clip")
+JOBS = (*SEARCHES, "a run folder", "a later request", *EDITS, *USES, "audit", "membership", *FAMILIES)
 HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory) -> dict[str, str]:
-    """Job -> what went wrong, or nothing."""
+def told(tmp_path_factory) -> dict[str, Any]:
+    """Job -> what went wrong, or nothing; and what was `launched`."""
     folder = tmp_path_factory.mktemp("device")
     command = [sys.executable, __file__, str(folder)]
     paths = os.pathsep.join([str(HERE.parent), str(HERE)])
@@ -44,8 +46,32 @@ def test_on_a_device_without_float64_it_does_what_it_does_on_the_cpu(told, job):
     assert told[job] == ""
 
 
+def test_all_that_runs_there_pytorch_can_do_on_apples_gpus(told):
+    """By PyTorch's own list of operations: one for MPS, or made of others."""
+    kernels = mps_kernels()
+    names = (name.removeprefix("aten.").removesuffix(".default") for name in told["launched"])
+    assert sorted(name for name in names if not kernels.get(name, name.startswith("prim."))) == []
+
+
+def mps_kernels() -> dict[str, bool]:
+    """Operation -> whether Apple's GPUs have it."""
+    import torchgen
+    import yaml
+
+    listed = Path(torchgen.__file__).parent / "packaged" / "ATen" / "native" / "native_functions.yaml"
+    functions = yaml.load(listed.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    entries = {entry["func"].split("(")[0]: entry for entry in functions}
+
+    def has(entry) -> bool:
+        entry = entries[entry["structured_delegate"]] if "structured_delegate" in entry else entry
+        keys = {key.strip() for joined in entry.get("dispatch", {"Composite": ""}) for key in joined.split(",")}
+        return any(key == "MPS" or key.startswith("Composite") for key in keys)
+
+    return {name: has(entry) for name, entry in entries.items()}
+
+
 def main(folder: Path) -> None:
-    from simulated_device import switched_on
+    from simulated_device import launched, switched_on
 
     jobs = _Jobs(folder)
     found = {}
@@ -56,6 +82,7 @@ def main(folder: Path) -> None:
                 found[job] = ""
             except Exception:
                 found[job] = traceback.format_exc()
+    found["launched"] = sorted(launched)
     (folder / "told.json").write_text(json.dumps(found), encoding="utf-8")
 
 
@@ -99,6 +126,8 @@ class _Jobs:
             _check_alike(there, here)
         elif job in USES:
             self.use(job, DEVICE)
+        elif job in FAMILIES:
+            self.family(job, DEVICE)
         else:
             getattr(self, job.replace(" ", "_"))(DEVICE)
 
@@ -116,6 +145,18 @@ class _Jobs:
         first = self.make(device, method="lcs-cma")
         for init in (first, first.adapter):
             self.make(device, method="lcs-cma", init=init)
+
+    def family(self, family: str, device) -> None:
+        from families import write_family
+
+        from hf_unlearn import ClipBlackBox
+
+        folder, scores = write_family(self.folder / family, family), []
+        for where in (device, "cpu"):
+            model = ClipBlackBox(folder, device=where)
+            contexts = model.token_mean.expand(2, 3, model.dim)
+            scores.append(model.log_scores(contexts, model.add_images(self.images), ["red", "green"]).tolist())
+        _near(*scores)
 
     def audit(self, device) -> None:
         from hf_unlearn.audit import audit
