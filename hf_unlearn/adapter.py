@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hf_unlearn.adapted_clip import AdaptedClip
 from hf_unlearn.adapter_config import CONFIG, MAX_RANK, AdapterConfig, AdapterError
 from hf_unlearn.adapter_files import FILES, MAX_BYTES, REPORT, WEIGHTS, files_of, read_folder, save_folder
 from hf_unlearn.black_box import BlackBox
+from hf_unlearn.card import metadata_of
 from hf_unlearn.clip import EMBEDDED, ClipBlackBox
 from hf_unlearn.edits.text_edit import TextEdit, digest
 from hf_unlearn.edits.vectors import edit_vectors
@@ -117,6 +119,8 @@ class ForgetAdapter:
     ) -> hub.CommitInfo:
         """Puts the adapter in a repository on the Hub: all files in one commit, or none.
 
+        What its card says there and an adapter does not, such as a licence or a person's tags, stays.
+
         Args:
             repo_id: `user/name`, or `name` for one's own; made if it does not exist.
             private: whether the repository is to be private; an existing one must be as asked.
@@ -133,9 +137,16 @@ class ForgetAdapter:
             ValueError: if the repository holds something else, or is not as private as asked.
         """
         repo_id = hub.full_id(repo_id, token)
+
+        def files_for(card: str | None) -> dict[str, bytes]:
+            kept = metadata_of(card or "")
+            if (own := self.config.license) and own != kept.get("license"):
+                kept = {key: value for key, value in kept.items() if key not in ("license_name", "license_link")}
+            return files_of(self.weights, _said(self.config, kept), self.report, repo_id, kept)
+
         return hub.push(
             repo_id,
-            files_of(self.weights, self.config, self.report, repo_id),
+            files_for,
             FILES,
             markers=WEIGHTS.values(),
             message=commit_message or f"Forget-adapter for {self.config.base_model[:60]}",
@@ -169,8 +180,9 @@ class ForgetAdapter:
         Raises:
             AdapterError: if files are missing, damaged, tampered with, too large or too new.
             HubError: if a repository's files can't be had; it says why and what to do.
+            ValueError: if the subfolder leads out of the folder or repository.
         """
-        folder = Path(repo_or_folder, subfolder or "")
+        folder = Path(repo_or_folder, hub.inside(subfolder))
         if not Path(repo_or_folder).is_dir():
             if isinstance(repo_or_folder, Path):
                 raise AdapterError(f"{folder}: no such folder; give a Hub id as text, a folder that exists as a path")
@@ -263,6 +275,15 @@ class ForgetAdapter:
                 f"this adapter was made for {self.config.base_model!r}, and {model.model_id!r} is another model; "
                 "load the adapter's own base, or train an adapter for this one"
             )
+
+
+def _said(config: AdapterConfig, kept: dict[str, Any]) -> AdapterConfig:
+    """The config with the licence and data sets that a card says and it does not; one can't say just anything."""
+    for key in ("license", "datasets"):
+        if kept.get(key) and not getattr(config, key):
+            with suppress(AdapterError):
+                config = replace(config, **{key: kept[key]})
+    return config
 
 
 def _check(name: str, tensor: Tensor, expected: tuple[int | None, ...]) -> None:

@@ -28,14 +28,19 @@ MAX_BYTES = 32 * 2**20
 
 
 def files_of(
-    weights: Tensor | TextEdit, config: AdapterConfig, report: dict[str, Any] | None, repo_id: str | None = None
+    weights: Tensor | TextEdit,
+    config: AdapterConfig,
+    report: dict[str, Any] | None,
+    repo_id: str | None = None,
+    kept: dict[str, Any] | None = None,
 ) -> dict[str, bytes]:
-    """What an adapter consists of, name -> content; the card names `repo_id` if there is one.
+    """What an adapter consists of, name -> content; the card names `repo_id` if there is one, and has `kept` metadata.
 
     A card or a picture that can't be made is left out, with a warning.
     """
     files = _essential(weights, config, report)
-    return files | _picture(report) | _card(config, report, repo_id, bool(report))
+    picture = _picture(report)
+    return files | picture | _card(config, report, repo_id, bool(picture), kept)
 
 
 def _essential(weights: Tensor | TextEdit, config: AdapterConfig, report: dict[str, Any] | None) -> dict[str, bytes]:
@@ -50,8 +55,14 @@ def _essential(weights: Tensor | TextEdit, config: AdapterConfig, report: dict[s
     }
 
 
-def _card(config: AdapterConfig, report: dict[str, Any] | None, repo_id: str | None, drawn: bool) -> dict[str, bytes]:
-    card = optional(CARD, lambda: render_card(asdict(config), report, repo_id, drawn).encode())
+def _card(
+    config: AdapterConfig,
+    report: dict[str, Any] | None,
+    repo_id: str | None,
+    drawn: bool,
+    kept: dict[str, Any] | None = None,
+) -> dict[str, bytes]:
+    card = optional(CARD, lambda: render_card(asdict(config), report, repo_id, drawn, kept).encode())
     return {} if card is None else {CARD: card}
 
 

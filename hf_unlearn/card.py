@@ -36,6 +36,8 @@ HEADINGS = (
     "recoverability | detect | synonym err |"
 )
 NOT_EVALUATED = "It was not evaluated: measure it before you rely on it."
+TAGS = ("hf_unlearn", "unlearning", "clip")
+OWN = ("base_model", "base_model_relation", "library_name", "pipeline_tag", "model-index", "model_name", "eval_results")
 NEIGHBOURS = 40  # named on a card
 LEAKS = {  # metric -> what it says in words; {} is its value times 100
     "short_list_4": "Beside four random kept names {} % of the forgotten images still get their own name.",
@@ -58,7 +60,11 @@ COMPARED = ("short_list_4", "recoverability", "top5_leak", "forget_detect", "syn
 
 
 def render_card(
-    config: dict[str, Any], report: dict[str, Any] | None, repo_id: str | None = None, drawn: bool = True
+    config: dict[str, Any],
+    report: dict[str, Any] | None,
+    repo_id: str | None = None,
+    drawn: bool = True,
+    kept: dict[str, Any] | None = None,
 ) -> str:
     """`README.md` of an adapter: what it forgets, figures beside zero-shot and label mask, leaks, how to use it.
 
@@ -67,10 +73,11 @@ def render_card(
         report: its evaluation, if it was evaluated.
         repo_id: where it is pushed to, for the code; a folder if not given.
         drawn: whether the report's picture is there.
+        kept: metadata for the Hub besides an adapter's own, see `metadata_of`.
     """
     lines = [
         "---",
-        _front_matter(config, report, repo_id),
+        _front_matter(config, report, repo_id, kept or {}),
         "---",
         "",
         f"# Forget-adapter for {_text(config['base_model'])}",
@@ -91,6 +98,23 @@ def render_card(
         *_training(config),
     ]
     return "\n".join(lines)
+
+
+def metadata_of(card: str) -> dict[str, Any]:
+    """What the front matter of a card says that an adapter does not: licence, data sets, further tags, whatever else.
+
+    Nothing if it can't be read.
+    """
+    from huggingface_hub import ModelCard
+
+    if not card.startswith("---"):
+        return {}
+    try:
+        found = ModelCard(card, ignore_metadata_errors=True).data.to_dict()
+    except Exception:  # a stranger's front matter
+        return {}
+    tags = [tag for tag in found.pop("tags", None) or () if isinstance(tag, str) and tag not in TAGS]
+    return {key: value for key, value in found.items() if key not in OWN} | ({"tags": tags} if tags else {})
 
 
 def scope(kind: str) -> str:
@@ -125,10 +149,14 @@ def _others(config: dict[str, Any]) -> list[str]:
     return [word for own in config["synonyms"].values() for word in own]
 
 
-def _front_matter(config: dict[str, Any], report: dict[str, Any] | None, repo_id: str | None) -> str:
+def _front_matter(
+    config: dict[str, Any], report: dict[str, Any] | None, repo_id: str | None, kept: dict[str, Any]
+) -> str:
     """YAML of `ModelCardData`; every metric of the adapter's own row becomes an entry of `model-index`."""
     from huggingface_hub import EvalResult, ModelCardData
 
+    said: dict[str, Any] = {key: config[key] or kept.get(key) or None for key in ("license", "datasets")}
+    more = {key: value for key, value in kept.items() if key not in (*said, "tags")}
     name = repo_id.split("/")[-1] if repo_id else "forget-adapter"
     results = None
     if report and (row := _own(config, report)):
@@ -149,13 +177,13 @@ def _front_matter(config: dict[str, Any], report: dict[str, Any] | None, repo_id
     data = ModelCardData(
         base_model=config["base_model"] if from_hub else None,
         base_model_relation="adapter" if from_hub else None,
-        datasets=config["datasets"] or None,
         library_name="hf_unlearn",
-        license=config["license"],
         pipeline_tag="zero-shot-image-classification",
-        tags=["hf_unlearn", "unlearning", "clip"],
+        tags=[*TAGS, *kept.get("tags", ())],
         model_name=name if results else None,
         eval_results=results,
+        **said,
+        **more,
     )
     return data.to_yaml()
 

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
-from hf_unlearn.card import plain
+from hf_unlearn import console
 from hf_unlearn.cli_audit import audit_command
 from hf_unlearn.cli_compose import compose
 from hf_unlearn.cli_files import read_images
@@ -25,7 +23,6 @@ app = typer.Typer(
 )
 app.command()(forget)
 app.command(name="audit")(audit_command)
-out, err = Console(), Console(stderr=True)
 
 
 @app.command(name="evaluate")
@@ -47,9 +44,9 @@ def evaluate_(
     fit = read_images(validation, read_names(names), skip_broken) if validation else None
     report = evaluate(loaded.load_base(model).model, images, loaded, validation=fit)
     if as_json:
-        print(report.to_json())
+        console.say_json(report.to_json())
     else:
-        out.print(report)
+        console.show(report)
 
 
 @app.command()
@@ -63,9 +60,11 @@ def export(
 ) -> None:
     """Write a plain transformers checkpoint that forgets by itself; this library is not needed to load it."""
     from hf_unlearn.adapter import ForgetAdapter
+    from hf_unlearn.export import check_out
 
+    check_out(folder)
     ForgetAdapter.from_pretrained(adapter).export(folder, base=base, hardened=hardened)
-    out.print(f"checkpoint saved in {folder}: pipeline('zero-shot-image-classification', model='{folder}')")
+    console.say(f"checkpoint saved in {folder}: pipeline('zero-shot-image-classification', model={str(folder)!r})")
 
 
 app.add_typer(compose)
@@ -83,13 +82,14 @@ def demo(
 
     report = tell(out_folder, max_queries, quiet=as_json)
     if as_json:
-        print(report.to_json())
+        console.say_json(report.to_json())
 
 
 def main() -> None:
     """Runs the command line; an error is one line on stderr and exit code 2."""
-    try:
-        app()
-    except (ValueError, OSError) as error:
-        err.print(f"[bold red]error:[/] {escape(plain(str(error)))}", highlight=False, soft_wrap=True)
-        raise SystemExit(2) from None
+    with console.lasting():
+        try:
+            app()
+        except (ValueError, OSError) as error:
+            console.tell("error", str(error))
+            raise SystemExit(2) from None

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from hf_unlearn.cli_files import read_images, read_strings, read_words
+from hf_unlearn.console import say, say_json, show
 
 if TYPE_CHECKING:
     from hf_unlearn.adapter import ForgetAdapter
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 SHIPPED = "professions"
 Limit = Annotated[float | None, typer.Option(min=0.0, max=1.0)]
-out = Console()
 
 
 @dataclass
@@ -80,7 +79,11 @@ def audit_command(
         "max_class_drop": max_class_drop, "max_collateral": max_collateral, "max_group_gap": max_group_gap,
         "max_epsilon": max_epsilon,
     }  # fmt: skip
+    from hf_unlearn.audit.report import check_out
+
     try:
+        if out_folder is not None:
+            check_out(out_folder)
         result = _audit(
             adapter, data, validation, unlisted, train, model, names, words, groups, other or [], membership,
             skip_broken,
@@ -90,11 +93,11 @@ def audit_command(
         if out_folder is not None:
             result.save(out_folder)
         if as_json:
-            print(result.to_json())
+            say_json(result.to_json())
         else:
-            out.print(result)
+            show(result)
             if out_folder is not None:
-                out.print(f"saved in {out_folder}: audit.json, audit.md and pictures", markup=False)
+                say(f"saved in {out_folder}: audit.json, audit.md and pictures")
     except KeyboardInterrupt:
         raise ValueError("interrupted; the audit says nothing") from None
     except (ValueError, OSError):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
-from hf_unlearn.card import plain
+from hf_unlearn import console
+from hf_unlearn.arguments import brief
+from hf_unlearn.names import check_names, clean_name, synonym_lists
+from hf_unlearn.text_files import decode, parse_json
 
 if TYPE_CHECKING:
     from hf_unlearn.data import LabeledImages
@@ -25,8 +25,9 @@ def read_strings(path: Path, option: str) -> dict[str, str]:
         ValueError: if the file is not there, too large or something else; option and file are named.
     """
     content = _object(path, option)
-    if wrong := [key for key, value in content.items() if not (isinstance(value, str) and value.strip())]:
-        raise ValueError(f"{option} {path}: expected text for {wrong[0][:80]!r}")
+    if wrong := [key for key, value in content.items() if not (isinstance(value, str) and clean_name(value))]:
+        got = brief(content[wrong[0]])
+        raise ValueError(f"{option} {path}: expected text for {brief(wrong[0])}, got {got}")
     return content
 
 
@@ -39,8 +40,8 @@ def read_words(path: Path) -> dict[str, dict[str, list[str]]]:
     content = _object(path, "--words")
     for kind, table in content.items():
         if not (isinstance(table, dict) and all(map(_words, table.values()))):
-            raise ValueError(f"--words {path}: {kind[:80]!r} must be an object, class -> list of words")
-    return content
+            raise ValueError(f"--words {path}: {brief(kind)} must be an object, class -> list of words")
+    return {kind: _lists(table, f"--words {path}: {brief(kind)}") for kind, table in content.items()}
 
 
 def read_synonyms(path: Path) -> dict[str, list[str]]:
@@ -51,8 +52,30 @@ def read_synonyms(path: Path) -> dict[str, list[str]]:
     """
     content = _object(path, "--synonyms")
     if wrong := [name for name, own in content.items() if not _words(own)]:
-        raise ValueError(f"--synonyms {path}: expected a list of names for {wrong[0][:80]!r}")
-    return content
+        raise ValueError(f"--synonyms {path}: expected a list of names for {brief(wrong[0])}")
+    return _lists(content, f"--synonyms {path}")
+
+
+def read_name_list(path: Path, option: str) -> list[str]:
+    """The names in a text file, one a line; lines in which nothing is seen are passed over.
+
+    Raises:
+        ValueError: if the file is not there, too large or no text; option and file are named.
+    """
+    return [name for line in read_lines(path, option) if (name := clean_name(line))]
+
+
+def read_classes(path: Path) -> list[str]:
+    """`--classes`: names as `read_name_list` has them, each once.
+
+    Raises:
+        ValueError: as `read_name_list`, and if there is no name, or one stands there twice.
+    """
+    found = read_name_list(path, "--classes")
+    try:
+        return check_names(found)
+    except ValueError as error:
+        raise ValueError(f"--classes {path}: {error}") from error
 
 
 def read_lines(path: Path, option: str) -> list[str]:
@@ -61,7 +84,12 @@ def read_lines(path: Path, option: str) -> list[str]:
     Raises:
         ValueError: if the file is not there, too large or no text; option and file are named.
     """
-    return [line.strip() for line in _text(path, option).splitlines() if line.strip()]
+    content = _bytes(path, option)
+    try:
+        text = decode(content)
+    except ValueError as error:
+        raise ValueError(f"{option} {path}: {error}") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def read_digests(path: Path) -> set[str]:
@@ -84,17 +112,16 @@ def read_images(folder: Path, names: dict[str, str] | None, skip_broken: bool = 
 
     if not skip_broken:
         return LabeledImages.from_folder(folder, names)
-    err, broken = Console(stderr=True), 0
+    broken = 0
 
     def tell(file: BrokenFile) -> None:
         nonlocal broken
         broken += 1
-        err.print(plain(f"left out: {file}"), markup=False, highlight=False, soft_wrap=True)
+        console.tell("left out", str(file))
 
     images = LabeledImages.from_folder(folder, names, on_broken=tell)
     if broken:
-        line = plain(f"{folder}: {broken} of {broken + len(images)} images are left out")
-        err.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.tell("warning", f"{folder}: {broken} of {broken + len(images)} images are left out")
     return images
 
 
@@ -109,7 +136,7 @@ def read_unlabelled(folder: Path) -> list[Path]:
     files = list_files(folder, folder).images if folder.is_dir() else []
     broken = suspects(files, folder)
     for file in broken:
-        Console(stderr=True).print(plain(f"left out: {file}"), markup=False, highlight=False, soft_wrap=True)
+        console.tell("left out", str(file))
     gone = {file.path for file in broken}
     if not (found := [path for path in files if path not in gone]):
         raise ValueError(f"--unlabelled {folder}: expected a folder with images, found none")
@@ -117,21 +144,28 @@ def read_unlabelled(folder: Path) -> list[Path]:
 
 
 def _words(own: object) -> bool:
-    return isinstance(own, list) and all(isinstance(word, str) and word.strip() for word in own)
+    return isinstance(own, list) and all(isinstance(word, str) and clean_name(word) for word in own)
+
+
+def _lists(table: dict[str, list[str]], where: str) -> dict[str, list[str]]:
+    try:
+        return synonym_lists(table)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
 def _object(path: Path, option: str) -> dict[str, Any]:
+    written = _bytes(path, option)
     try:
-        content = json.loads(_text(path, option))
-        json.dumps(content, ensure_ascii=False, allow_nan=False).encode()  # half a character can't be written again
-    except (ValueError, RecursionError) as error:
+        content = parse_json(written)
+    except ValueError as error:
         raise ValueError(f"{option} {path}: not valid JSON ({str(error)[:200]})") from error
     if not isinstance(content, dict) or not content:
         raise ValueError(f"{option} {path}: expected a JSON object with something in it")
     return content
 
 
-def _text(path: Path, option: str) -> str:
+def _bytes(path: Path, option: str) -> bytes:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -141,10 +175,7 @@ def _text(path: Path, option: str) -> str:
         raise ValueError(f"{option} {path}: can't be read ({error.strerror})") from error
     if len(content) > MAX_BYTES:
         raise ValueError(f"{option} {path}: larger than {MAX_BYTES >> 20} MiB")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{option} {path}: not text in UTF-8 ({error})") from error
+    return content
 
 
 def _digest(line: str, path: Path) -> str:

@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
+from hf_unlearn.console import say, say_json, show
 
 if TYPE_CHECKING:
     from hf_unlearn.adapter import ForgetAdapter
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from hf_unlearn.data import LabeledImages
     from hf_unlearn.report import Report
     from hf_unlearn.result import Result
-
-out = Console()
 
 
 def finish(
@@ -34,6 +31,7 @@ def finish(
 
     No image goes into an edit, so half of them fit the probes and half are judged.
     """
+    from hf_unlearn.adapter_files import kind_of
     from hf_unlearn.evaluate import evaluate
     from hf_unlearn.processes import Crew
 
@@ -54,19 +52,25 @@ def finish(
         fit = validation if kind != "validation" else None
         report = evaluate(clip, judged, adapter, validation=fit, kind=kind)
         adapter = adapter.with_report(report.content)
+    before = kind_of(folder)
     adapter.save_pretrained(folder)
     if as_json:
-        print(_as_json(adapter, report, folder))
+        say_json(_as_json(adapter, report, folder))
         return
     if adapter.kind == "edit":
         _tell_edit(adapter)
     else:
-        out.print(f"stopped after {adapter.config.ledger['queries']:,} queries: {result.reason.value}")
+        say(f"stopped after {adapter.config.ledger['queries']:,} queries: {result.reason.value}")
     if report:
-        out.print(report)
+        show(report)
     elif adapter.kind == "context":
-        out.print("not evaluated: give --data or --test")
-    out.print(f"adapter saved in {folder}")
+        say("not evaluated: give --data or --test")
+    say(f"adapter saved in {folder}{in_place_of(before, adapter.kind)}")
+
+
+def in_place_of(before: str | None, kind: str) -> str:
+    """What an adapter replaced, if that was of the other kind."""
+    return f" in place of {'an edit' if before == 'edit' else 'a context'}" if before not in (None, kind) else ""
 
 
 def _as_json(adapter: ForgetAdapter, report: Report | None, folder: Path) -> str:
@@ -82,7 +86,6 @@ def _as_json(adapter: ForgetAdapter, report: Report | None, folder: Path) -> str
 
 
 def _tell_edit(adapter: ForgetAdapter) -> None:
-    from hf_unlearn.card import plain
     from hf_unlearn.edits.neighbours import Neighbour, describe
 
     config = adapter.config
@@ -95,4 +98,4 @@ def _tell_edit(adapter: ForgetAdapter) -> None:
         "Images and their features are untouched: searching images by image still finds what was forgotten.",
     ]
     for line in filter(None, lines):
-        out.print(escape(plain(line)), highlight=False, soft_wrap=True)
+        say(line)

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+from hf_unlearn.card import plain
+from hf_unlearn.console import say, say_json, show
 
 hub = typer.Typer()
-out = Console()
 
 Adapter = Annotated[str, typer.Argument(help="The adapter: a folder, or a repository on the Hub.")]
 Repo = Annotated[str, typer.Argument(help="Repository on the Hub: user/name, or name for one of your own.")]
@@ -49,9 +50,9 @@ def push(
     )
     where = commit.pr_url or commit.commit_url
     if as_json:
-        print(json.dumps({"url": where, "commit": commit.oid}))
+        say_json(json.dumps({"url": where, "commit": commit.oid}))
     else:
-        out.print(f"pushed: {escape(where)}", soft_wrap=True, highlight=False)
+        say(f"pushed: {where}")
 
 
 @hub.command()
@@ -64,17 +65,21 @@ def pull(
 ) -> None:
     """Fetch an adapter from the Hub and check it; from then on it loads offline, too."""
     from hf_unlearn.adapter import ForgetAdapter
+    from hf_unlearn.adapter_files import check_out, kind_of
+    from hf_unlearn.cli_finish import in_place_of
 
-    if folder is not None and folder.exists() and not (folder / "config.json").exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder}: exists and is no adapter; choose another folder")
-    adapter = ForgetAdapter.from_pretrained(repo, revision=revision, subfolder=subfolder)
     if folder is not None:
+        check_out(folder)
+    adapter = ForgetAdapter.from_pretrained(repo, revision=revision, subfolder=subfolder)
+    before = None
+    if folder is not None:
+        before = kind_of(folder)
         adapter.save_pretrained(folder)
     if as_json:
-        print(json.dumps({"repo": repo, "folder": folder and str(folder), "forget": adapter.config.forget}))
+        say_json(json.dumps({"repo": repo, "folder": folder and str(folder), "forget": adapter.config.forget}))
     else:
         _tell(asdict(adapter.config), short=True)
-        out.print(f"saved in {folder}" if folder else "in the cache", highlight=False)
+        say(f"saved in {folder}{in_place_of(before, adapter.kind)}" if folder else "in the cache")
 
 
 @hub.command(name="list")
@@ -89,14 +94,14 @@ def list_(
     found = find(base, limit=limit)
     if as_json:
         rows = [{"repo": info.id, "downloads": info.downloads, "likes": info.likes} for info in found]
-        print(json.dumps({"base": base, "adapters": rows}))
+        say_json(json.dumps({"base": base, "adapters": rows}))
     elif not found:
-        out.print(f"no public adapter{f' for {base}' if base else ''} on the Hub", markup=False)
+        say(f"no public adapter{f' for {base}' if base else ''} on the Hub")
     else:
         table = Table("adapter", "downloads", "likes")
         for info in found:
-            table.add_row(escape(info.id), str(info.downloads or 0), str(info.likes or 0))
-        out.print(table)
+            table.add_row(Text(plain(info.id)), str(info.downloads or 0), str(info.likes or 0))
+        show(table)
 
 
 @hub.command()
@@ -106,14 +111,12 @@ def info(adapter: Adapter, revision: Revision = None, as_json: Json = False) -> 
 
     config = asdict(ForgetAdapter.from_pretrained(adapter, revision=revision).config)
     if as_json:
-        print(json.dumps({key: value for key, value in config.items() if key != "base_fingerprint"}))
+        say_json(json.dumps({key: value for key, value in config.items() if key != "base_fingerprint"}))
     else:
         _tell(config)
 
 
 def _tell(config: dict[str, Any], short: bool = False) -> None:
-    from hf_unlearn.card import plain
-
     edit = config["kind"] == "edit"
     facts = {
         f"forgets {len(config['forget'])}": _names(config["forget"]),
@@ -135,8 +138,8 @@ def _tell(config: dict[str, Any], short: bool = False) -> None:
     }
     table = Table.grid(padding=(0, 2))
     for name, value in list(facts.items())[: 4 if short else None]:
-        table.add_row(name, escape(plain(value)))
-    out.print(table)
+        table.add_row(name, Text(plain(value)))
+    show(table)
 
 
 def _names(names: list[str]) -> str:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo, errors
 from huggingface_hub import hf_hub_download as download
 from huggingface_hub import try_to_load_from_cache as cached_at
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils import get_session, validate_repo_id
 
 from hf_unlearn.adapter_config import AdapterError
 from hf_unlearn.hub_errors import HubError, explained, named
 
 TAG = "hf_unlearn"
+CARD, MAX_CARD = "README.md", 2**20
 
 
 def commit_of(
@@ -48,6 +50,20 @@ def commit_of(
         return found.resolved
 
 
+def inside(subfolder: str | None) -> str:
+    """A subfolder of a folder or repository as `a/b`; slashes around it don't count, and none is the folder itself.
+
+    Raises:
+        ValueError: if it leads, or may lead, out of the folder.
+    """
+    parts = [part for part in (subfolder or "").split("/") if part not in ("", ".")]
+    if any(part == ".." or "\\" in part or "\0" in part for part in parts) or re.match("[A-Za-z]:", "/".join(parts)):
+        raise ValueError(
+            f"subfolder {subfolder!r}: expected a path inside the folder or repository, such as adapters/one"
+        )
+    return "/".join(parts)
+
+
 def fetch(
     repo_id: str,
     required: Sequence[str],
@@ -74,9 +90,10 @@ def fetch(
     Raises:
         HubError: if the files can't be had.
         AdapterError: if a file is larger than `max_bytes`; nothing is fetched then.
+        ValueError: if the subfolder is no path inside the repository.
     """
-    names = (*optional, *one_of, *required)
-    paths = [f"{subfolder.strip('/')}/{name}" if subfolder else name for name in names]
+    names, place = (*optional, *one_of, *required), inside(subfolder)
+    paths = [f"{place}/{name}" if place else name for name in names]
     any_of, needed = paths[len(optional) : len(names) - len(required)], paths[len(names) - len(required) :]
     sha = commit_of(repo_id, revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only)
     with explained(repo_id, revision):
@@ -121,7 +138,7 @@ def full_id(repo_id: str, token: str | bool | None = None) -> str:
 
 def push(
     repo_id: str,
-    files: Mapping[str, bytes],
+    files_for: Callable[[str | None], Mapping[str, bytes]],
     owned: Collection[str],
     *,
     markers: Collection[str],
@@ -131,15 +148,15 @@ def push(
     create_pr: bool = False,
     token: str | bool | None = None,
 ) -> CommitInfo:
-    """Makes the `owned` files of a repository be `files`, in one commit on top of the commit seen first.
+    """Makes the `owned` files of a repository be those of `files_for`, in one commit on top of the commit seen first.
 
     The repository is made if there is none, and the branch too. Files that are not `owned` stay. Where nothing
     changed there is no commit, and `CommitInfo.oid` is the one that stands.
 
     Args:
         repo_id: `user/name`.
-        files: what to push, path -> content.
-        owned: all paths that are ours; those not in `files` are deleted.
+        files_for: what to push, path -> content, given the card that stands there, if one does.
+        owned: all paths that are ours; those that are not pushed are deleted.
         markers: files by any of which a repository is known to hold an adapter.
 
     Raises:
@@ -150,7 +167,7 @@ def push(
         api = HfApi(token=token)
         info, branch_is_new = _standing(api, repo_id, revision, private, make=not create_pr)
         there = {file.rfilename for file in info.siblings or ()}
-        if (known := there & set(files) - {"README.md"}) and not there & set(markers):
+        if (known := there & set(owned) - {CARD}) and not there & set(markers):
             raise ValueError(
                 f"{repo_id} holds something else ({min(known)}, but no {' or '.join(sorted(markers))}); "
                 "nothing was pushed: choose a repository of its own for the adapter"
@@ -161,6 +178,7 @@ def push(
                 f"{repo_id} exists and is {have}, {asked} was asked for; nothing was pushed: change it in the "
                 "repository's settings, or leave `private` out"
             )
+        files = files_for(_card(api, repo_id, info.sha) if CARD in there else None)
         operations: list[CommitOperationAdd | CommitOperationDelete] = [
             *(CommitOperationAdd(path, content) for path, content in files.items()),
             *(CommitOperationDelete(path) for path in sorted((set(owned) - set(files)) & there)),
@@ -182,8 +200,21 @@ def find(base_model: str | None = None, *, limit: int = 30) -> list[ModelInfo]:
     with explained(base_model or "the list of adapters"):
         if base_model:
             validate_repo_id(base_model)
+        try:
+            get_session().head(HfApi().endpoint, timeout=10)  # the client below tries for half a minute
+        except errors.OfflineModeIsEnabled as error:
+            raise HubError("the list of adapters is on the Hub, and this run is offline (HF_HUB_OFFLINE)") from error
         wanted = [TAG, f"base_model:adapter:{base_model}"] if base_model else [TAG]
         return list(HfApi(token=False).list_models(filter=wanted, sort="downloads", limit=limit))
+
+
+def _card(api: HfApi, repo_id: str, sha: str | None) -> str | None:
+    """The card of a repository; None if there is none, or it is too large to be one."""
+    found = api.get_paths_info(repo_id, [CARD], revision=sha)
+    if not found or not isinstance(found[0], RepoFile) or found[0].size > MAX_CARD:
+        return None
+    path = download(repo_id, CARD, revision=sha, token=api.token)
+    return Path(path).read_bytes().decode("utf-8-sig", "replace")
 
 
 def _download(api: HfApi, repo_id: str, files: Sequence[RepoFile], sha: str, cache_dir: str | Path | None) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import unquote
 
 from huggingface_hub import errors
 from huggingface_hub.errors import HTTPError  # of every answer and every broken connection
@@ -112,10 +113,8 @@ def _told(error: BaseException, repo_id: str, revision: str | None) -> HubError:
         return HubError(
             f"{repo}: the Hub refused ({status})", ": log in (hf auth login), or give a token that may do this"
         )
-    if status is not None:
-        when = " in a minute" if status == 429 or status >= 500 else ""
-        why = "is busy" if status == 429 else "has trouble" if status >= 500 else "did not accept this"
-        return HubError(f"{repo}: the Hub {why} (status {status}); nothing half-done is kept: try again{when}")
+    if status is not None and isinstance(cause, errors.HfHubHTTPError):
+        return HubError(f"{repo}: the Hub {_refusal(status, cause)}")
     if isinstance(cause, OSError) and cause.errno in NO_ROOM:
         return HubError(f"{repo}: no room for its files on this disk; make some, or give another cache_dir")
     if isinstance(cause, HTTPError):
@@ -123,3 +122,21 @@ def _told(error: BaseException, repo_id: str, revision: str | None) -> HubError:
             f"{repo}: no connection to the Hub, or it broke ({type(cause).__name__}): check the network, then try again"
         )
     return HubError(f"{repo}: {' '.join(str(cause).split())[:300]}")
+
+
+def _refusal(status: int, error: errors.HfHubHTTPError) -> str:
+    """What an answer says; only what may pass by itself is worth another try."""
+    if status in (408, 425, 429) or status >= 500:
+        why = "is busy" if status == 429 else "has trouble" if status >= 500 else "waited in vain"
+        return f"{why} (status {status}); nothing half-done is kept: try again in a minute"
+    if status in (404, 410):
+        return f"has no {_path_of(error)} (status {status}): check the names, the revision and the subfolder"
+    if status == 416:
+        return f"can't go on with {_path_of(error)} where it broke off (status 416): take it out of the Hub's cache"
+    return f"did not accept this (status {status}); it would not the next time: see {_path_of(error)}"
+
+
+def _path_of(error: errors.HfHubHTTPError) -> str:
+    """What was asked for: in a repository its path there; never a query, which may hold a signature."""
+    path = unquote(error.response.url.path)
+    return path.split("/resolve/", 1)[-1].split("/", 1)[-1] if "/resolve/" in path else path

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+from hf_unlearn.console import fitting, visible
 
 COLUMNS = {  # key in a row -> heading, and which way is better
     "queries": "queries",
@@ -75,12 +77,12 @@ class Report:
         while shown:  # a narrow terminal gets several tables, one below the other
             widths = accumulate((len(COLUMNS[key]) + 3 for key in shown), initial=names)
             fitting = max(1, sum(width <= options.max_width for width in widths) - 1)
-            table = Table(title=title, title_justify="left")
+            table = Table(title=title and Text(visible(title)), title_justify="left")
             table.add_column("row", no_wrap=True)
             for key in shown[:fitting]:
                 table.add_column(COLUMNS[key], justify="right", no_wrap=True)
             for row in self.rows:
-                table.add_row(escape(row["name"]), *(_cell(key, row.get(key)) for key in shown[:fitting]))
+                table.add_row(Text(visible(row["name"])), *(_cell(key, row.get(key)) for key in shown[:fitting]))
             yield table
             shown, title = shown[fitting:], None
 
@@ -88,7 +90,7 @@ class Report:
         console = Console(no_color=True, force_terminal=False)
         with console.capture() as capture:
             console.print(self)
-        return capture.get()
+        return fitting(capture.get())
 
 
 def _cell(key: str, value: Any) -> str:

@@ -133,6 +133,37 @@ def test_a_commit_in_between_is_reported_and_not_overwritten(hub, client, adapte
     assert repo.tree() == {**files(adapters[0]), **BIG, "notes.txt": b"theirs"}
 
 
+def test_a_push_keeps_what_a_person_said_of_the_adapter_on_the_hub(hub, client, adapters):
+    client(hub_client.command, "push", adapters[0], "user/new", "--license", "apache-2.0", "--dataset", "user/colours",
+           token=OWNER)  # fmt: skip
+    repo = hub.repos["user/new"]
+    card = repo.tree()["README.md"].decode()
+    byhand = card.replace("tags:\n", "language:\n- en\nthumbnail: x.png\ntags:\n- art\n", 1)
+    assert byhand != card
+    repo.commit({"README.md": byhand.encode()})
+    client(hub_client.push, str(adapters[1]), "user/new", token=OWNER)
+    front = front_matter(repo.tree()["README.md"].decode())
+    assert (front["license"], front["datasets"]) == ("apache-2.0", ["user/colours"])
+    assert (front["language"], front["thumbnail"]) == (["en"], "x.png")
+    assert front["tags"] == ["hf_unlearn", "unlearning", "clip", "art"]
+    config = json.loads(repo.tree()["config.json"])
+    assert (config["license"], config["datasets"], config["seed"]) == ("apache-2.0", ["user/colours"], 1)
+    before = len(repo.commits)
+    client(hub_client.push, str(adapters[1]), "user/new", token=OWNER)
+    assert len(repo.commits) == before  # nothing has changed
+    client(hub_client.command, "push", adapters[1], "user/new", "--license", "mit", token=OWNER)
+    assert front_matter(repo.tree()["README.md"].decode())["license"] == "mit"
+
+
+@pytest.mark.parametrize(
+    "card", ["---\nlicense: [\n---\n", "---\n- a\n---\n", "no front matter", "\xff", "---\nlicense: 5\n---"]
+)
+def test_a_card_that_can_not_be_read_is_replaced(hub, client, adapters, card):
+    repo = hub.add("user/new", {"README.md": card.encode("latin-1")})
+    client(hub_client.push, str(adapters[0]), "user/new", token=OWNER)
+    assert front_matter(repo.tree()["README.md"].decode())["library_name"] == "hf_unlearn"
+
+
 def test_a_private_repository_is_made_private_and_only_its_owner_pulls(hub, client, adapters, tmp_path):
     client(hub_client.push, str(adapters[0]), "user/secret", token=OWNER, private=True)
     assert hub.repos["user/secret"].private
@@ -368,6 +399,24 @@ def test_an_adapter_in_a_subfolder_of_a_repository(hub, client, adapters, tmp_pa
     assert client(hub_client.pull, "user/many", subfolder="sub/er", cache_dir=tmp_path)["seed"] == 1
 
 
+@pytest.mark.parametrize("place", ["one/two", "/one/two/", "one//two", "./one/two"])
+def test_a_subfolder_is_the_same_on_the_hub_and_in_a_folder(hub, client, adapters, tmp_path, place):
+    hub.add("user/many", {f"one/two/{name}": content for name, content in files(adapters[1]).items()})
+    assert client(hub_client.pull, "user/many", subfolder=place, cache_dir=tmp_path / "cache")["seed"] == 1
+    ForgetAdapter.from_pretrained(adapters[1]).save_pretrained(tmp_path / "many" / "one" / "two")
+    assert ForgetAdapter.from_pretrained(tmp_path / "many", subfolder=place).config.seed == 1
+
+
+@pytest.mark.parametrize("place", ["..", "a/../../b", "../adapter", "one\\..\\two", "C:/one", "a\0b"])
+def test_no_subfolder_leads_out(hub, client, adapters, tmp_path, place):
+    for source in (adapters[0].parent / "adapter", "user/many"):
+        with pytest.raises(
+            ValueError, match=r"^subfolder .*: expected a path inside the folder or repository, such as"
+        ):
+            ForgetAdapter.from_pretrained(source if isinstance(source, str) else str(source), subfolder=place)
+    assert hub.requests == []
+
+
 def test_without_a_report_there_is_none(hub, client, adapters, tmp_path):
     names = ("config.json", "forget_context.safetensors")
     hub.add("user/bare", {name: (adapters[0] / name).read_bytes() for name in names})
@@ -488,6 +537,27 @@ def test_a_pull_that_breaks_leaves_nothing_half_done_and_can_be_made_again(hub, 
     assert client(hub_client.pull, "user/four-less", cache_dir=tmp_path)["seed"] == 0
 
 
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (
+            404,
+            r"user/four-less: the Hub has no config\.json \(status 404\): check the names, the revision and",
+        ),
+        (410, r"user/four-less: the Hub has no config\.json \(status 410\)"),
+        (416, r"can't go on with config\.json where it broke off \(status 416\): take it out of the Hub's cache$"),
+        (400, r"did not accept this \(status 400\); it would not the next time"),
+        (403, r"the Hub refused \(403\)"),
+        (504, r"has trouble \(status 504\); nothing half-done is kept: try again in a minute$"),
+    ],
+)
+def test_only_what_may_pass_by_itself_is_said_to_be_worth_another_try(hub, client, repo, tmp_path, act, message):
+    hub.fail("GET", "/resolve/.*config.json", act)
+    with pytest.raises(HubError, match=message) as told:
+        client(hub_client.pull, "user/four-less", cache_dir=tmp_path)
+    assert ("try again" in str(told.value)) == (act >= 500)
+
+
 @pytest.mark.parametrize("path", ["/resolve/.*config.json", "/storage/"])
 def test_a_file_damaged_on_the_way_once_is_fetched_again(hub, client, repo, tmp_path, path):
     hub.fail("GET", path, damage)
@@ -600,15 +670,24 @@ def test_a_command_that_fails_says_one_line_and_exits_2(client, tmp_path):
 def test_a_hub_that_is_not_there_is_told_at_once(tmp_path):
     with Hub() as gone:
         endpoint = gone.endpoint
-    words = ["info", "user/four-less"]
+    for words, what in [(["info", "user/four-less"], "user/four-less"), (["list"], "the list of adapters")]:
+        done = subprocess.run(
+            [sys.executable, "-m", "hf_unlearn", *words], env=environment(endpoint, tmp_path) | own_path(),
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == (
+            f"error: {what}: no connection to the Hub, or it broke (ConnectError): check the network, then try again\n"
+        )
+
+
+def test_a_list_of_adapters_offline_is_told_so(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "hf_unlearn", *words], env=environment(endpoint, tmp_path) | own_path(),
-        capture_output=True, text=True, timeout=60,
+        [sys.executable, "-m", "hf_unlearn", "list"], env=environment("http://127.0.0.1:9", tmp_path) | own_path()
+        | {"HF_HUB_OFFLINE": "1"}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith(
-        "error: user/four-less: no connection to the Hub, or it broke (ConnectError): check the network"
-    )
+    assert done.stderr == "error: the list of adapters is on the Hub, and this run is offline (HF_HUB_OFFLINE)\n"
 
 
 def own_path() -> dict[str, str]:

@@ -279,3 +279,16 @@ def test_whatever_the_locale_files_are_utf8_with_plain_line_ends(edit, tmp_path,
     assert done.returncode == 0, done.stderr
     assert content(tmp_path / "there") == content(tmp_path / "here")
     assert "- **Forgets:** 手枪, café\n" in (tmp_path / "there" / "README.md").read_bytes().decode()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of a process are POSIX")
+def test_a_disk_that_is_full_at_the_picture_costs_the_picture_alone(context, tmp_path):
+    context.save_pretrained(tmp_path / "here")
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))\n"
+    code = AGAIN.replace("ForgetAdapter.from", limit + "ForgetAdapter.from")
+    command = [sys.executable, "-c", code, str(tmp_path / "here"), str(tmp_path / "there")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "report.png is missing, all else is there (OSError: [Errno 27]" in done.stderr
+    assert content_names(tmp_path / "there") == content_names(tmp_path / "here") - {"report.png"}
+    assert "report.png" not in (tmp_path / "there" / "README.md").read_text(encoding="utf-8")

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from hf_unlearn.adapter_files import kind_of
 from hf_unlearn.audit.plots import PICTURES, plot_audit
 from hf_unlearn.audit.tables import tables
 from hf_unlearn.audit.words import EXPLAINED, limits, markdown, visible
+from hf_unlearn.console import fitting
 from hf_unlearn.report import Report
 from hf_unlearn.targets import check_target, optional, replace_files, whole
 
@@ -87,21 +88,21 @@ class Audit:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Report({**self.content["report"], "rows": self.content["metrics"]["rows"]})
-        yield escape(EXPLAINED["figures"]) + "\n"
+        yield Text(EXPLAINED["figures"] + "\n")
         for key, headings, rows in self.tables():
             title = key if key != "verdict" else f"verdict: {self.content['verdict'].upper()}"
-            table = Table(title=escape(title), title_justify="left", title_style="bold")
+            table = Table(title=Text(visible(title)), title_justify="left", title_style="bold")
             for number, heading in enumerate(headings):
                 left = not number or heading in ("needs", "what was tried", "brings back", "value", "why")
                 table.add_column(heading, justify="left" if left else "right", overflow="fold")
             for row in rows:
-                table.add_row(*(escape(visible(cell)) for cell in row))
+                table.add_row(*(Text(visible(cell)) for cell in row))
             yield table
-            yield escape(EXPLAINED[key.split(":")[0]]) + "\n"
-        yield escape(limits(self.content["adapter"]["kind"]))
+            yield Text(EXPLAINED[key.split(":")[0]] + "\n")
+        yield Text(limits(self.content["adapter"]["kind"]))
 
     def __str__(self) -> str:
         console = Console(no_color=True, force_terminal=False, width=120)
         with console.capture() as capture:
             console.print(self)
-        return capture.get()
+        return fitting(capture.get())

@@ -30,7 +30,7 @@ class Step:
 
 def run_steps(steps: Sequence[Step], progress: bool) -> list[Any]:
     """Every step's result, in order."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     quiet = not (progress and sys.stderr.isatty())
     results = []
     with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True), disable=quiet,

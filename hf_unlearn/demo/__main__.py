@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hf_unlearn import demo
+from hf_unlearn.console import lasting, say
 
 
 def main(
@@ -23,7 +24,8 @@ def main(
             path = folder / role / images.names[images.labels[number]]
             path.mkdir(parents=True, exist_ok=True)
             image.save(path / f"{number:04}.png")
-        print(f"{folder / role}: {len(images)} images of {len(images.names)} classes")
+        say(f"{folder / role}: {len(images)} images of {len(images.names)} classes")
 
 
-typer.run(main)
+with lasting():
+    typer.run(main)

@@ -9,10 +9,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from hf_unlearn import demo
 from hf_unlearn.adapter import ForgetAdapter
+from hf_unlearn.adapter_files import check_out
 from hf_unlearn.clip import ClipBlackBox
+from hf_unlearn.console import lasting, visible
 from hf_unlearn.edits.neighbours import Neighbour, describe
 from hf_unlearn.evaluate import evaluate
 from hf_unlearn.report import Report
@@ -22,7 +25,15 @@ SEARCHED = ("lcs-cma", "proximal")  # with scores alone; the last one is ours
 
 
 def tell(folder: Path, max_queries: int, quiet: bool = False) -> Report:
-    """Forgets `moderation` by name, then with scores alone, compares, saves under `folder`, reloads and classifies."""
+    """Forgets `moderation` by name, then with scores alone, compares, saves under `folder`, reloads and classifies.
+
+    Raises:
+        ValueError: if a folder of adapters there holds something else.
+        OSError: if it can't be written.
+    """
+    by_name, by_scores = folder / "adapter", folder / "adapter-by-scores"
+    for place in (by_name, by_scores):
+        check_out(place)
     console = Console(quiet=quiet)
     task = demo.task("moderation")
     console.rule("hf_unlearn: a CLIP forgets what you choose")
@@ -45,10 +56,10 @@ def tell(folder: Path, max_queries: int, quiet: bool = False) -> Report:
     console.print("\n[bold]3. Measured[/] on images by artists that neither the CLIP nor an adapter has seen.")
     console.print("named beside 4: share of forgotten images still given their own name beside 4 kept names.")
     console.print(report)
-    by_name, by_scores = folder / "adapter", folder / "adapter-by-scores"
     edit.adapter.with_report(report.content).save_pretrained(by_name)
     searched[-1].with_report(evaluate(model, task.test, searched[-1]).content).save_pretrained(by_scores)
-    console.print(f"saved in {by_name} (the edit) and {by_scores} (the context), each with its card and report.png")
+    saved = f"saved in {by_name} (the edit) and {by_scores} (the context), each with its card and report.png"
+    console.print(Text(visible(saved)))
     console.print("\n[bold]4. Used.[/] A new process loads the edit and classifies test images:")
     command = [sys.executable, "-m", "hf_unlearn.demo.story", str(by_name)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL if quiet else None)
@@ -86,11 +97,12 @@ def show(folder: Path) -> None:
         if row and images.labels[row - 1] == label:
             continue  # one drawing per class is enough to look at
         name = images.names[label]
-        cells = [f"{escape(labels[int(p[row].argmax())])} {100 * float(p[row].max()):.0f} %" for p in (before, after)]
+        cells = [f"{labels[int(p[row].argmax())]} {100 * float(p[row].max()):.0f} %" for p in (before, after)]
         role = "[red]forget[/]" if name in adapter.config.forget else "keep"
-        table.add_row(escape(name), role, *cells)
+        table.add_row(Text(name), role, *map(Text, cells))
     Console().print(table)
 
 
 if __name__ == "__main__":
-    show(Path(sys.argv[1]))
+    with lasting():
+        show(Path(sys.argv[1]))
