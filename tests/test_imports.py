@@ -132,7 +132,10 @@ def test_the_hub_and_the_card_know_adapters_as_files_and_facts_only():
     assert siblings("hub") == {"adapter_config", "hub_errors"}
     assert siblings("card") == set()
     assert siblings("adapter_report") == {"adapter_config"}
-    assert siblings("adapter_files") == {"adapter_config", "adapter_report", "card", "edits", "plots"}
+    assert siblings("adapter_files") == {
+        "adapter_config", "adapter_report", "card", "edits", "plots", "targets",
+    }  # fmt: skip
+    assert siblings("targets") == siblings("console") == set()
 
 
 def test_only_three_modules_know_the_hub():
