@@ -108,7 +108,11 @@ def edit_again(
         adapter.check_base(model)
         held = adapter.config.hyperparameters.get("vocabulary")
         if held != source_of(vocabulary):
-            own = "the tokenizer's words" if held == "tokenizer" else "words that were given (vocabulary=[...])"
+            own = (
+                "the tokenizer's words"
+                if held == "tokenizer"
+                else "words that were given (vocabulary=[...], --vocabulary)"
+            )
             raise ValueError(f"an edit is computed again with the words it held in place: {own}; give the same now")
     dials = {dial: max(_dial(adapter, dial) for adapter in adapters) for dial in DIALS} | dials
     all_kept = any(adapter.config.hyperparameters.get("all_kept") is True for adapter in adapters)

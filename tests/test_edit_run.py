@@ -242,7 +242,7 @@ def test_only_edits_that_fit_together_are_combined(clip, other_clip_folder):
         with pytest.raises(ValueError, match="a context and an edit can't be made one adapter"):
             together(pair, clip)
     for words in (None, WORDS[1:]):
-        with pytest.raises(ValueError, match=r"words that were given \(vocabulary=\[\.\.\.\]\); give the same now"):
+        with pytest.raises(ValueError, match=r"words that were given \(vocabulary=\[\.\.\.\], --vocabulary\)"):
             combine([one, two], clip, vocabulary=words)
         with pytest.raises(ValueError, match="give the same now"):
             without(together([one, two], clip), "gun", clip, vocabulary=words)

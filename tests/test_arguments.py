@@ -1,0 +1,101 @@
+"""Numbers that functions are given, and values as messages repeat them."""
+
+import re
+
+import numpy as np
+import pytest
+from conftest import coloured
+
+from hf_unlearn import EmbeddingBlackBox, unlearn
+from hf_unlearn.arguments import brief, listed, positive, share, whole_number
+
+WORDS = [f"{a}{b}{c}" for a in "bdgk" for b in "aeiou" for c in ("n", "rt", "st")]
+
+
+def test_numbers_of_every_make_are_numbers():
+    for value in (3, np.int64(3), np.uint8(3)):
+        assert (whole_number("x", value), type(whole_number("x", value))) == (3, int)
+    for value in (0, 1, 0.5, np.float32(0.5), np.int64(1)):
+        assert (share("x", value), type(share("x", value))) == (value, float)
+
+
+@pytest.mark.parametrize("value", [None, True, "8", 8.0, 2.5, [8], float("nan"), 0, -1, 10**12, [10**5000]])
+def test_what_is_no_whole_number_within_bounds_is_refused(value):
+    with pytest.raises(
+        ValueError, match=r"shots must be a whole number (of at least 1|from 1 to 2147483647), got "
+    ) as told:
+        whole_number("shots", value)
+    assert len(str(told.value)) < 160
+
+
+@pytest.mark.parametrize("value", [None, True, "0.5", [0.5], float("nan"), float("inf"), -0.1, 1.1, 10**400, 1j])
+def test_what_is_no_share_is_refused(value):
+    with pytest.raises(ValueError, match="x must be a number from 0 to 1, got "):
+        share("x", value)
+    if value != 1.1:
+        with pytest.raises(ValueError, match="x must be a positive number, got "):
+            positive("x", value)
+
+
+@pytest.mark.parametrize("name", ["breadth", "strength", "max_queries", "shots", "patience", "seed", "n_ctx"])
+@pytest.mark.parametrize("value", ["8", True, float("nan"), -3, 10**30, [1]])
+def test_a_dial_or_a_size_of_the_wrong_kind_is_refused_before_anything_is_asked(clip, name, value):
+    before = clip.ledger.copy()
+    for given in ({"images": coloured(2)}, {"method": "edit", "vocabulary": WORDS}):
+        with pytest.raises(ValueError, match=rf"{name} must be a (whole )?number"):
+            unlearn(clip, forget=["red"], **given, **{name: value})
+    assert clip.ledger == before
+
+
+@pytest.mark.parametrize("name", ["max_queries", "shots", "patience", "seed", "validation"])
+def test_what_an_edit_has_no_use_for_is_refused(clip, name):
+    value = coloured(1) if name == "validation" else 7
+    with pytest.raises(ValueError, match=f"{name} is for a context; an edit needs names alone"):
+        unlearn(clip, forget=["red"], vocabulary=WORDS, **{name: value})
+
+
+def test_what_is_given_in_the_place_of_images_or_a_method_is_named(clip):
+    with pytest.raises(ValueError, match="images must be LabeledImages, got list; make them with"):
+        unlearn(clip, list(coloured(1)), forget=["red"])
+    with pytest.raises(ValueError, match="unlabelled must be a list of images or their paths, got 'folder'"):
+        unlearn(clip, classes=["red", "blue"], forget=["red"], unlabelled="folder")
+    with pytest.raises(ValueError, match="method must be a name or a Recipe, got 5; proximal,"):
+        unlearn(clip, coloured(1), forget=["red"], method=5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"revision": "v1"}, "revision must be a commit on the Hub, 40 hexadecimal digits, or None; got 'v1'"),
+        ({"revision": "0f" * 20, "model_id": "my clip"}, "model_id must be a Hub id where there is a revision"),
+        ({"model_id": ""}, "model_id must be text of 1 to 500 characters, got ''"),
+        ({"model_id": "x" * 501}, "model_id must be text"),
+        ({"model_id": None}, "model_id must be text"),
+        ({"batch": 2.0}, "batch must be a whole number"),
+        ({"logit_scale": "100"}, "logit_scale must be a positive number"),
+        ({"template": None}, "a template has one"),
+    ],
+)
+def test_a_box_of_two_functions_refuses_at_once_what_no_adapter_could_hold(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        EmbeddingBlackBox(len, len, **wrong)
+
+
+def test_a_box_that_takes_no_context_is_told_of_edits(clip):
+    box = EmbeddingBlackBox(
+        lambda texts: np.eye(4)[[len(text) % 4 for text in texts]], lambda images: [[1, 0, 0, 0]] * len(images)
+    )
+    with pytest.raises(ValueError, match=r"embeddings takes no context: .*make an edit, which needs names alone"):
+        unlearn(box, coloured(2), forget=["red"])
+
+
+def test_a_value_is_repeated_in_part():
+    assert brief("x" * 81) == f"'{'x' * 80}'…"
+    assert brief(b"y" * 500) == f"b'{'y' * 80}'…"
+    assert brief(list(range(999))) == str(list(range(999)))[:80] + "…"
+    assert brief(10**5000) == brief(-(10**5000)) == "a number of about 4,983 digits"
+    assert brief([10**5000]) == "list"
+    assert brief(["a\nb"]) == r"['a\nb']"
+    many = listed(["n" * 300] * 500)
+    assert len(many) < 21 * 84
+    assert re.fullmatch(r"(n{80}…, ){20}…", many)
