@@ -139,7 +139,7 @@ class Samples:
         self.start, self.rows = time.monotonic(), list[dict[str, float]]()
         self.spent = sum(app.cpu_times()[:2])
         out.mkdir(parents=True, exist_ok=True)
-        with self.path.open("w", newline="") as file:
+        with self.path.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerow(self.columns)
 
     def take(self, crowd: Mixed) -> dict[str, float]:

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, TypeVar
 
 from PIL import Image
 
 from hf_unlearn.pixels import NO_HEIC, formats, open_file, to_rgb
 
+AnyPath = TypeVar("AnyPath", bound=PurePath)
 MAX_BYTES = 2**30
 OF_HEIF = {".heic", ".heics", ".heif", ".heifs", ".hif"}
 RAW = {
@@ -107,7 +108,12 @@ def list_files(folder: Path, root: Path) -> Listing:
         known = path.suffix.lower() in suffixes() or unread(path) is not None
         is_image = not path.is_dir() and (known or (_suspicion(path, home) is None and _opens(path)))
         (images if is_image else others).append(path)
-    return Listing(sorted(images), sorted(others))
+    return Listing(in_order(images), in_order(others))
+
+
+def in_order(paths: Iterable[AnyPath]) -> list[AnyPath]:
+    """Paths sorted alike on every system; Windows' own order takes no notice of capitals."""
+    return sorted(paths, key=lambda path: path.parts)
 
 
 def suspects(files: Iterable[Path], root: Path) -> list[BrokenFile]:

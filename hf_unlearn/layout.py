@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from hf_unlearn.image_files import is_litter, suffixes, unread
+from hf_unlearn.image_files import in_order, is_litter, suffixes, unread
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = {
@@ -20,13 +20,13 @@ NUMBER = re.compile(r"\d+[-_. ]+(?=\S)")  # 001.Black_footed_Albatross
 
 def sub_folders(folder: Path) -> list[Path]:
     """The folders in a folder, in order, but for litter of systems and programs."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_litter(path.name))
+    return in_order(path for path in folder.iterdir() if path.is_dir() and not is_litter(path.name))
 
 
 def loose_images(folder: Path) -> list[Path]:
     """The files in a folder itself that are named like images, in order."""
     files = (path for path in folder.iterdir() if not (path.is_dir() or is_litter(path.name)))
-    return sorted(path for path in files if path.suffix.lower() in suffixes() or unread(path))
+    return in_order(path for path in files if path.suffix.lower() in suffixes() or unread(path))
 
 
 def split_folders(folder: Path) -> dict[str, Path]:

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import textwrap
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import psutil
 import pytest
@@ -52,7 +52,7 @@ def opens_text(call: ast.Call) -> bool:
     name = ast.unparse(call.func)
     if name.split(".")[-1] != "open":
         return name.split(".")[-1] in ("read_text", "write_text", "fdopen")
-    if name.split(".")[0] in ("Image", "archive", "zipfile", "webbrowser"):
+    if name.split(".")[0] in ("Image", "archive", "os", "zipfile", "webbrowser"):
         return False
     given = [*call.args, *(keyword.value for keyword in call.keywords if keyword.arg == "mode")]
     return not any(
@@ -274,6 +274,14 @@ def test_adapters_and_images_go_to_spawned_processes(tmp_path, clip):
         assert pool.apply(described, (adapter,)) == described(adapter)
         assert pool.apply(classified, (str(tmp_path / "adapter"),)) == described(adapter)
         assert pool.apply(len, (coloured(2),)) == 8
+
+
+@pytest.mark.parametrize("system", [PurePosixPath, PureWindowsPath])
+def test_classes_and_images_have_the_same_order_on_every_system(system):
+    from hf_unlearn.image_files import in_order
+
+    told = in_order(system(path) for path in ("b/1.png", "a-b/1.png", "C/1.png", "a/B.png", "a/a.png"))
+    assert [path.as_posix() for path in told] == ["C/1.png", "a/B.png", "a/a.png", "a-b/1.png", "b/1.png"]
 
 
 def test_the_demos_classes_can_be_folders_everywhere():
