@@ -157,7 +157,7 @@ class Samples:
         }  # fmt: skip
         self.spent = spent
         self.rows.append(row)
-        with self.path.open("a", newline="") as file:
+        with self.path.open("a", encoding="utf-8", newline="") as file:
             csv.writer(file).writerow(row[name] for name in self.columns)
         return row
 
