@@ -16,6 +16,7 @@ from hf_unlearn.adapted_box import AdaptedBox
 from hf_unlearn.adapted_clip import AdaptedClip
 from hf_unlearn.adapter_config import CONFIG, MAX_RANK, AdapterConfig, AdapterError
 from hf_unlearn.adapter_files import FILES, MAX_BYTES, REPORT, WEIGHTS, files_of, read_folder, save_folder
+from hf_unlearn.arguments import brief
 from hf_unlearn.black_box import BlackBox
 from hf_unlearn.card import metadata_of
 from hf_unlearn.clip import EMBEDDED, ClipBlackBox
@@ -206,8 +207,9 @@ class ForgetAdapter:
         source = str(base or self.config.base_model)
         if base is None and source != EMBEDDED and revision is None and not Path(source).is_dir():
             raise ValueError(
-                f"the base {source!r} was a local folder when this adapter was made; say where it is now: "
-                "load_base(base=FOLDER), export(..., base=FOLDER), or --model FOLDER (--base FOLDER for export)"
+                f"the base {brief(source)} was a local folder when this adapter was made, or an endpoint. Say where a "
+                "folder is now: load_base(base=FOLDER), export(..., base=FOLDER), or --model FOLDER (--base FOLDER for "
+                "export). For an endpoint write EmbeddingBlackBox(...).under(adapter), or adapter.edit_vectors(array)"
             )
         model = ClipBlackBox(source, template=self.config.template, revision=revision, device=device)
         return AdaptedClip(model, self)

@@ -236,8 +236,8 @@ def _matrix(answer: Any, rows: int, who: str) -> Tensor:
         answer = answer.detach().cpu().double().numpy()
     try:
         numbers = torch.tensor(np.asarray(answer, dtype=np.float64))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{who} did not answer with rows of equally many numbers ({error})") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{who} did not answer with rows of equally many numbers ({str(error)[:200]})") from error
     if numbers.ndim != 2 or len(numbers) != rows or not numbers.shape[1]:
         raise ValueError(f"{who} answered with the shape {tuple(numbers.shape)}, expected ({rows}, width)")
     lengths = numbers.norm(dim=-1)

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from hf_unlearn import metrics
 from hf_unlearn.adapter import ForgetAdapter
+from hf_unlearn.arguments import brief
 from hf_unlearn.black_box import BlackBox
 from hf_unlearn.data import LabeledImages
+from hf_unlearn.names import difference, like, synonym_lists
 from hf_unlearn.report import Report
 
 ZERO_SHOT, LABEL_MASK = "zero-shot", "label-mask"
@@ -46,20 +48,19 @@ def evaluate(
         kind: what the images are ("test", "validation"), said in the report.
 
     Raises:
-        ValueError: if the classes of images and adapters differ.
+        ValueError: if the classes of images and adapters differ; it says which.
         WrongBaseError: if `model` is not the adapters' base.
     """
     names, stacks = images.names, _stacks(model, images.names, adapters)
     every = [adapter for stack in stacks for adapter in stack]
     forget = set(every[0].config.forget)
     if len(names) < 2:
-        raise ValueError(f"expected images of at least two classes to tell apart, got only {names[0]!r}")
-    if validation is not None and validation.names != names:
-        raise ValueError("validation images must have the same classes, in the same order, as the images judged")
+        raise ValueError(f"expected images of at least two classes to tell apart, got only {brief(names[0])}")
+    check_validation(validation, names)
     template = next((adapter.config.template for adapter in every if adapter.kind == "context"), model.template)
     model = model.with_template(template)
     trained = {word for adapter in every for own in adapter.config.synonyms.values() for word in own}
-    unseen = {name: [word for word in own if word not in trained] for name, own in (synonyms or {}).items()}
+    unseen = {name: [word for word in own if word not in trained] for name, own in synonym_lists(synonyms).items()}
     judge = _Judge(model, images, torch.tensor([name in forget for name in names]), validation, unlisted,
                    unlisted_validation, unseen)  # fmt: skip
     plain = model.with_template(BYPASS_TEMPLATE)
@@ -91,6 +92,8 @@ def evaluate(
 
 def _stacks(model: BlackBox, names: Sequence[str], adapters: Sequence[Adapters]) -> list[tuple[ForgetAdapter, ...]]:
     """The adapters of each row, checked."""
+    if odd := [one for one in adapters if isinstance(one, str) or not (isinstance(one, ForgetAdapter | Sequence))]:
+        raise ValueError(f"expected adapters, got {brief(odd[0])}; load it: ForgetAdapter.from_pretrained(...)")
     stacks = [(one,) if isinstance(one, ForgetAdapter) else tuple(one) for one in adapters]
     if not stacks or not all(stacks):
         raise ValueError("expected at least one adapter to evaluate, got none")
@@ -104,18 +107,31 @@ def _stacks(model: BlackBox, names: Sequence[str], adapters: Sequence[Adapters])
 def _check_classes(adapter: ForgetAdapter, names: Sequence[str], forget: set[str]) -> None:
     config = adapter.config
     if set(config.forget) != forget:
-        raise ValueError("the adapters forget different classes; evaluate them one by one")
+        told = difference(forget, config.forget)
+        raise ValueError(f"the adapters forget different classes; evaluate them one by one ({told})")
     if adapter.kind == "edit":
         if missing := [name for name in config.forget if name not in names]:
             raise ValueError(
-                f"the adapter forgets {missing[0]!r}, which is none of the {len(names)} classes of the images; "
-                "name the classes alike (--names)"
+                f"the adapter forgets {brief(missing[0])}, which is none of the {len(names)} classes of the images"
+                f"{like(missing[0], names)}; name the classes alike (--names)"
             )
     elif set(config.retain) | forget != set(names):
         raise ValueError(
             f"the adapter's {len(forget)} forget and {len(config.retain)} retain classes are not the "
-            f"{len(names)} classes of the images; name the classes alike (--names)"
+            f"{len(names)} classes of the images ({difference([*config.forget, *config.retain], names)}); name the "
+            "classes alike (--names)"
         )
+
+
+def check_validation(validation: LabeledImages | None, names: Sequence[str]) -> None:
+    """Raises: ValueError: if validation images are not of the classes of the images judged, in their order."""
+    if validation is None or validation.names == tuple(names):
+        return
+    told = difference(names, validation.names)
+    raise ValueError(
+        "validation images must have the same classes, in the same order, as the images judged"
+        + (f" ({told})" if told else "; their order is another: use validation.only(images.names)")
+    )
 
 
 def _facts(stack: Sequence[ForgetAdapter]) -> tuple[str, int]:

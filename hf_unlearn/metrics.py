@@ -60,12 +60,14 @@ def recoverability(fit: Tensor, fit_labels: Tensor, test: Tensor, test_labels: T
 
     The probe is fitted on validation images (inputs standardized, its strength tuned there by
     cross-validation) and scored on test images; 0 is guessing, 1 is reading it perfectly.
-    NaN where there are fewer than two classes to tell apart.
+    NaN where there are fewer than two classes to tell apart, no image, or no score (all names masked).
     """
     classes = len(fit_labels.unique())
     if classes < 2:
         return math.nan
     seen, judged = _finite(fit, test)
+    if not seen.shape[1] or not len(judged):
+        return math.nan
     accuracy = _probe(fit_labels).fit(seen, fit_labels.cpu().numpy()).score(judged, test_labels.cpu().numpy())
     return (accuracy - 1 / classes) / (1 - 1 / classes)
 
@@ -73,11 +75,16 @@ def recoverability(fit: Tensor, fit_labels: Tensor, test: Tensor, test_labels: T
 def forget_detect(fit_forget: Tensor, fit_unlisted: Tensor, test_forget: Tensor, test_unlisted: Tensor) -> float:
     """AUROC of telling forget images from images of unlisted classes by their score vectors; 0.5 is chance.
 
-    The same probe, fitted on validation images and scored on test images.
+    The same probe, fitted on validation images and scored on test images. NaN where one of them has none, or all names
+    are masked.
     """
     from sklearn.metrics import roc_auc_score
 
+    if not all(map(len, (fit_forget, fit_unlisted, test_forget, test_unlisted))):
+        return math.nan
     fit, test = _finite(torch.cat([fit_forget, fit_unlisted]), torch.cat([test_forget, test_unlisted]))
+    if not fit.shape[1]:
+        return math.nan
     fit_truth = torch.cat([torch.ones(len(fit_forget)), torch.zeros(len(fit_unlisted))]).long()
     test_truth = torch.cat([torch.ones(len(test_forget)), torch.zeros(len(test_unlisted))])
     guess = _probe(fit_truth).fit(fit, fit_truth.numpy()).decision_function(test)

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import PurePath
 from typing import Any
 
-from hf_unlearn.arguments import brief, listed
+from hf_unlearn.arguments import MANY, brief, listed
 
 # Unicode's Default_Ignorable_Code_Point, the annotation marks, and control characters: nothing of them is seen
 UNSEEN = re.compile(
@@ -187,6 +187,16 @@ def like(name: str, names: Iterable[str]) -> str:
     folded = {other.casefold(): other for other in names}
     close = get_close_matches(name.casefold()[:200], folded, n=1, cutoff=0.75)
     return f" (did you mean {brief(folded[close[0]])}?)" if close else ""
+
+
+def difference(wanted: Iterable[str], found: Iterable[str]) -> str:
+    """`missing: …; not expected: …`, for two lists that should name the same classes; empty if they do."""
+    wanted, found = list(wanted), list(found)
+    missing = [name for name in wanted if name not in found]
+    extra = [name for name in found if name not in wanted]
+    told = [f"{brief(name)}{like(name, extra)}" for name in missing[:MANY]]
+    parts = [f"missing: {listed(told)}{', …' if missing[MANY:] else ''}"] if missing else []
+    return "; ".join(parts + ([f"not expected: {listed(map(brief, extra))}"] if extra else []))
 
 
 def synonym_lists(synonyms: Any, what: str = "synonyms") -> dict[str, list[str]]:

@@ -34,17 +34,33 @@ from hostile_space import PICTURE, Call, calls, zips
 from hypothesis import strategies as st
 from PIL import Image
 
-from hf_unlearn import ClipBlackBox, ForgetAdapter, LabeledImages
+from hf_unlearn import ClipBlackBox, EmbeddingBlackBox, ForgetAdapter, LabeledImages
 from hf_unlearn.adapter_config import CONFIG, AdapterError, read_config
 from hf_unlearn.adapter_files import CONTEXT, EDIT, files_of
 from hf_unlearn.adapter_report import read_report
 from hf_unlearn.card import render_card
-from hf_unlearn.cli_files import read_digests, read_strings, read_words
+from hf_unlearn.cli_files import read_classes, read_digests, read_name_list, read_strings, read_synonyms, read_words
+from hf_unlearn.edits import vocabulary
 from hf_unlearn.image_files import to_rgb
+from hf_unlearn.names import clean_name
 from hf_unlearn.run_dir import STATE, RunDir, RunError
 from space.archives import adapter_folder, labelled_images, unpacked
 from space.material import Order
 from space.score import Desk
+
+FEATURES = torch.linspace(-1, 1, 24).view(2, 3, 4)
+TEXTS = st.builds(
+    lambda text, encoding: text.encode(encoding, "surrogatepass"),
+    st.text(max_size=12)
+    | st.sampled_from(["cup\r\nmug\r\n", "\ufeff\u200b\n", "e\u0301\né", "a\x00b", "\u202ecup", "\n" * 99]),
+    st.sampled_from(["utf-8", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"]),
+) | st.binary(max_size=20)  # fmt: skip
+NUMBERS = st.floats() | st.integers() | st.sampled_from([10**400, 10**5000, 1e308, 1e-320, None, "1", True, 1j, b"1"])
+ROWS = st.lists(NUMBERS | st.lists(NUMBERS, max_size=3), max_size=3)
+ANSWERS = st.lists(ROWS | NUMBERS, max_size=3) | NUMBERS | st.text(max_size=3) | st.sampled_from(
+    [[[1.0, 2.0], [0.5, 1.0]], {"data": [[1, 2]]}, torch.eye(2), torch.eye(2).bool(), torch.zeros(2, 0),
+     torch.ones(2, 2, 2)]
+)  # fmt: skip
 
 
 class Readers:
@@ -66,7 +82,11 @@ class Readers:
             "report.json": (json_files(REPORT_OF), self.report),
             "names and groups": (json_files({"cup": "a", "mug": "b"}), self.names),
             "attack words": (json_files({"synonyms": {"cup": ["beaker"]}, "German": {"cup": ["Tasse"]}}), self.words),
+            "synonyms": (json_files({"cup": ["beaker", "e\u0301"], "mug": ["jar"]}), self.synonyms),
+            "files of names": (TEXTS, self.name_files),
             "exclusions": (LINES, self.exclusions),
+            "a cached vocabulary": (EDITS, self.vocabulary),
+            "answers of an endpoint": (ANSWERS, self.answer),
             "image files": (image_files(), self.image),
             "image folders": (TREE, self.tree),
             "API payloads": (calls(), self.call),
@@ -140,6 +160,46 @@ class Readers:
             _says(error, "--words")
             return
         assert all(isinstance(word, str) for kind in read.values() for words in kind.values() for word in words)
+
+    def synonyms(self, content: bytes) -> None:
+        try:
+            read = read_synonyms(self._file("synonyms.json", content))
+        except ValueError as error:
+            _says(error, "--synonyms")
+            return
+        assert all(clean_name(word) == word != "" for name, own in read.items() for word in (name, *own))
+
+    def name_files(self, content: bytes) -> None:
+        """Clean names, or an error that names the file."""
+        path = self._file("names.txt", content)
+        for read, option in ((lambda: read_name_list(path, "--keep-file"), "--keep-file"),
+                             (lambda: read_classes(path), "--classes")):  # fmt: skip
+            try:
+                found = read()
+            except ValueError as error:
+                _says(error, f"{option} {path}: ")
+                continue
+            assert all(clean_name(name) == name != "" for name in found)
+
+    def vocabulary(self, edits: list[tuple[int, str, bytes]]) -> None:
+        """What was written, or nothing."""
+        path = self.folder / "words.safetensors"
+        vocabulary._write(path, FEATURES)
+        path.write_bytes(edited(path.read_bytes(), edits))
+        found = vocabulary._read(path, tuple(FEATURES.shape))
+        assert found is None or torch.equal(found, FEATURES)
+
+    def answer(self, answer: Any) -> None:
+        """Unit vectors, or an error that names the model."""
+        box = EmbeddingBlackBox(lambda texts: answer, lambda images: answer, model_id="theirs")
+        for ask in (lambda: box.text_features(torch.zeros(1, 0, 0), ["cup", "mug"])[0],
+                    lambda: box.add_images([Image.new("RGB", (2, 2))] * 2).features):  # fmt: skip
+            try:
+                found = ask()
+            except ValueError as error:
+                _says(error, "theirs")
+                continue
+            assert torch.allclose(found.norm(dim=1), torch.ones(2))
 
     def exclusions(self, content: bytes) -> None:
         try:

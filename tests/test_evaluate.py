@@ -1,6 +1,7 @@
 """The report: every row against figures computed anew, what it refuses, and what it writes."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -347,10 +348,38 @@ def test_the_wrong_base_is_refused(adapter, other_clip_folder):
         evaluate(ClipBlackBox(other_clip_folder), TEST, adapter)
 
 
-@pytest.mark.parametrize("names", [("red", "green", "blue", "pink"), ("red", "green", "blue", "grey", "pink")])
-def test_images_of_other_classes_are_refused(clip, adapter, names):
-    with pytest.raises(ValueError, match=f"are not the {len(names)} classes of the images"):
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("red", "green", "blue", "pink"), "missing: 'grey'; not expected: 'pink'"),
+        (("red", "green", "blue", "grey", "pink"), "not expected: 'pink'"),
+        (("red", "Greens", "blue", "grey"), "missing: 'green' (did you mean 'Greens'?); not expected: 'Greens'"),
+    ],
+)
+def test_images_of_other_classes_are_refused_and_named(clip, adapter, names, told):
+    with pytest.raises(ValueError, match=f"not the {len(names)} classes of the images \\({re.escape(told)}\\); name"):
         evaluate(clip, LabeledImages(TEST.items, TEST.labels, names), adapter)
+
+
+def test_a_mismatch_of_many_long_names_is_told_in_part(clip, adapter):
+    names = [f"{'n' * 300}{i}" for i in range(400)]
+    with pytest.raises(ValueError, match="are not the 400 classes") as told:
+        evaluate(clip, LabeledImages(TEST.items, TEST.labels, names), adapter)
+    assert len(str(told.value)) < 3_000
+
+
+def test_images_of_forgotten_classes_alone_are_judged_and_what_needs_others_is_left_out(clip):
+    both = edit_adapter(clip, forget=["red", "blue"])
+    gone, fit = TEST.only(["red", "blue"]), coloured(3, seed=4).only(["red", "blue"])
+    rows = {row["name"]: row for row in evaluate(clip, gone, both, validation=fit).rows}
+    assert 0 <= rows["edit"]["err_for"] <= 1
+    assert isinstance(rows["edit"]["recoverability"], float)
+    assert [rows[name]["acc_mem"] for name in rows] == [None] * 3
+    assert rows["label-mask"]["recoverability"] is None
+    kept = coloured(3, seed=4).select(i for i, label in enumerate(coloured(3).labels) if label == 3)
+    others = LabeledImages.from_arrays(list(coloured(1)), [0] * 4, ["anything"])
+    row = evaluate(clip, TEST, both, validation=kept, unlisted=others, unlisted_validation=others).rows[-1]
+    assert (row["recoverability"], row["forget_detect"]) == (None, None)
 
 
 def test_adapters_that_forget_other_classes_are_not_judged_together(clip, adapter):
@@ -364,7 +393,8 @@ def test_adapters_that_forget_other_classes_are_not_judged_together(clip, adapte
 def test_validation_images_of_other_classes_are_refused(clip, adapter, names):
     """Their labels are indices into their own names: read as ours they would mix up the classes."""
     validation = LabeledImages(TEST.items, TEST.labels, names)
-    with pytest.raises(ValueError, match="validation"):
+    told = "their order is another" if "grey" in names else "missing: 'grey'.*; not expected: 'pink'"
+    with pytest.raises(ValueError, match=f"validation images must have the same classes.*{told}"):
         evaluate(clip, TEST, adapter, validation=validation)
 
 

@@ -14,8 +14,9 @@ from hf_unlearn.plots import plot_report
 EXAMPLES = {"image folders": 150, "API payloads": 400}
 TARGETS = (
     "config.json", "config.json of an edit", "config.json of version 1", "forget_context.safetensors",
-    "forget_edit.safetensors", "report.json", "names and groups", "attack words", "exclusions",
-    "image files", "image folders", "API payloads", "zips", "a run's state",
+    "forget_edit.safetensors", "report.json", "names and groups", "attack words", "synonyms", "files of names",
+    "exclusions", "a cached vocabulary", "answers of an endpoint", "image files", "image folders", "API payloads",
+    "zips", "a run's state",
 )  # fmt: skip
 QUIET = {"deadline": 5_000, "database": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
 

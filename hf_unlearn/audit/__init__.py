@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hf_unlearn.adapter import ForgetAdapter
+from hf_unlearn.arguments import LARGEST_SEED, brief, whole_number
 from hf_unlearn.audit.case import Attack, Case
 from hf_unlearn.audit.plan import Inputs, attacks, figures
 from hf_unlearn.audit.report import Audit
@@ -14,6 +15,8 @@ from hf_unlearn.audit.steps import run_steps
 from hf_unlearn.audit.verdict import Thresholds, checks
 from hf_unlearn.black_box import BlackBox
 from hf_unlearn.data import LabeledImages
+from hf_unlearn.evaluate import check_validation
+from hf_unlearn.names import check_names, synonym_lists
 
 __all__ = ["Audit", "Thresholds", "audit"]
 
@@ -70,12 +73,14 @@ def audit(
     """
     start, before = time.monotonic(), model.ledger.copy()
     given = Inputs(
-        validation, unlisted, unlisted_validation, synonyms or {}, vocabulary or {}, pictures or {}, others or {},
-        drawings, groups, group_pictures, training, models, relearn_queries, seed,
+        validation, unlisted, unlisted_validation, synonym_lists(synonyms),
+        {kind: synonym_lists(own, f"vocabulary[{brief(kind)}]") for kind, own in (vocabulary or {}).items()},
+        pictures or {}, others or {}, drawings, _groups(groups), group_pictures, training,
+        whole_number("models", models), whole_number("relearn_queries", relearn_queries),
+        whole_number("seed", seed, 0, LARGEST_SEED),
     )  # fmt: skip
     case = Case(model, adapter, images)
-    if validation is not None and validation.names != images.names:
-        raise ValueError("validation images must have the same classes, in the same order, as the images judged")
+    check_validation(validation, images.names)
     measures, (tries, left_out) = figures(case, given), attacks(case, given)
     done = run_steps([*measures.values(), *tries], progress)
     found = _content(
@@ -83,6 +88,13 @@ def audit(
     )
     found["ledger"] = {**vars(model.ledger.since(before)), "seconds": round(time.monotonic() - start, 1)}
     return Audit(found)
+
+
+def _groups(groups: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """Class -> group, the classes as images name theirs. Raises: ValueError: if a class stands there twice."""
+    if not groups:
+        return groups
+    return dict(zip(check_names(list(groups), "groups"), groups.values(), strict=True))
 
 
 def _content(

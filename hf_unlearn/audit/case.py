@@ -11,9 +11,11 @@ from torch import Tensor
 
 from hf_unlearn.adapted_box import AdaptedBox, Adapter
 from hf_unlearn.adapter import ForgetAdapter
+from hf_unlearn.arguments import brief
 from hf_unlearn.audit.intervals import bootstrap
 from hf_unlearn.black_box import BlackBox
 from hf_unlearn.data import LabeledImages
+from hf_unlearn.names import difference, like
 
 KNOWN = 0.5  # a try counts for a class if the plain model names at least this share of its images under it
 NOBODY, CALLER, PROMPT, MODEL = "nothing", "caller", "prompt", "model"
@@ -259,7 +261,9 @@ def check_classes(adapter: ForgetAdapter, images: LabeledImages) -> None:
     forget, retain, theirs = adapter.config.forget, adapter.config.retain, images.names
     if adapter.kind == "edit":
         if missing := [name for name in forget if name not in theirs]:
-            raise ValueError(f"the adapter forgets {missing[0]!r}, which is no class of the images (--names)")
-    elif odd := sorted({*forget, *retain} ^ set(theirs)):
-        where = "the images' classes only" if odd[0] in theirs else "the adapter's classes only"
-        raise ValueError(f"images and adapter must have the same classes; {odd[0]!r} is among {where} (--names)")
+            close = like(missing[0], theirs)
+            raise ValueError(
+                f"the adapter forgets {brief(missing[0])}, which is no class of the images{close} (--names)"
+            )
+    elif told := difference([*forget, *retain], theirs):
+        raise ValueError(f"images and adapter must have the same classes; of the images' {told} (--names)")
