@@ -194,10 +194,11 @@ def flops(tower, dim: int, n_ctx: int) -> float:
     prefix, layers = tower.common + n_ctx, 12
     whole, keys_and_values = 24 * dim**2, 4 * dim**2
     total = prefix * ((layers - 1) * (whole + 2 * prefix * dim) + keys_and_values)
-    for tree in tower.trees:
-        seen = int(tree.sees.sum()) + prefix * len(tree)
-        total += len(tree) * ((layers - 1) * whole + keys_and_values) + (layers - 1) * 4 * dim * seen
-        total += len(tree.ends) * (whole - keys_and_values + 4 * dim * (prefix + 4))
+    forest = tower.forest
+    padding = forest.ids.numel() - forest.nodes
+    seen = int(forest.sees.sum()) - padding + prefix * forest.nodes
+    total += forest.nodes * ((layers - 1) * whole + keys_and_values) + (layers - 1) * 4 * dim * seen
+    total += len(forest.prompts.unique()) * (whole - keys_and_values + 4 * dim * (prefix + 4))
     return total
 
 

@@ -2,9 +2,12 @@
 
 A causal tower that reads `[BOS, context, words before the name, name, EOS]` computes the same hidden
 states for everything up to the name whatever the name is. Names that start alike share those tokens too:
-the tails of all prompts form a prefix tree. So many prompts are one sequence, the common prefix and
-then the nodes of the tree, each computed once, under a mask that lets a node attend to the prefix and to
-its own ancestors. The last layer is computed at the EOS nodes alone, which is where the tower pools.
+the tails of all prompts form a prefix tree. So a tree is one sequence, every node computed once, under a mask that
+lets it attend to the prefix and to its own ancestors. Many prompts make several trees, behind keys and values of the
+prefix that are computed once. The last layer is computed at the EOS nodes alone, which is where the tower pools.
+
+Hidden states are `(trees, tokens, candidates, dim)`: candidates and heads together are what attention calls heads, so
+that one call serves all trees, each under its own mask.
 """
 
 from __future__ import annotations
@@ -18,33 +21,36 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers.activations import QuickGELUActivation
 
+Tail = tuple[int, ...]  # a prompt's tokens behind the common prefix
+
 
 @dataclass(frozen=True)
 class Limits:
     """How much is computed at a time.
 
     Attributes:
-        nodes: tokens of a sequence behind the prefix; attention grows with their square, the prefix's share shrinks.
-        tokens: of all candidates together: bounds memory and keeps the activations in cache.
+        nodes: of a tree; attention grows with their square, the prefix's share shrinks.
+        tokens: of all trees and candidates together: bounds memory and keeps the activations in cache.
     """
 
     nodes: int
     tokens: int
 
 
-CPU, GPU = Limits(nodes=256, tokens=2_048), Limits(nodes=256, tokens=16_384)
+CPU, GPU = Limits(nodes=64, tokens=2_048), Limits(nodes=256, tokens=16_384)
 
 
 @dataclass(frozen=True)
-class Tree:
-    """The prefix tree over the tails of some prompts, breadth first; no two nodes are alike.
+class Forest:
+    """Prefix trees over the tails of some prompts, nodes breadth first, padded to one size.
 
     Attributes:
-        ids: `(n,)`, token of each node.
-        depth: `(n,)`, tokens between the common prefix and the node.
-        sees: `(n, n)` bool, the node's ancestors and itself.
-        ends: the EOS nodes.
-        prompts: `(C,)`, for each prompt its place among the EOS nodes.
+        ids: `(T, n)`, token of each node.
+        depth: `(T, n)`, tokens between the common prefix and the node.
+        sees: `(T, n, n)` bool, the node's ancestors and itself.
+        ends: `(T, e)`, the EOS nodes.
+        prompts: `(C,)`, for each prompt its row of `(T * e)`.
+        nodes: how many there are, padding left out.
     """
 
     ids: Tensor
@@ -52,34 +58,36 @@ class Tree:
     sees: Tensor
     ends: Tensor
     prompts: Tensor
+    nodes: int
 
     @classmethod
-    def of(cls, tails: Sequence[tuple[int, ...]], device: torch.device) -> Tree:
-        paths = sorted({tail[:end] for tail in tails for end in range(1, len(tail) + 1)}, key=lambda path: len(path))
-        number = {path: row for row, path in enumerate(paths)}
-        sees = torch.eye(len(paths), dtype=torch.bool)
-        for row, path in enumerate(paths):
-            if len(path) > 1:
-                sees[row] |= sees[number[path[:-1]]]
-        ends = sorted({number[tail] for tail in tails})
-        return cls(
-            torch.tensor([path[-1] for path in paths], device=device),
-            torch.tensor([len(path) - 1 for path in paths], device=device),
-            sees.to(device),
-            torch.tensor(ends, device=device),
-            torch.tensor([ends.index(number[tail]) for tail in tails], device=device),
-        )
-
-    def __len__(self) -> int:
-        return len(self.ids)
+    def of(cls, tails: Sequence[Tail], most: int, device: torch.device) -> Forest:
+        """Of trees of `most` nodes at most, a single longer tail aside."""
+        parts = list(_parts(sorted(set(tails)), most))
+        paths = [sorted({tail[:end] for tail in part for end in range(1, len(tail) + 1)}, key=len) for part in parts]
+        size, widest = max(map(len, paths)), max(map(len, parts))
+        ids, depth = torch.zeros(len(parts), size, dtype=torch.long), torch.zeros(len(parts), size, dtype=torch.long)
+        sees = torch.eye(size, dtype=torch.bool).repeat(len(parts), 1, 1)
+        ends = torch.zeros(len(parts), widest, dtype=torch.long)
+        row_of = {}
+        for tree, (part, nodes) in enumerate(zip(parts, paths, strict=True)):
+            number = {path: node for node, path in enumerate(nodes)}
+            for path, node in number.items():
+                ids[tree, node], depth[tree, node] = path[-1], len(path) - 1
+                if len(path) > 1:
+                    sees[tree, node] |= sees[tree, number[path[:-1]]]
+            for place, tail in enumerate(part):
+                ends[tree, place], row_of[tail] = number[tail], tree * widest + place
+        prompts = torch.tensor([row_of[tail] for tail in tails])
+        return cls(*(t.to(device) for t in (ids, depth, sees, ends, prompts)), sum(map(len, paths)))
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One transformer layer, queries, keys and values in one product.
+    """One transformer layer, queries, keys and values in one product, a head's three beside each other.
 
     Attributes:
-        weight, bias: `(3 dim, dim)`, `(3 dim,)`.
+        weight, bias: `(heads * 3 * width, dim)` and as many.
     """
 
     module: Any
@@ -88,19 +96,34 @@ class Layer:
 
     @classmethod
     def of(cls, module: Any) -> Layer:
-        parts = (module.self_attn.q_proj, module.self_attn.k_proj, module.self_attn.v_proj)
-        return cls(module, torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts]))
+        attention = module.self_attn
+        parts = (attention.q_proj, attention.k_proj, attention.v_proj)
+        heads = (attention.num_heads, attention.head_dim)
+        weight = torch.stack([part.weight.unflatten(0, heads) for part in parts], 1).flatten(0, 2)
+        return cls(module, weight, torch.stack([part.bias.unflatten(0, heads) for part in parts], 1).flatten())
 
-    def __call__(self, hidden: Tensor, mask: Tensor, rows: Tensor | None = None) -> Tensor:
-        """`(P, n, dim)` -> the same; given `rows`, at these places of the sequence alone."""
+    def __call__(
+        self, hidden: Tensor, mask: Tensor, before: Tensor | None = None, rows: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """`(T, n, P, dim)` -> the same, and their keys and values, `(T, n, P * heads, 2, width)`.
+
+        Args:
+            mask: `(T, 1, n, L + n)`, added to what attention weighs.
+            before: `(1, L, P * heads, 2, width)`, keys and values of `L` tokens before all sequences.
+            rows: `(T, e)`, places in the sequences that alone are wanted.
+        """
         attention = self.module.self_attn
         qkv = F.linear(self.module.layer_norm1(hidden), self.weight, self.bias)
-        query, key, value = qkv.unflatten(-1, (3, attention.num_heads, attention.head_dim)).permute(2, 0, 3, 1, 4)
+        qkv = qkv.view(*hidden.shape[:2], -1, 3, attention.head_dim)
+        query, own = qkv[..., 0, :], qkv[..., 1:, :]
         if rows is not None:
-            query, hidden, mask = query[:, :, rows], hidden[:, rows], mask[rows]
+            tree = torch.arange(len(rows), device=rows.device)[:, None]
+            query, hidden, mask = query[tree, rows], hidden[tree, rows], mask[tree, :, rows].transpose(1, 2)
+        seen = own if before is None else torch.cat([before.expand(len(own), -1, -1, -1, -1), own], 1)
+        query, key, value = (part.transpose(1, 2) for part in (query, seen[..., 0, :], seen[..., 1, :]))
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=attention.scale)
-        hidden = hidden + attention.out_proj(mixed.transpose(1, 2).flatten(2))
-        return hidden + _mlp(self.module.mlp, self.module.layer_norm2(hidden))
+        hidden = hidden + attention.out_proj(mixed.transpose(1, 2).reshape(hidden.shape))
+        return hidden + _mlp(self.module.mlp, self.module.layer_norm2(hidden)), own
 
 
 class PrefixTower:
@@ -132,43 +155,57 @@ class PrefixTower:
             common += 1
         self.common = common  # BOS and the template's words that all prompts start with
         self.prefix_ids = torch.tensor(prompts[0][:common], device=device)
-        tails = [tuple(prompt[common:]) for prompt in prompts]
-        order = sorted(range(len(tails)), key=tails.__getitem__)  # what starts alike shares a tree
-        self.trees = [
-            Tree.of([tails[i] for i in part], device)
-            for part in _parts(order, [tails[i] for i in order], self.limits.nodes)
-        ]
-        self.place = torch.tensor(order, device=device).argsort()  # prompt -> its place among the trees' prompts
-        self._masks: tuple[int, list[Tensor]] = (-1, [])
+        self.forest = Forest.of([tuple(prompt[common:]) for prompt in prompts], self.limits.nodes, device)
+        self._known: tuple[int, Tensor, Tensor] | None = None
 
     def pooled(self, contexts: Tensor) -> Tensor:
         """`(P, m, dim)` -> what the tower pools at EOS, `(P, C, dim)`, before the projection."""
-        longest = max(map(len, self.trees)) + self.common + contexts.shape[1]
+        longest = self.forest.ids.shape[1] + self.common + contexts.shape[1]
         return torch.cat([self._pooled(part) for part in contexts.split(max(1, self.limits.tokens // longest))])
 
     def _pooled(self, contexts: Tensor) -> Tensor:
-        embeddings = self.tower.embeddings
-        word, position = embeddings.token_embedding, embeddings.position_embedding.weight
-        opening = word(self.prefix_ids).expand(len(contexts), -1, -1)
-        prefix = torch.cat([opening[:, :1], contexts, opening[:, 1:]], 1)
-        length = prefix.shape[1]
-        prefix = prefix + position[:length]
-        pooled = []
-        for tree, mask in zip(self.trees, self._masks_behind(length, contexts.dtype), strict=True):
-            nodes = (word(tree.ids) + position[length + tree.depth]).expand(len(contexts), -1, -1)
-            hidden, ends = torch.cat([prefix, nodes], 1), length + tree.ends
-            for layer in self.layers[:-1]:
-                hidden = layer(hidden, mask)
-            pooled.append(self.tower.final_layer_norm(self.layers[-1](hidden, mask, ends))[:, tree.prompts])
-        return torch.cat(pooled, 1)[:, self.place]
+        prefix = self._prefix(contexts)
+        length, ends = len(prefix), self.forest.ends
+        nodes, mask = self._behind(length, contexts.dtype)
+        hidden = nodes[:, :, None].expand(-1, -1, len(contexts), -1)
+        if len(nodes) == 1:  # prefix and nodes are one sequence
+            pooled = self._pool(torch.cat([prefix[None], hidden], 1), mask, [None] * len(self.layers), length + ends)
+        else:
+            before = self._read(prefix[None], mask[:1, :, :length, :length])
+            trees = max(1, self.limits.tokens // (hidden.shape[1] * len(contexts)))  # at a time
+            parts = (part.split(trees) for part in (hidden, mask[:, :, length:], ends))
+            pooled = torch.cat([self._pool(part, masked, before, e) for part, masked, e in zip(*parts, strict=True)])
+        return pooled.flatten(0, 1)[self.forest.prompts].transpose(0, 1)
 
-    def _masks_behind(self, length: int, dtype: torch.dtype) -> list[Tensor]:
-        """For every tree what may be attended to, `(n, n)`: 0, else minus infinity; behind a prefix so long."""
-        known, masks = self._masks
-        if known != length:
-            masks = [_mask(length, tree.sees, dtype) for tree in self.trees]
-            self._masks = length, masks
-        return masks
+    def _read(self, hidden: Tensor, mask: Tensor) -> list[Tensor]:
+        """Keys and values of a sequence in every layer."""
+        states = []
+        for layer in self.layers:
+            hidden, state = layer(hidden, mask)
+            states.append(state)
+        return states
+
+    def _pool(self, hidden: Tensor, mask: Tensor, before: Sequence[Tensor | None], ends: Tensor) -> Tensor:
+        """What is pooled at the `(T, e)` EOS nodes of some trees, `(T, e, P, dim)`."""
+        for layer, state in zip(self.layers[:-1], before, strict=False):
+            hidden, _ = layer(hidden, mask, state)
+        return self.tower.final_layer_norm(self.layers[-1](hidden, mask, before[-1], ends)[0])
+
+    def _prefix(self, contexts: Tensor) -> Tensor:
+        """Tokens and positions of `[BOS, context, common words]`, `(L, P, dim)`."""
+        embeddings = self.tower.embeddings
+        words = embeddings.token_embedding(self.prefix_ids)[:, None].expand(-1, len(contexts), -1)
+        hidden = torch.cat([words[:1], contexts.transpose(0, 1), words[1:]])
+        return hidden + embeddings.position_embedding.weight[: len(hidden), None]
+
+    def _behind(self, length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Behind a prefix so long: tokens and positions of nodes, `(T, n, dim)`, and masks, `(T, 1, L + n, L + n)`."""
+        if self._known is None or self._known[0] != length:
+            embeddings, forest = self.tower.embeddings, self.forest
+            nodes = embeddings.token_embedding(forest.ids)
+            nodes = nodes + embeddings.position_embedding.weight[length + forest.depth]
+            self._known = length, nodes, _mask(length, forest.sees, dtype)
+        return self._known[1:]
 
 
 def layers_of(text_model: Any) -> list[Layer]:
@@ -177,12 +214,13 @@ def layers_of(text_model: Any) -> list[Layer]:
 
 
 def _mask(length: int, sees: Tensor, dtype: torch.dtype) -> Tensor:
-    size = length + len(sees)
-    allowed = torch.ones(size, size, dtype=torch.bool, device=sees.device).tril()
-    allowed[length:, length:] = sees
+    """What may be attended to, `(T, 1, L+n, L+n)`: 0, else minus infinity."""
+    size = length + sees.shape[1]
+    allowed = torch.ones(size, size, dtype=torch.bool, device=sees.device).tril().repeat(len(sees), 1, 1)
+    allowed[:, length:, length:] = sees
     room = -(-size // 16) * 16  # rows begin where fast attention wants them to
-    mask = torch.full((size, room), -torch.inf, dtype=dtype, device=sees.device)[:, :size]
-    return mask.masked_fill_(allowed, 0)
+    mask = torch.full((len(sees), 1, size, room), -torch.inf, dtype=dtype, device=sees.device)[..., :size]
+    return mask.masked_fill_(allowed[:, None], 0)
 
 
 def _mlp(mlp: Any, hidden: Tensor) -> Tensor:
@@ -194,22 +232,22 @@ def _mlp(mlp: Any, hidden: Tensor) -> Tensor:
     return torch.addmm(fc2.bias, inner, fc2.weight.T, alpha=1 / scale).view_as(hidden)
 
 
-def _parts(order: list[int], tails: list[tuple[int, ...]], most: int) -> Iterator[list[int]]:
-    """`order` cut into parts of about as many nodes each, none of more than `most`, a single longer tail aside."""
+def _parts(tails: list[Tail], most: int) -> Iterator[list[Tail]]:
+    """Sorted tails cut into parts whose trees have about as many nodes each, and no more than `most`."""
     grown = [_nodes_added(before, tail) for before, tail in zip([(), *tails], tails, strict=False)]
     fair = sum(grown) / -(-sum(grown) // most)
-    part: list[int] = []
+    part: list[Tail] = []
     total = 0
-    for index, tail, nodes in zip(order, tails, grown, strict=True):
-        if part and nodes and (total >= fair or total + nodes > most):
+    for tail, nodes in zip(tails, grown, strict=True):
+        if part and (total >= fair or total + nodes > most):
             yield part
             part, total, nodes = [], 0, len(tail)
-        part.append(index)
+        part.append(tail)
         total += nodes
     yield part
 
 
-def _nodes_added(before: tuple[int, ...], tail: tuple[int, ...]) -> int:
+def _nodes_added(before: Tail, tail: Tail) -> int:
     """Nodes that a tail adds to the tree of the sorted tails before it."""
     alike = 0
     while alike < min(len(before), len(tail)) and before[alike] == tail[alike]:

@@ -104,20 +104,19 @@ def test_working_in_parts_changes_nothing(clip, prompts, nodes):
     names = [*NAMES, "beer", "beer mug and more", "b"]
     contexts = torch.randn(5, 4, clip.dim, generator=torch.Generator().manual_seed(4))
     tower = PrefixTower(clip.model.text_model, prompts("{}.", names), limits=Limits(nodes, 8 * nodes))
-    assert len(tower.trees) > 1
+    assert len(tower.forest.ids) > 1
     whole = PrefixTower(clip.model.text_model, prompts("{}.", names))
-    assert len(whole.trees) == 1
+    assert len(whole.forest.ids) == 1
     assert relative(tower.pooled(contexts), whole.pooled(contexts)) < 1e-5
 
 
 def test_names_that_start_alike_share_their_first_tokens(clip, prompts):
     rows = prompts("{}", ["dog", "dog house", "dog house door", "dog"])
     tower = PrefixTower(clip.model.text_model, rows)
-    (tree,) = tower.trees
     tails = {tuple(row[tower.common :]) for row in rows}
-    assert len(tree) == len({tail[:end] for tail in tails for end in range(1, len(tail) + 1)})
-    assert len(tree) < sum(map(len, tails))
-    assert len(tree.ends) == 3
+    assert tower.forest.nodes == len({tail[:end] for tail in tails for end in range(1, len(tail) + 1)})
+    assert tower.forest.nodes < sum(map(len, tails))
+    assert tower.forest.ends.shape == (1, 3)
 
 
 def test_gradients_reach_the_context(clip, prompts):
