@@ -88,8 +88,8 @@ def test_optimizers_know_the_objective_and_the_jacobian_and_no_other_sibling():
 def test_the_black_box_does_not_know_who_uses_it():
     assert siblings("black_box") == {"arguments"}
     assert siblings("clip") <= {
-        "adapted_box", "arguments", "black_box", "data", "text_tower", "demo", "hub", "hub_errors", "names",
-        "pixels",
+        "adapted_box", "arguments", "black_box", "cuda_graphs", "data", "text_tower", "demo", "hub", "hub_errors",
+        "names", "pixels",
     }  # fmt: skip
     assert siblings("text_tower") == set()
 
@@ -160,6 +160,12 @@ def test_only_the_local_clip_and_the_text_tower_know_transformers(name):
     assert name in ("clip", "text_tower", "siglip_tokenizer") or "transformers" not in tops(name)
     assert name in ("export", "siglip_tokenizer") or "tokenizers" not in tops(name)
     assert name in ("clip", "processes") or "accelerate" not in tops(name)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_pictures_are_drawn_in_one_place_without_a_display(name):
+    assert name == "drawing" or "matplotlib" not in tops(name)
+    assert not any("pyplot" in dotted for dotted in imported(name))
 
 
 @pytest.mark.parametrize("name", MODULES)
