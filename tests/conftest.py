@@ -80,9 +80,9 @@ def old_style_folder(tmp_path_factory, clip_folder) -> str:
     """A CLIP whose config says `eos_token_id: 2`, as OpenAI's did: transformers pools at the largest id."""
     folder = tmp_path_factory.mktemp("old") / "clip"
     shutil.copytree(clip_folder, folder)
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     config["text_config"]["eos_token_id"] = 2
-    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     return str(folder)
 
 

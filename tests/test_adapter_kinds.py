@@ -43,8 +43,8 @@ def folder(adapter, tmp_path) -> Path:
 def rewrite(folder: Path, **changes) -> None:
     """Puts values into config.json; `...` takes a key away."""
     path = folder / "config.json"
-    content = {**json.loads(path.read_text()), **changes}
-    path.write_text(json.dumps({key: value for key, value in content.items() if value is not ...}))
+    content = {**json.loads(path.read_text(encoding="utf-8")), **changes}
+    path.write_text(json.dumps({key: value for key, value in content.items() if value is not ...}), encoding="utf-8")
 
 
 def put(folder: Path, edit: TextEdit) -> None:
@@ -61,7 +61,7 @@ def names_in(folder: Path) -> set[str]:
 
 def test_an_adapter_of_version_1_loads_as_a_context_and_is_saved_as_version_2(tmp_path):
     old = Path(__file__).parent / "version_1" / "tobacco"  # as the first version of this library wrote it
-    config = json.loads((old / "config.json").read_text())
+    config = json.loads((old / "config.json").read_text(encoding="utf-8"))
     assert config["format_version"] == 1
     loaded = ForgetAdapter.from_pretrained(old)
     assert (loaded.kind, loaded.edit, loaded.config.format_version) == ("context", None, 2)
@@ -72,7 +72,7 @@ def test_an_adapter_of_version_1_loads_as_a_context_and_is_saved_as_version_2(tm
     assert len(own) == 1
     loaded.save_pretrained(tmp_path / "new")
     for path in (tmp_path / "new").glob("*.json"):
-        assert "context_sha256" not in path.read_text()
+        assert "context_sha256" not in path.read_text(encoding="utf-8")
     again = ForgetAdapter.from_pretrained(tmp_path / "new")
     assert (again.config, again.report) == (loaded.config, loaded.report)
     assert torch.equal(again.context, loaded.context)

@@ -67,7 +67,7 @@ def test_drawings_never_cross_roles_and_every_artist_has_a_licence():
     roles = [set(artists) for artists in demo.ARTISTS.values()]
     assert sum(map(len, roles)) == len(set.union(*roles))
     assert set.union(*roles) == set(demo.licences())
-    table = (demo.FOLDER / "LICENCES.md").read_text()
+    table = (demo.FOLDER / "LICENCES.md").read_text(encoding="utf-8")
     for artist, facts in demo.licences().items():
         assert artist in table
         assert facts["licence"] in table
@@ -131,7 +131,10 @@ def test_the_demo_runs_from_end_to_end(tmp_path):
     adapter = ForgetAdapter.from_pretrained(tmp_path / "adapter")
     assert (adapter.kind, adapter.config.ledger["queries"]) == ("edit", 0)
     assert "beer mug" in adapter.config.forget
-    rows = {row["name"]: row for row in json.loads((tmp_path / "adapter" / "report.json").read_text())["rows"]}
+    rows = {
+        row["name"]: row
+        for row in json.loads((tmp_path / "adapter" / "report.json").read_text(encoding="utf-8"))["rows"]
+    }
     assert set(rows) == {"zero-shot", "label-mask", "edit", "proximal", "lcs-cma"}
     for row in rows.values():
         assert all(0 <= row[f"short_list_{k}"] <= 1 for k in (1, 4, 9, 19))

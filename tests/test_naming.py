@@ -104,7 +104,7 @@ def test_the_adapter_says_by_which_names_too_and_so_does_its_card(clip, tmp_path
     adapter = run(clip, synonyms=OTHERS).adapter
     adapter.save_pretrained(tmp_path)
     assert ForgetAdapter.from_pretrained(tmp_path).config.synonyms == OTHERS
-    assert "- **Also by the names:** crimson, scarlet, azure" in (tmp_path / "README.md").read_text()
+    assert "- **Also by the names:** crimson, scarlet, azure" in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
 def test_adapters_made_from_adapters_keep_them_for_what_is_still_forgotten(clip):
@@ -129,13 +129,13 @@ def test_names_that_an_adapter_was_trained_on_are_no_test_of_it(clip):
 
 def test_forget_reads_them_from_a_file(clip_folder, tmp_path):
     data, file, out = write_images(tmp_path / "data"), tmp_path / "others.json", tmp_path / "out"
-    file.write_text(json.dumps(OTHERS))
+    file.write_text(json.dumps(OTHERS), encoding="utf-8")
     command = ["forget", "--model", clip_folder, "--data", data, "--forget", "red", "--forget", "blue", "--shots", 2,
                "--max-queries", 5, "--synonyms", file, "--out", out]  # fmt: skip
     assert hf_unlearn_here(*command).returncode == 0
-    assert json.loads((out / "config.json").read_text())["synonyms"] == OTHERS
+    assert json.loads((out / "config.json").read_text(encoding="utf-8"))["synonyms"] == OTHERS
     for content, what in (('{"red": "crimson"}', "expected a list of names for 'red'"), ("[]", "expected a JSON obj")):
-        file.write_text(content)
+        file.write_text(content, encoding="utf-8")
         done = hf_unlearn_here(*command)
         assert (done.returncode, what in " ".join(done.stderr.split())) == (2, True), done.stderr
 

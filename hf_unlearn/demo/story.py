@@ -66,7 +66,7 @@ def tell(folder: Path, max_queries: int, quiet: bool = False) -> Report:
     console.print(
         "\nThis is suppression on the text side, not erasure: whoever has the base model has everything back."
     )
-    console.print("Try it in the browser: [bold]make space[/], then open http://127.0.0.1:7860")
+    console.print("Try it in the browser: [bold]make space[/] (or python app.py), then open http://127.0.0.1:7860")
     return report
 
 
