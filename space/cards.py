@@ -56,7 +56,7 @@ def of_hub(shelf: Shelf, base: str) -> str:
     from hf_unlearn.hub import find
 
     cards = []
-    for info in find(base.strip() or None, limit=FROM_HUB):
+    for info in find((base or "").strip() or None, limit=FROM_HUB):
         try:
             cards.append(card(info.id, shelf.adapter(info.id), of_hub=True))
         except (ValueError, OSError) as error:

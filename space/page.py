@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections.abc import Callable, Iterator
 from functools import wraps
 from html import escape
 from inspect import isgeneratorfunction
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import gradio as gr
@@ -14,6 +17,10 @@ from PIL import Image
 from space.limits import open_image
 
 MAX_SAID = 1_000  # letters of an error: a stranger's model may hold words of any length
+ODD_REQUEST = "This request lacks a value, or one is of a wrong kind; 'Use via API' on the page shows what is taken."
+OUR_FAULT = "Something went wrong here ({}), which is not your fault. Try again, or with other input."
+OURS = tuple(str(Path(__file__).resolve().parent.parent / name) for name in ("space", "hf_unlearn"))
+log = logging.getLogger("space")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -91,6 +98,29 @@ def in_words(function: Callable[P, R]) -> Callable[P, R]:
     return told
 
 
+def guard(demo: gr.Blocks) -> None:
+    """Whatever goes wrong in an event, the visitor reads one sentence, and the log has no word of the visitor's."""
+    process = demo.process_api
+
+    @wraps(process)
+    async def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return await process(*args, **kwargs)
+        except gr.Error as error:
+            if not error.print_exception:
+                raise
+            raise gr.Error(ODD_REQUEST, print_exception=False) from None
+        except Exception as error:
+            ours = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(OURS)]
+            if len(ours) < 2:  # this function alone: Gradio could not read the request
+                raise gr.Error(ODD_REQUEST, print_exception=False) from None
+            kind, place = type(error).__name__, ours[-1]
+            log.error("%s in %s, %s:%s", kind, place.name, Path(place.filename).name, place.lineno)
+            raise gr.Error(OUR_FAULT.format(kind), print_exception=False) from None
+
+    demo.process_api = guarded  # type: ignore[method-assign]
+
+
 def checked(image: gr.Image) -> gr.Image:
     """An image input that looks at format and size before any pixel is decoded, and says in words what is wrong.
 
@@ -113,8 +143,11 @@ def session_of(request: gr.Request) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What a visitor is told of an error; of the Hub's without how to log in on a command line."""
-    return (getattr(error, "what", str(error)).splitlines() or ["something went wrong"])[0][:MAX_SAID]
+    """What a visitor is told of an error; of the Hub's without how to log in, of a file's without where it is."""
+    said = getattr(error, "what", str(error))
+    if isinstance(error, OSError) and error.filename is not None:
+        said = f"A file could not be read or written here: {error.strerror}."
+    return (said.splitlines() or ["something went wrong"])[0][:MAX_SAID]
 
 
 def _said(error: Exception) -> gr.Error:

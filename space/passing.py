@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ PREFIX = "hf_unlearn-space-"
 KEPT_SECONDS, FRESH_SECONDS = 4_000, 600  # Gradio itself forgets its files after an hour
 SWEPT_EVERY = 10.0  # seconds
 UPLOADS, OUTBOX = "uploads", "outbox"
+log = logging.getLogger("space")
 FULL = "This Space's disk is full of what others sent and made; try again in ten minutes."
 
 
@@ -102,6 +104,8 @@ def _sweep_after_the_dead(parent: Path) -> None:
 class Bounded:
     """ASGI middleware: no request's body is larger than any that makes sense, and no upload comes that has no room.
 
+    A request that breaks Gradio is answered in words, and is one line in the log.
+
     Args:
         upload, body: bytes of an upload, and of any other request.
     """
@@ -140,10 +144,15 @@ class Bounded:
 
         try:
             await self.app(scope, received, sent)
-        except _TooLargeError:
+        except Exception as error:
+            if not isinstance(error, _TooLargeError):
+                log.error("%s at %s", type(error).__name__, scope["path"])
             if started:
                 raise
-            await _refuse(send, 413, f"At most {most / 2**20:,.0f} MB are taken at once.")
+            if isinstance(error, _TooLargeError):
+                await _refuse(send, 413, f"At most {most / 2**20:,.0f} MB are taken at once.")
+            else:
+                await _refuse(send, 500, "This request makes no sense here; see 'Use via API' on the page.")
 
 
 class _TooLargeError(Exception):

@@ -17,7 +17,7 @@ from space.gpu import settle
 from space.limits import MAX_UPLOAD
 from space.models import Models
 from space.outbox import Outbox
-from space.page import CSS, LIGHT, PRIVATE, in_words, session_of
+from space.page import CSS, LIGHT, PRIVATE, guard, in_words, session_of
 from space.passing import SWEPT_EVERY, Bounded, Passing, here
 from space.presence import release_agents
 from space.score import AT_ONCE, PICTURE_BYTES, Desk
@@ -69,6 +69,7 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
         chosen.change(lambda: gr.Tabs(selected="try"), None, tabs, **LIGHT, **PRIVATE)
 
         _wire_score(Desk(models.bases, models.get, queries))
+    guard(demo)
     return demo
 
 

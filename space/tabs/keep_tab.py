@@ -87,5 +87,5 @@ def _draw_push(shelf: Shelf, made: gr.BrowserState, demo: gr.Blocks) -> None:
         return gr.Accordion(open=token is not None)
 
     button.click(send, [made, name, private], said, **HEAVY, **PRIVATE)
-    made.change(lambda key: file_name(shelf.adapter(key)) if key else "", made, name, **LIGHT, **PRIVATE)
+    made.change(in_words(lambda key: file_name(shelf.adapter(key)) if key else ""), made, name, **LIGHT, **PRIVATE)
     demo.load(back, None, panel, **LIGHT, **PRIVATE)

@@ -151,6 +151,7 @@ def wire(shelf: Shelf, on: TryTab, arrived: gr.events.Dependency, chosen: gr.Tex
             return gr.Dropdown(), None
         return take(shelf.upload(files, session_of(request)), request), None
 
+    @in_words
     def take(key: str, request: gr.Request) -> gr.Dropdown:
         base = shelf.adapter(key).config.base_model
         return gr.Dropdown(choices_of(shelf, base, session_of(request)), value=key)
