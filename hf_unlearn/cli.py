@@ -10,9 +10,9 @@ import typer
 from hf_unlearn import console
 from hf_unlearn.cli_audit import audit_command
 from hf_unlearn.cli_compose import compose
-from hf_unlearn.cli_files import read_images
-from hf_unlearn.cli_forget import Data, Json, Names, Skip, forget, read_names
+from hf_unlearn.cli_forget import Data, Json, Names, Skip, forget
 from hf_unlearn.cli_hub import hub
+from hf_unlearn.cli_images import FIT, JUDGE, LeaveOut, Reading, tell_of_overlap
 
 app = typer.Typer(
     help="Make any CLIP checkpoint forget the categories you choose, and keep everything else: by name in a second, "
@@ -33,6 +33,7 @@ def evaluate_(
     names: Names = None,
     validation: Annotated[Path | None, typer.Option(help="Images the leakage probes are fitted on.")] = None,
     skip_broken: Skip = False,
+    leave_out: LeaveOut = None,
     as_json: Json = False,
 ) -> None:
     """Judge an adapter on images, beside the plain model and a label mask."""
@@ -40,8 +41,11 @@ def evaluate_(
     from hf_unlearn.evaluate import evaluate
 
     loaded = ForgetAdapter.from_pretrained(adapter)
-    images = read_images(data, read_names(names), skip_broken)
-    fit = read_images(validation, read_names(names), skip_broken) if validation else None
+    reading = Reading(names, skip_broken, leave_out or ())
+    images = reading.images(data, JUDGE)
+    fit = reading.images(validation, FIT, strict=False) if validation else None
+    if fit is not None:
+        tell_of_overlap(images, fit, "--validation")
     report = evaluate(loaded.load_base(model).model, images, loaded, validation=fit)
     if as_json:
         console.say_json(report.to_json())

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hf_unlearn.cli_files import read_images, read_strings, read_words
+from hf_unlearn.cli_files import read_strings, read_words
+from hf_unlearn.cli_images import FIT, JUDGE, LEARN, LeaveOut, Reading, tell_of_overlap
 from hf_unlearn.console import say, say_json, show
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def audit_command(
     skip_broken: Annotated[
         bool, typer.Option("--skip-broken", help="Name and leave out images that can't be used, copies too.")
     ] = False,
+    leave_out: LeaveOut = None,
     seed: Annotated[int, typer.Option(help="Fixes every draw.")] = 0,
     out_folder: Annotated[Path | None, typer.Option("--out", help="Where audit.json, audit.md, pictures go.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
@@ -85,8 +87,8 @@ def audit_command(
         if out_folder is not None:
             check_out(out_folder)
         result = _audit(
-            adapter, data, validation, unlisted, train, model, names, words, groups, other or [], membership,
-            skip_broken,
+            adapter, data, validation, unlisted, train, model, Reading(names, skip_broken, leave_out or ()), words,
+            groups, other or [], membership,
             {key: value for key, value in given.items() if value is not None},
             {"models": models, "relearn_queries": relearn_queries, "seed": seed, "progress": not as_json},
         )  # fmt: skip
@@ -114,12 +116,11 @@ def _audit(
     unlisted: Path | None,
     train: Path | None,
     model: str | None,
-    names: Path | None,
+    reading: Reading,
     words: Path | None,
     groups: str | None,
     others: list[str],
     membership: bool,
-    skip_broken: bool,
     limits: dict[str, float],
     options: dict[str, Any],
 ) -> Audit:
@@ -133,21 +134,23 @@ def _audit(
     if "max_epsilon" in limits and not membership:
         raise ValueError("--max-epsilon needs --membership")
     if data is None:
-        if given := next((n for n, v in (("validation", validation), ("names", names), ("train", train)) if v), None):
+        of_data = {"validation": validation, "names": reading.names, "train": train, "leave-out": reading.leave_out}
+        if given := next((name for name, value in of_data.items() if value), None):
             raise ValueError(f"--{given} goes with --data; without it the demo's images are used")
         material = demo_material(adapter, membership)
     else:
-        renamed = read_strings(names, "--names") if names else None
-        judged = read_images(data, renamed, skip_broken)
+        judged = reading.images(data, JUDGE)
         if validation:
-            material = Material(judged, {"validation": read_images(validation, renamed, skip_broken)})
+            own = reading.images(validation, FIT, strict=False)
+            tell_of_overlap(judged, own, "--validation")
+            material = Material(judged, {"validation": own})
         else:
             material = folder_material(judged, options["seed"])
         if membership:
-            own = read_images(train, renamed, skip_broken) if train else material.extra["validation"]
-            material.extra["training"] = own
+            trained = reading.images(train, LEARN, strict=False) if train else material.extra["validation"]
+            material.extra["training"] = trained
     if unlisted:
-        material.extra["unlisted"] = read_images(unlisted, None, skip_broken)
+        material.extra["unlisted"] = Reading(skip_broken=reading.skip_broken).images(unlisted, JUDGE)
         material.extra.pop("unlisted_validation", None)
     if words:
         kinds = read_words(words)

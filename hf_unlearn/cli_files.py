@@ -5,15 +5,11 @@ from __future__ import annotations
 import re
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hf_unlearn import console
 from hf_unlearn.arguments import brief
 from hf_unlearn.names import check_names, clean_name, synonym_lists
 from hf_unlearn.text_files import decode, parse_json
-
-if TYPE_CHECKING:
-    from hf_unlearn.data import LabeledImages
 
 MAX_BYTES = 8 * 2**20
 
@@ -100,47 +96,6 @@ def read_digests(path: Path) -> set[str]:
     """
     lines = read_lines(path, "--exclude")
     return {line.lower() if re.fullmatch("[0-9a-fA-F]{64}", line) else _digest(line, path) for line in lines}
-
-
-def read_images(folder: Path, names: dict[str, str] | None, skip_broken: bool = False) -> LabeledImages:
-    """`LabeledImages.from_folder`; with `skip_broken` what can't be used is told on stderr, file by file, and left out.
-
-    Raises:
-        ValueError: see `from_folder`.
-    """
-    from hf_unlearn.data import BrokenFile, LabeledImages
-
-    if not skip_broken:
-        return LabeledImages.from_folder(folder, names)
-    broken = 0
-
-    def tell(file: BrokenFile) -> None:
-        nonlocal broken
-        broken += 1
-        console.tell("left out", str(file))
-
-    images = LabeledImages.from_folder(folder, names, on_broken=tell)
-    if broken:
-        console.tell("warning", f"{folder}: {broken} of {broken + len(images)} images are left out")
-    return images
-
-
-def read_unlabelled(folder: Path) -> list[Path]:
-    """`--unlabelled`: the images below a folder; what can be told from outside to be no image is told on stderr.
-
-    Raises:
-        ValueError: if there is no image.
-    """
-    from hf_unlearn.image_files import list_files, suspects
-
-    files = list_files(folder, folder).images if folder.is_dir() else []
-    broken = suspects(files, folder)
-    for file in broken:
-        console.tell("left out", str(file))
-    gone = {file.path for file in broken}
-    if not (found := [path for path in files if path not in gone]):
-        raise ValueError(f"--unlabelled {folder}: expected a folder with images, found none")
-    return found
 
 
 def _words(own: object) -> bool:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hf_unlearn.cli_images import tell_of_overlap
 from hf_unlearn.console import say, say_json, show
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def finish(
     if not crew.is_main:
         return
     validation, kind = None, "test"
+    if images is not None and judged is not None:
+        tell_of_overlap(judged, images)
     if images is not None:
         is_edit = result.adapter.kind == "edit"
         train, validation, rest = images.few_shot(len(images) if is_edit else shots, seed)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from hf_unlearn.cli_files import read_digests, read_images, read_lines, read_strings, read_synonyms, read_unlabelled
-
-if TYPE_CHECKING:
-    from hf_unlearn.data import LabeledImages
+from hf_unlearn.cli_files import (
+    read_classes,
+    read_digests,
+    read_name_list,
+    read_synonyms,
+)
+from hf_unlearn.cli_images import Reading, read_unlabelled
 
 
 class Method(str, Enum):
@@ -27,15 +30,25 @@ class Method(str, Enum):
 
 Model = Annotated[str, typer.Option(help="CLIP to adapt: a Hub id, a folder, or 'embedded' (the one in this package).")]
 Data = Annotated[Path, typer.Option(help="Folder with one sub-folder of images per class.")]
-Names = Annotated[Path | None, typer.Option(help="JSON file, sub-folder -> class name, where they differ.")]
+NAMES_HELP = "JSON file, sub-folder -> class name, where they differ; or 'auto': underscores are read as spaces."
+Names = Annotated[Path | None, typer.Option(help=NAMES_HELP)]
 Skip = Annotated[
     bool, typer.Option("--skip-broken", help="Name and leave out images that can't be used, copies too; else stop.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Vocabulary = Annotated[
+    Path | None,
+    typer.Option(
+        help="File of words that an edit holds in place, one a line; else the tokenizer's.", rich_help_panel="Edits"
+    ),
+]
+OF_CONTEXT = ("unlabelled", "n_ctx", "run_dir", "init", "patience", "max_queries", "shots", "seed")
+OF_EDIT = ("keep", "keep_file", "breadth", "vocabulary")
 EDIT, SEARCH, IMAGES = "Edits", "Contexts (search with scores)", "Images"  # groups of --help
 
 
 def forget(
+    ctx: typer.Context,
     out_folder: Annotated[Path, typer.Option("--out", help="Where to write the adapter.")],
     forget: Annotated[list[str] | None, typer.Option(help="Name to forget; give it once per name.")] = None,
     forget_file: Annotated[Path | None, typer.Option(help="File of names to forget, one a line.")] = None,
@@ -59,6 +72,7 @@ def forget(
     strength: Annotated[
         float, typer.Option(min=0, max=1, help="0 is gentle (keep the rest as it is), 1 forgets whatever it costs.")
     ] = 0.5,
+    vocabulary: Vocabulary = None,
     template: Annotated[str, typer.Option(help="Prompt around a class name.")] = "This is a photo of {}.",
     synonyms: Annotated[
         Path | None,
@@ -68,11 +82,15 @@ def forget(
         Path | None, typer.Option(help="Folder with one sub-folder of images per class.", rich_help_panel=IMAGES)
     ] = None,
     test: Annotated[
-        Path | None, typer.Option(help="Folder of test images; else what --shots leaves over.", rich_help_panel=IMAGES)
+        Path | None,
+        typer.Option(
+            help="Folder of test images; else the test split of --data, or what --shots leaves over.",
+            rich_help_panel=IMAGES,
+        ),
     ] = None,
     names: Annotated[
         Path | None,
-        typer.Option(help="JSON file, sub-folder -> class name, where they differ.", rich_help_panel=IMAGES),
+        typer.Option(help=NAMES_HELP, rich_help_panel=IMAGES),
     ] = None,
     skip_broken: Annotated[
         bool,
@@ -82,6 +100,10 @@ def forget(
             rich_help_panel=IMAGES,
         ),
     ] = False,
+    leave_out: Annotated[
+        list[str] | None,
+        typer.Option(help="Class of --data and --test to leave out; once per class.", rich_help_panel=IMAGES),
+    ] = None,
     exclude: Annotated[
         Path | None,
         typer.Option(help="File of images to leave out, one path or SHA-256 a line.", rich_help_panel=IMAGES),
@@ -140,47 +162,51 @@ def forget(
     check_out(out_folder)
     if data is not None and classes is not None:
         raise ValueError("give --data FOLDER with images, or --classes FILE for a run without images, not both")
-    gone = [*(forget or ()), *(read_lines(forget_file, "--forget-file") if forget_file else ())]
-    kept = [*(keep or ()), *(read_lines(keep_file, "--keep-file") if keep_file else ())]
+    gone = [*(forget or ()), *(read_name_list(forget_file, "--forget-file") if forget_file else ())]
+    kept = [*(keep or ()), *(read_name_list(keep_file, "--keep-file") if keep_file else ())]
     if not gone:
         raise ValueError("nothing to forget: give --forget NAME, once per name, or --forget-file FILE")
     is_edit = method is Method.edit or (method is None and data is None and classes is None)
-    _check_options(is_edit, kept, {"--unlabelled": unlabelled, "--n-ctx": n_ctx, "--run-dir": run_dir, "--init": init})
-    images = _read_data(data, names, skip_broken, exclude)
+    refuse_other_kind(ctx, is_edit, measured=data is not None)
+    images, judged = Reading(names, skip_broken, leave_out or ()).data_and_test(data, test)
+    if images is not None and exclude is not None:
+        images = images.without(read_digests(exclude))
     if unlabelled and images:
         raise ValueError("--unlabelled goes with --classes; the images of --data are labelled already")
-    listed = read_lines(classes, "--classes") if classes else None
+    listed = read_classes(classes) if classes else None
+    held = read_name_list(vocabulary, "--vocabulary") if vocabulary else None
     anything = read_unlabelled(unlabelled) if unlabelled else None
     others = read_synonyms(synonyms) if synonyms else None
     if images is not None or listed is not None:
         split_names(images.names if images else listed or [], gone)
-    judged = read_images(test, read_names(names), skip_broken) if test else None
     clip = ClipBlackBox(model, template=template)
+    search: dict[str, Any] = {} if is_edit else {
+        "unlabelled": anything, "max_queries": max_queries, "shots": shots, "n_ctx": n_ctx, "seed": seed,
+        "patience": patience or None, "run_dir": run_dir, "init": ForgetAdapter.from_pretrained(init) if init else None,
+    }  # fmt: skip
     result = unlearn(
-        clip, images, forget=gone, keep=kept or None, classes=listed, unlabelled=anything, max_queries=max_queries,
-        method=method.value if method else None, shots=shots, n_ctx=n_ctx, strength=strength, breadth=breadth,
-        patience=patience or None, seed=seed, run_dir=run_dir,
-        init=ForgetAdapter.from_pretrained(init) if init else None, synonyms=others,
+        clip, images, forget=gone, keep=kept or None, classes=listed, vocabulary=held, synonyms=others,
+        method=method.value if method else None, strength=strength, breadth=breadth, **search,
     )  # fmt: skip
     finish(result, clip, images, judged, shots=shots, seed=seed, folder=out_folder, as_json=as_json)
 
 
-def read_names(path: Path | None) -> dict[str, str] | None:
-    """`--names`: sub-folder -> class name."""
-    return read_strings(path, "--names") if path else None
+def refuse_other_kind(ctx: typer.Context, is_edit: bool, measured: bool) -> None:
+    """Of the options on the command line.
 
+    Args:
+        measured: whether an edit is measured on images; then the seed halves them.
 
-def _check_options(is_edit: bool, kept: list[str], of_context: dict[str, Any]) -> None:
-    """Raises: ValueError: if an option is of the other kind of adapter."""
-    if is_edit and (given := [name for name, value in of_context.items() if value is not None]):
-        raise ValueError(
-            f"{given[0]} is for a context, and an edit is made here; leave it out, or give --data (or --classes) and "
-            "--method proximal"
-        )
-    if not is_edit and kept:
-        raise ValueError("--keep is for an edit (--method edit); a context keeps every class that is not forgotten")
-
-
-def _read_data(data: Path | None, names: Path | None, skip_broken: bool, exclude: Path | None) -> LabeledImages | None:
-    images = read_images(data, read_names(names), skip_broken) if data else None
-    return images.without(read_digests(exclude)) if images and exclude else images
+    Raises:
+        ValueError: if one is for the other kind of adapter.
+    """
+    given = [name for name in ctx.params if (source := ctx.get_parameter_source(name)) and source.name == "COMMANDLINE"]
+    if is_edit:
+        others = [name for name in OF_CONTEXT if name in given and not (name == "seed" and measured)]
+        why = "is for a context, and an edit is made here; leave it out"
+        why += ", or give --data (or --classes) and --method proximal" if "method" in ctx.params else ""
+    else:
+        others = [name for name in OF_EDIT if name in given]
+        why = "is for an edit, and a context is made here; it keeps every class that is not forgotten"
+    if others:
+        raise ValueError(f"--{others[0].replace('_', '-')} {why}")
