@@ -144,8 +144,8 @@ class ClipBlackBox:
 
         Args:
             images: several, or one: paths (no URLs), PIL images, bytes of image files, open files, arrays `(height,
-                width)` or `(height, width, 1 to 4)`, tensors, also with the channels first; or a batch of them with
-                one more axis in front. See `hf_unlearn.pixels.to_rgb` for what pixels may be.
+                width)` or `(height, width, 1 to 4)`, tensors, also with the channels first; or a batch of four axes,
+                `(N, height, width, 1 to 4)`. See `hf_unlearn.pixels.to_rgb` for what pixels may be.
 
         Raises:
             ValueError: if there is none, or one can't be read; it says which.
