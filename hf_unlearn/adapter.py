@@ -274,8 +274,8 @@ class ForgetAdapter:
         same = same and mine.shape == theirs.shape
         if not (same and torch.cosine_similarity(mine, theirs).min() >= SAME_BASE):  # NaN is refused too
             raise WrongBaseError(
-                f"this adapter was made for {self.config.base_model!r}, and {model.model_id!r} is another model; "
-                "load the adapter's own base, or train an adapter for this one"
+                f"this adapter was made for {brief(self.config.base_model)}, and {brief(model.model_id)} is another "
+                "model; load the adapter's own base, or train an adapter for this one"
             )
 
 

@@ -36,6 +36,28 @@ def listed(values: object) -> str:
     return ", ".join(texts[:MANY]) + (", …" if len(texts) > MANY else "")
 
 
+def is_folder(path: str | Path) -> bool:
+    """Whether there is such a folder; a text that no path can be is none."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):  # too long, a zero byte
+        return False
+
+
+def short(text: object) -> str:
+    """A path or an id for a message, as it is, in at most 400 characters."""
+    return f"{str(text)[:400]}…" if len(str(text)) > 400 else str(text)
+
+
+def place(what: str, value: object, most: int) -> int:
+    """An index below `most`. Raises: ValueError: if it is none; whole floats are, as tables with gaps have them."""
+    whole = isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
+    number = int(value) if whole else getattr(value, "__index__", lambda: -1)()  # type: ignore[call-overload]
+    if not 0 <= number < most:
+        raise ValueError(f"{what} must be 0 to {most - 1}, got {brief(value)}")
+    return number
+
+
 def commit(value: object) -> bool:
     """Whether it is a commit on the Hub: 40 hexadecimal digits."""
     return isinstance(value, str) and re.fullmatch("[0-9a-f]{40}", value) is not None

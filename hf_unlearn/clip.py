@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence, Sized
 from copy import copy
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +14,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
-from hf_unlearn.arguments import brief
+from hf_unlearn.arguments import brief, is_folder
 from hf_unlearn.black_box import (
     ENCODED_AT_ONCE,
     PROBES,
@@ -45,6 +44,7 @@ OPEN_CLIP = (
     "built-in text tower) can be converted to a CLIPModel: github.com/mlfoundations/open_clip/issues/591 has its "
     "author's script; save model and CLIPProcessor in one folder and give that"
 )
+LONGEST = 4_096  # characters of a path
 NAME_ROOM = 16  # tokens that the longest possible context leaves for a class name
 
 
@@ -89,7 +89,9 @@ class ClipBlackBox:
         self.template = check_template(template)
         self.model_id = str(model)
         source = _folder_of_embedded() if self.model_id == EMBEDDED else self.model_id
-        on_hub = not Path(source).is_dir()
+        if len(source) > LONGEST:
+            raise ValueError(f"expected a Hub id or a folder, got {len(source):,} characters: {brief(source)}")
+        on_hub = not is_folder(source)
         self.revision: str | None = commit_of(source, revision) if on_hub else None
         pinned: dict[str, Any] = {"revision": self.revision, "trust_remote_code": False}
         try:
@@ -105,7 +107,7 @@ class ClipBlackBox:
             raise OSError(f"{model}: no such CLIP, as a folder or on the Hub ({str(error).splitlines()[0]})") from error
         if config.model_type not in FAMILIES:
             raise ValueError(
-                f"{model}: {config.model_type!r} is no zero-shot CLIP we know; expected {', '.join(FAMILIES)}"
+                f"{model}: {brief(config.model_type)} is no zero-shot CLIP we know; expected {', '.join(FAMILIES)}"
             )
         self.family: str = config.model_type
         self.device = torch.device(device) if device else Accelerator().device

@@ -179,7 +179,7 @@ def _mean(adapters: Sequence[ForgetAdapter]) -> ForgetAdapter:
 
 
 def _check(adapters: Sequence[ForgetAdapter], model: BlackBox) -> list[ForgetAdapter]:
-    adapters = [] if isinstance(adapters, ForgetAdapter) else list(adapters)
+    adapters = [adapters] if isinstance(adapters, ForgetAdapter) else list(adapters)
     if odd := [one for one in adapters if not isinstance(one, ForgetAdapter)]:
         raise ValueError(f"adapters must be a list of ForgetAdapter, got {brief(odd[0])} in it; load them first")
     if len(adapters) < 2:

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from hf_unlearn.arguments import brief, listed, whole_number
+from hf_unlearn.arguments import brief, is_folder, listed, place, short, whole_number
 from hf_unlearn.image_files import (
     BrokenFile,
     BrokenFilesError,
@@ -125,7 +125,8 @@ class LabeledImages:
         Channels of a tensor may come first. Pixels are bools, floats 0 to 1, or whole numbers of 8, 12 or 16 bits: the
         least that hold the largest. A path is a file that is read when it is asked for.
         """
-        return cls(tuple(images), tuple(int(label) for label in labels), names)  # type: ignore[arg-type]
+        names = check_names(names, "names", in_order=True)
+        return cls(tuple(images), tuple(place("labels", label, len(names)) for label in labels), tuple(names))
 
     @classmethod
     def from_dataset(cls, dataset: Any, image: str = "image", label: str = "label") -> LabeledImages:
@@ -254,8 +255,8 @@ class LabeledImages:
 
 def _of_split(folder: Path, split: str | None) -> Path:
     """Where the classes are. Raises: ValueError: if there is no such folder or split, or one must be chosen."""
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder; expected a folder with one sub-folder of images per class")
+    if not is_folder(folder):
+        raise ValueError(f"{short(folder)}: no such folder; expected a folder with one sub-folder of images per class")
     splits = split_folders(folder)
     if split is None:
         if splits:

@@ -4,9 +4,10 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from conftest import coloured
 
-from hf_unlearn import EmbeddingBlackBox, unlearn
+from hf_unlearn import ClipBlackBox, EmbeddingBlackBox, LabeledImages, unlearn
 from hf_unlearn.arguments import brief, listed, positive, share, whole_number
 
 WORDS = [f"{a}{b}{c}" for a in "bdgk" for b in "aeiou" for c in ("n", "rt", "st")]
@@ -87,6 +88,23 @@ def test_a_box_that_takes_no_context_is_told_of_edits(clip):
     )
     with pytest.raises(ValueError, match=r"embeddings takes no context: .*make an edit, which needs names alone"):
         unlearn(box, coloured(2), forget=["red"])
+
+
+@pytest.mark.parametrize("label", [1.7, "red", None, 4, -1, float("nan"), [0]])
+def test_a_label_that_is_no_place_in_the_names_is_refused(label):
+    images = list(coloured(1))
+    with pytest.raises(ValueError, match="labels must be 0 to 3, got "):
+        LabeledImages.from_arrays(images, [0, 1, 2, label], ["a", "b", "c", "d"])
+    for good in ([0, 1, 2, 3], np.arange(4), torch.arange(4), [0.0, 1.0, 2.0, 3.0]):
+        assert LabeledImages.from_arrays(images, good, ["a", "b", "c", "d"]).labels == (0, 1, 2, 3)
+
+
+@pytest.mark.parametrize("path", ["x" * 400, "x" * 5_000, "x/" * 3_000, "a\0b"])
+def test_a_path_that_can_not_be_one_is_told_in_part(path):
+    for load in (LabeledImages.from_folder, ClipBlackBox):
+        with pytest.raises((ValueError, OSError)) as told:
+            load(path)
+        assert len(str(told.value)) < 1_500
 
 
 def test_a_value_is_repeated_in_part():

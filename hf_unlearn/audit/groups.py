@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hf_unlearn.arguments import brief
 from hf_unlearn.audit.case import Case
 from hf_unlearn.audit.harm import per_class
 from hf_unlearn.audit.intervals import bootstrap, bootstrap_difference
@@ -33,7 +34,7 @@ def group_gaps(case: Case, groups: Mapping[str, str], pictures: LabeledImages | 
     others = () if pictures is None else pictures.names
     if unknown := [name for name in groups if name not in case.names and name not in others]:
         raise ValueError(
-            f"groups: {unknown[0]!r} is no class of the adapter and there are no pictures of it; "
+            f"groups: {brief(unknown[0])} is no class of the adapter and there are no pictures of it; "
             "correct the name or leave it out"
         )
     before, after = ((x.argmax(-1) == case.labels).double() for x in (case.plain, case.adapted))

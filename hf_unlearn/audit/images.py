@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter, ImageOps
 
+from hf_unlearn.arguments import brief
 from hf_unlearn.audit.case import CALLER, Attack, Case, Try
 from hf_unlearn.data import LabeledImages
 
@@ -77,7 +78,7 @@ def other_pictures(case: Case, pictures: Mapping[str, LabeledImages]) -> Attack:
     tries: list[Try] = []
     for what, images in pictures.items():
         if unknown := [name for name in images.names if name not in case.names]:
-            raise ValueError(f"pictures of {what!r}: {unknown[0]!r} is no class of the adapter")
+            raise ValueError(f"pictures of {brief(what)}: {brief(unknown[0])} is no class of the adapter")
         labels = tuple(case.names.index(images.names[label]) for label in images.labels)
         tries += _on(case, what, LabeledImages(images.items, labels, case.names))
     return Attack("other pictures", CALLER, "Does a picture by someone else bring it back?", tuple(tries))
