@@ -147,8 +147,8 @@ def test_the_table_is_readable_in_eighty_columns(world):
 
 def test_forget_by_name_makes_an_edit_and_says_what_else_it_changes(tmp_path):
     names, kept = tmp_path / "names.txt", tmp_path / "kept.txt"
-    names.write_text("\ufeffdagger\n\ncrossed swords\n")
-    kept.write_text("fork and knife\n")
+    names.write_bytes("dagger\r\n\r\ncrossed  swords\u200b\r\n".encode("utf-16"))
+    kept.write_text("\ufefffork and knife\n")
     arguments = ["--forget", "beer mug", "--forget-file", names, "--keep", "glass", "--keep-file", kept]
     done = hf_unlearn_here("forget", *arguments, "--out", tmp_path / "edit")
     assert done.returncode == 0, done.stderr
@@ -181,6 +181,32 @@ def test_an_edit_is_measured_on_images_where_there_are_some(tmp_path):
     assert rows["edit"]["acc_mem"] >= rows["zero-shot"]["acc_mem"]
     assert sorted(told["retain"]) == ["bus", "key", "rose"]
     assert told["images"]["kind"] == "held-out"
+
+
+def test_an_edit_holds_the_words_of_a_file_and_is_combined_and_undone_with_the_same(tmp_path):
+    words = tmp_path / "words.txt"
+    words.write_text("\n".join(f"{a}{b}n" for a in "bdgkmprst" for b in "aeiou"))
+    held = ["--vocabulary", words]
+    for name in ("cafe\u0301", "tea"):
+        done = hf_unlearn_here("forget", "--forget", name, *held, "--out", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+    both = [tmp_path / "cafe\u0301", tmp_path / "tea"]
+    done = hf_unlearn_here("combine", *both, *held, "--out", tmp_path / "both")
+    assert done.returncode == 0, done.stderr
+    config = ForgetAdapter.from_pretrained(tmp_path / "both").config
+    assert (config.forget, config.hyperparameters["words"]) == (["caf\u00e9", "tea"], 45)
+    done = hf_unlearn_here("without", tmp_path / "both", "cafe\u0301", *held, "--out", tmp_path / "back")
+    assert done.returncode == 0, done.stderr
+    back, tea = (ForgetAdapter.from_pretrained(tmp_path / name).config for name in ("back", "tea"))
+    assert back.weights_sha256 == tea.weights_sha256
+    refused = [(["combine", *both], "--vocabulary")]
+    for option in ("--seed", "--shots", "--max-queries"):
+        refused += [(["combine", *both, *held, option, 1], f"{option} is for a context")]
+        refused += [(["forget", "--forget", "tea", option, 16], f"{option} is for a context")]
+    refused += [(["forget", "--forget", "tea", "--keep", "tea\u200b"], "'tea' is to be forgotten and to be kept")]
+    for command, message in refused:
+        done = hf_unlearn_here(*command, "--out", tmp_path / "never")
+        assert (done.returncode, message in done.stderr, (tmp_path / "never").exists()) == (2, True, False), done.stderr
 
 
 @pytest.mark.parametrize("command", [[], ["forget"], ["evaluate"], ["demo"]])
@@ -224,9 +250,28 @@ FORGET_CASES = {  # name -> (arguments from the world and a folder of one's own,
     "a run folder for an edit": (
         lambda w, own: ["--forget", "red", "--method", "edit", "--run-dir", own / "run"], "--run-dir is for a context"
     ),
-    "both lists": (
-        lambda w, own: ["--forget", "red", "--method", "edit", "--keep", "red"], "to be forgotten and to be kept"
+    "a budget for an edit": (
+        lambda w, own: ["--forget", "red", "--method", "edit", "--max-queries", 2000], "--max-queries is for a context"
     ),
+    "breadth for a context": (lambda w, own: ["--forget", "red", "--breadth", 0.5], "--breadth is for an edit"),
+    "words for a context": (lambda w, own: listed(own, "--vocabulary", b"a\nb"), "--vocabulary is for an edit"),
+    "a file of names in cp1252": (
+        lambda w, own: listed(own, "--forget-file", b"red\ncaf\xe9\n"), "not text in UTF-8 (byte 0xe9 in line 2); save"
+    ),
+    "a file of names in UTF-16 without a mark": (
+        lambda w, own: listed(own, "--forget-file", "red\n".encode("utf-16-le")), "a zero byte in line 1, as in UTF-16"
+    ),
+    "a class twice in two spellings": (
+        lambda w, own: listed(own, "--names", '{"red": "caf\u00e9", "blue": "cafe\u0301"}'.encode()), "are one name, "
+    ),
+    "synonyms with a key twice": (
+        lambda w, own: listed(own, "--synonyms", b'{"red": ["a"], "red": ["b"]}'), "the key 'red' stands there twice"
+    ),
+    "synonyms with an empty name": (
+        lambda w, own: listed(own, "--synonyms", '{"red": ["\u200b"]}'.encode()), "expected a list of names for 'red'"
+    ),
+    "a huge seed": (lambda w, own: ["--forget", "red", "--seed", 10**30], "seed must be a whole number from 0 to"),
+    "a negative seed": (lambda w, own: ["--forget", "red", "--seed", -1], "seed must be a whole number of at least 0"),
     "a names file that is no JSON": (lambda w, own: names(own, "{"), "names.json: not valid JSON"),
     "a names file that is a list": (lambda w, own: names(own, "[]"), "expected a JSON object"),
     "a names file of numbers": (lambda w, own: names(own, '{"red": 1}'), "expected text for 'red'"),
@@ -235,6 +280,11 @@ FORGET_CASES = {  # name -> (arguments from the world and a folder of one's own,
     "a model that is not there": (lambda w, own: ["--forget", "red", "--model", own / "no-model"], "no-model"),
     "a Hub id without a network": (lambda w, own: ["--forget", "red", "--model", "nobody/no-clip"], "nobody/no-clip"),
 }  # fmt: skip
+
+
+def listed(own: Path, option: str, content: bytes) -> list:
+    (own / "given").write_bytes(content)
+    return ["--forget", "red", option, own / "given"]
 
 
 def names(own: Path, content: str) -> list:
