@@ -32,11 +32,13 @@ docs: setup
 bench: setup
 	$(BIN)/python benchmarks/speed.py --json runs/speed.json
 
-# On a bare machine with a GPU and its own PyTorch: nothing is installed, the machine's Python is used.
+# On a bare machine with a GPU: nothing is installed, its own Python and PyTorch are used; cmaes is all it may lack.
+gpu: export PYTHONPATH := $(CURDIR):$(PYTHONPATH)
 gpu:
 	$(PYTHON) -m pytest -m gpu tests/test_gpu.py
-	$(PYTHON) benchmarks/speed.py --device cuda --shapes ViT-B/16 ViT-L/14 --protocols cifar10 cifar100 imagenet \
-		--dtypes float32 bfloat16 float16 --seconds 8 --json runs/speed-gpu.json
+	$(PYTHON) benchmarks/whole_run.py --queries 2000 --moderation 500
+	$(PYTHON) benchmarks/speed.py --device cuda --shapes ViT-B/16 --protocols cifar10 cifar100 imagenet \
+		--dtypes float16 bfloat16 tf32 float32 --seconds 2 --json runs/speed-gpu.json
 
 screenshots: setup
 	$(BIN)/python docs/make_screenshots.py

@@ -1,49 +1,182 @@
-"""Runs killed with SIGKILL at random moments, every second one during a save, then taken up again.
+"""Commands killed with SIGKILL at random moments, every second one during a save, then repeated.
 
-    python benchmarks/kills.py                  # 50 kills, 16 minutes on a busy machine
-    python benchmarks/kills.py --kills 5
+    python benchmarks/kills.py                  # 50 kills, 20 minutes on a busy machine
+    python benchmarks/kills.py --kills 10 --jobs edit export
 
-A run that is killed five times and then ends must leave the adapter of the run that nobody touched, bit for bit; a run
-that does not, or that can't be taken up again, is lost.
+A search with a run folder that is killed five times and then ends must leave the adapter of the search that nobody
+touched, bit for bit. Whatever else is killed while it saves over something older, or where nothing was, must leave the
+old state or the new one, whole; and the same command must then succeed. What does not is lost.
 """
 
 import argparse
+import json
 import random
+import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests"), str(Path(__file__).parents[1])]
 from forked import Forked  # noqa: E402
 
-from hf_unlearn import demo  # noqa: E402
+from hf_unlearn import ForgetAdapter, demo  # noqa: E402
 from hf_unlearn.adapter_files import CONTEXT  # noqa: E402
+from hf_unlearn.audit.plots import plot_audit  # noqa: E402
+from hf_unlearn.audit.report import Audit  # noqa: E402
 from hf_unlearn.run_dir import STATE  # noqa: E402
+from hf_unlearn.targets import PENDING, whole  # noqa: E402
 
-EACH = 5  # kills per run
+EACH = 5  # kills per search with a run folder
 
 
-def write_images(folder: Path) -> list[str]:
+@dataclass
+class Job:
+    """A command that saves.
+
+    Attributes:
+        words: the command, but for where it saves to.
+        older: the command that made what is there before; None for nothing.
+        look: what a folder holds, as text that tells the old state from the new one; an error if it is not whole.
+        lasts: seconds that a save takes at most, for kills within it.
+    """
+
+    words: Callable[[Path], list[str]]
+    older: Callable[[Path], list[str]] | None
+    look: Callable[[Path], str]
+    lasts: float = 0.01
+
+
+def write_images(folder: Path, per_class: int | None = None) -> list[str]:
     """The classes of the first draw of emoji10, one sub-folder each; gives those to forget."""
-    task = demo.task("emoji10")
+    task, left = demo.task("emoji10"), Counter[int]()
     for number, image in enumerate(task.train):
-        path = folder / task.names[task.train.labels[number]]
-        path.mkdir(parents=True, exist_ok=True)
-        image.save(path / f"{number}.png")
+        label = task.train.labels[number]
+        left[label] += 1
+        if per_class is None or left[label] <= per_class:
+            path = folder / task.names[label]
+            path.mkdir(parents=True, exist_ok=True)
+            image.save(path / f"{number}.png")
     return list(task.forget)
 
 
-def command(images: Path, forget: list[str], out: Path, run: Path) -> list[str]:
+def search(images: Path, forget: list[str], out: Path, run: Path | None = None, queries: int = 450) -> list[str]:
     chosen = [word for name in forget for word in ("--forget", name)]
+    kept = ["--run-dir", str(run)] if run else []
     return [
-        "forget", "--data", str(images), *chosen, "--out", str(out), "--run-dir", str(run), "--seed", "0", "--shots",
-        "4", "--max-queries", "450", "--patience", "0", "--json",
+        "forget", "--data", str(images), *chosen, "--out", str(out), *kept, "--seed", "0", "--shots", "4",
+        "--max-queries", str(queries), "--patience", "0", "--json",
     ]  # fmt: skip
 
 
-def kill(words: list[str], run: Path, draw: random.Random, longest: float, during_save: bool) -> str:
-    """Starts the run and kills it; says when: before, between or during saves, or that it had ended."""
+def adapter_in(folder: Path) -> str:
+    adapter = ForgetAdapter.from_pretrained(folder)
+    return f"{adapter.config.weights_sha256} {adapter.report is not None}"
+
+
+def export_in(folder: Path) -> str:
+    return json.dumps(sorted((path.name, hash(path.read_bytes())) for path in folder.iterdir()))
+
+
+def audit_in(folder: Path) -> str:
+    """The files must be those that `audit.json` says: drawn and told again, they are the same."""
+    files = {path.name: path.read_bytes() for path in whole(folder).iterdir() if not path.name.startswith(".")}
+    content = json.loads(files.pop("audit.json"))
+    told = {"audit.md": Audit(content).to_markdown().encode(), **plot_audit(content)}
+    assert files == told, f"of another audit: {[name for name in told if files.get(name) != told[name]]}"
+    return str(content["seed"]) if "seed" in content else json.dumps(content["metrics"]["rows"])[:2000]
+
+
+def jobs_of(place: Path) -> dict[str, Job]:
+    images, few = place / "images", place / "few"
+    forget = write_images(images)
+    write_images(few, 4)
+
+    def edit(name: str) -> Callable[[Path], list[str]]:
+        measured = ["--method", "edit", "--data", str(few)]
+        return lambda out: ["forget", "--forget", name, *measured, "--out", str(out), "--json"]
+
+    Forked(edit(forget[0])(place / "edit"), place / "edit").wait()
+    audited = ["audit", "--data", str(few), "--relearn-queries", "4", "--json", "--adapter", str(place / "edit")]
+    return {
+        "edit": Job(edit(forget[0]), edit(forget[1]), adapter_in),
+        "edit over a context": Job(edit(forget[0]), lambda out: search(few, forget[:1], out, None, 20), adapter_in),
+        "context over an edit": Job(lambda out: search(few, forget[:1], out, None, 20), edit(forget[1]), adapter_in),
+        "new edit": Job(edit(forget[0]), None, adapter_in),
+        "export": Job(lambda out: ["export", str(place / "edit"), str(out)], None, export_in, 0.5),
+        "audit": Job(
+            lambda out: [*audited, "--seed", "0", "--out", str(out)],
+            lambda out: [*audited, "--seed", "1", "--out", str(out)],
+            audit_in,
+        ),
+    }
+
+
+def hidden(out: Path) -> set[str]:
+    """Names of what a save has begun, beside the folder and in it."""
+    places = [place for place in (out.parent, out) if place.is_dir()]
+    return {path.name for place in places for path in place.iterdir() if path.name.startswith(".")}
+
+
+def kill_job(job: Job, out: Path, draw: random.Random, longest: float, during_save: bool) -> str:
+    """Starts the command and kills it; says when."""
+    before = hidden(out)
+    process = Forked(job.words(out), out.parent / "said")
+    if during_save:
+        while process.poll() is None and not hidden(out) - before:
+            time.sleep(0.0001)
+        time.sleep(draw.uniform(0, job.lasts))
+    else:
+        process.wait(longest * draw.random())
+    if (status := process.poll()) is not None:
+        return "ended" if status in (0, 1) else f"failed: {process.said()[1].strip()}"
+    process.kill()
+    return "during a save" if hidden(out) - before else "outside of saves"
+
+
+def kill_saves(name: str, job: Job, place: Path, draw: random.Random, kills: int) -> tuple[Counter, int]:
+    """Kills one job so often, each time over the old state; counts of moments and states, and how many were lost."""
+    place.mkdir(parents=True)
+    begun = time.monotonic()
+    Forked(job.words(place / "whole"), place / "whole").wait()
+    longest, new = time.monotonic() - begun, job.look(place / "whole")
+    old = ""
+    if job.older:
+        Forked(job.older(place / "old"), place / "old").wait()
+        old = job.look(place / "old")
+    counts, lost, number = Counter[str](), 0, 0
+    while sum(counts.values()) < kills:
+        number += 1
+        out = place / str(number) / "out"
+        out.parent.mkdir()
+        if job.older:
+            shutil.copytree(place / "old", out)
+        moment = kill_job(job, out, draw, longest, during_save=number % 2 == 1)
+        if moment == "ended":
+            continue
+        try:
+            found = {old: "the old state", new: "the new state"}.get(job.look(out) if out.exists() else "", "ANOTHER")
+            pending = ", pending" if (out / PENDING).exists() else ""
+        except Exception as error:
+            found, pending = f"LOST ({type(error).__name__}: {error})", ""
+        (last := Forked(job.words(out), out.parent / "last")).wait()
+        try:
+            again = job.look(out) == new and not (out / PENDING).exists()
+        except Exception:
+            again = False
+        good = again and found in ("the old state", "the new state")
+        lost += not good
+        counts[f"{moment}: {found}{pending}"] += 1
+        if not good:
+            print(f"{name}: killed {moment}: {found}; then {'whole' if again else last.said()}", flush=True)
+    return counts, lost
+
+
+def kill_run(words: list[str], run: Path, draw: random.Random, longest: float, during_save: bool) -> str:
+    """Starts the search and kills it; says when: before, between or during saves of its state, or that it had ended."""
     fresh = run / f".{STATE}"
 
     def saving() -> bool:
@@ -75,37 +208,51 @@ def kill(words: list[str], run: Path, draw: random.Random, longest: float, durin
     return "between saves" if (run / STATE).exists() else "before the first save"
 
 
+def kill_runs(images: Path, forget: list[str], place: Path, draw: random.Random, kills: int) -> tuple[Counter, int]:
+    """Kills searches with a run folder, five times each, and lets them end; counts of moments, how many were lost."""
+    place.mkdir(parents=True)
+    begun = time.monotonic()
+    Forked(search(images, forget, place / "whole", place / "run-whole"), place / "whole").wait()
+    longest = (time.monotonic() - begun) / 2  # until a kill that waits for no save
+    untouched = (place / "whole" / CONTEXT).read_bytes()
+    counts, lost, number = Counter[str](), 0, 0
+    while sum(counts.values()) < kills:
+        number += 1
+        out, run = place / f"out-{number}", place / f"run-{number}"
+        words = search(images, forget, out, run)
+        for turn in range(min(EACH, kills - sum(counts.values()))):
+            moment = kill_run(words, run, draw, longest, during_save=turn % 2 == 1)
+            if moment == "ended":
+                break
+            counts[moment] += 1
+        (last := Forked(words, run)).wait()
+        same = (out / CONTEXT).exists() and (out / CONTEXT).read_bytes() == untouched
+        lost += not same
+        print(f"search {number}: {'the same adapter' if same else f'LOST {last.said()[1]}'}", flush=True)
+    return counts, lost
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--kills", type=int, default=50, help="of all jobs together")
+    parser.add_argument("--jobs", nargs="*", help="search, edit, export, …; all if not given")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    draw, when, lost = random.Random(args.seed), [], 0
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        forget = write_images(folder / "images")
-        begun = time.monotonic()
-        Forked(command(folder / "images", forget, folder / "whole", folder / "run-whole"), folder / "whole").wait()
-        longest = (time.monotonic() - begun) / 2  # until a kill that waits for no save
-        whole = (folder / "whole" / CONTEXT).read_bytes()
-        runs = 0
-        while sum(not moment.startswith(("ended", "failed")) for moment in when) < args.kills:
-            runs += 1
-            out, run = folder / f"out-{runs}", folder / f"run-{runs}"
-            words, moments = command(folder / "images", forget, out, run), []
-            for number in range(EACH):
-                moments.append(kill(words, run, draw, longest, during_save=number % 2 == 1))
-                if moments[-1] == "ended":
-                    break
-            when += moments
-            (last := Forked(words, run)).wait()
-            same = (out / CONTEXT).exists() and (out / CONTEXT).read_bytes() == whole
-            lost += not same
-            outcome = "the same adapter" if same else f"LOST {last.said()[1]}"
-            print(f"run {runs}: killed {', '.join(moments)}: {outcome}", flush=True)
-    kills = {moment: when.count(moment) for moment in sorted(set(when)) if moment != "ended"}
-    print(f"{sum(kills.values())} kills ({', '.join(f'{n} {moment}' for moment, n in kills.items())}), "
-          f"{runs} runs, {lost} lost")  # fmt: skip
+    draw, lost = random.Random(args.seed), 0
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        jobs = jobs_of(place)
+        chosen = args.jobs or ["search", *jobs]
+        for number, job in enumerate(chosen):
+            kills = args.kills // len(chosen) + (number < args.kills % len(chosen))
+            if job == "search":
+                forget = list(demo.task("emoji10").forget)
+                counts, gone = kill_runs(place / "images", forget, place / "search", draw, kills)
+            else:
+                counts, gone = kill_saves(job, jobs[job], place / "saves" / job.replace(" ", "-"), draw, kills)
+            lost += gone
+            told = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
+            print(f"{job}: {sum(counts.values())} kills, {gone} lost ({told})", flush=True)
     raise SystemExit(lost > 0)
 
 

@@ -8,12 +8,13 @@ as token ids of CLIP's tokenizer (`clip_tokens.json`), template `{}.`.
 
 - peer A, the paper's procedure: every candidate encodes all images, text padded to 77 tokens. It
   encodes a few images, and their time is scaled to all (`peer_a_images_measured`).
-- peer B: images cached, text padded to 77 tokens through transformers with SDPA.
+- peer B: images cached, text padded to 77 tokens through transformers with SDPA, one candidate at a time.
+- peer C, on a GPU: the same, all candidates of a call batched: the most that an afternoon's work would give.
 - ours: `ClipBlackBox.log_scores`, populations of 20.
 
 All in one process, taking turns, same threads and precision. `flop_ratio_b` is peer B's arithmetic over
 ours, `gemm_share` the share of a large matrix product's speed that ours reaches, counting only tokens
-that must be computed. Every protocol runs in a process of its own, for its peak memory.
+that must be computed. On a CPU every row runs in a process of its own, for its peak memory.
 """
 
 import argparse
@@ -54,6 +55,7 @@ class Row:
     peer_a_s: float | None
     peer_a_images_measured: int
     peer_b_s: float | None
+    peer_c_s: float | None
     ours_s: float
     flop_ratio_b: float
     gemm_share: float
@@ -109,7 +111,9 @@ def measure(folder: Path, shape: str, protocol: str, dtype: str, args: argparse.
     device, peers, seconds = args.device, not args.no_peers, args.seconds
     _, classes, n_ctx, images = PROTOCOLS[protocol]
     images = args.images or images
-    box = ClipBlackBox(str(folder), template="{}", dtype=getattr(torch, dtype), device=device)
+    torch.backends.cuda.matmul.allow_tf32 = dtype == "tf32"
+    precision = torch.float32 if dtype == "tf32" else getattr(torch, dtype)
+    box = ClipBlackBox(str(folder), template="{}", dtype=precision, device=device)
     names, generator = names_of(protocol), torch.Generator().manual_seed(0)
     contexts = box.token_mean + 0.02 * torch.randn(POPULATION, n_ctx, box.dim, generator=generator)
     features = torch.randn(images, box.model.config.projection_dim, generator=generator)
@@ -124,6 +128,9 @@ def measure(folder: Path, shape: str, protocol: str, dtype: str, args: argparse.
     def peer_b() -> float:
         return timed(lambda: padded(contexts[:1].to(box.device, box.model.dtype)), device)
 
+    def peer_c() -> float:
+        return timed(lambda: padded(contexts.to(box.device, box.model.dtype)), device) / POPULATION
+
     def encode() -> float:
         with torch.no_grad():
             return timed(lambda: box.model.get_image_features(pixel_values=pixels), device)
@@ -134,8 +141,10 @@ def measure(folder: Path, shape: str, protocol: str, dtype: str, args: argparse.
         return 2 * size**3 / timed(lambda: left @ left, device)
 
     with torch.no_grad():
-        ours(), product()  # warm
-        times: dict[str, list[float]] = {"ours": [], "peak": [], "b": [], "images": []}
+        ours(), ours(), product()  # warm, and the GPU's graph captured
+        if device != "cpu":
+            torch.cuda.reset_peak_memory_stats()
+        times: dict[str, list[float]] = {"ours": [], "peak": [], "b": [], "c": [], "images": []}
         start = time.monotonic()
         while not times["ours"] or time.monotonic() - start < seconds:
             times["ours"].append(ours())
@@ -143,6 +152,8 @@ def measure(folder: Path, shape: str, protocol: str, dtype: str, args: argparse.
             if peers and (not times["b"] or time.monotonic() - start < seconds):
                 times["b"].append(peer_b())
                 times["images"].append(encode())
+            if peers and device != "cpu" and (not times["c"] or time.monotonic() - start < seconds):
+                times["c"].append(peer_c())
         error = agreement = None
         if peers:
             few = padded(contexts[:1].to(box.device, box.model.dtype))
@@ -153,35 +164,41 @@ def measure(folder: Path, shape: str, protocol: str, dtype: str, args: argparse.
             )
     tower = PrefixTower(box.model.text_model, [[BOS, *map(int, name.split()), EOS] for name in names])
     must, all_of_it = flops(tower, box.dim, n_ctx), 77 * classes * 12 * (24 * box.dim**2 + 4 * 77 / 2 * box.dim)
-    ours_s, b = statistics.median(times["ours"]), statistics.median(times["b"]) if peers else None
+    ours_s = statistics.median(times["ours"])
+    b, c = (statistics.median(times[peer]) if times[peer] else None for peer in "bc")
     encoded = statistics.median(times["images"]) / len(pixels) * images if peers else None
     if device == "cpu":
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     else:
         peak_mb = torch.cuda.max_memory_allocated() / 2**20
     return Row(
-        shape, classes, n_ctx, images, dtype, device, None if b is None else b + encoded, len(pixels), b, ours_s,
-        all_of_it / must, must / ours_s / max(times["peak"]), peak_mb, error, agreement,
+        shape, classes, n_ctx, images, dtype, device, None if b is None else b + encoded, len(pixels), b, c,
+        ours_s,        all_of_it / must, must / ours_s / max(times["peak"]), peak_mb, error, agreement,
     )  # fmt: skip
 
 
 def pad_to_77(box, names: list[str], n_ctx: int):
-    """Every class's whole prompt through transformers, a hook puts the context in: unit features `(C, width)`."""
+    """Every class's whole prompt through transformers, a hook puts the contexts in: unit features `(P * C, width)`."""
     import torch
     from torch.nn import functional as F
 
     rows = [[BOS, *[0] * n_ctx, *map(int, name.split()), EOS] for name in names]
     ids = torch.tensor([row + [EOS] * (77 - len(row)) for row in rows], device=box.device)
     mask = torch.tensor([[1] * len(row) + [0] * (77 - len(row)) for row in rows], device=box.device)
+    at_once = 100 if box.device.type == "cpu" else 2_000  # prompts, as caches like or memory allows
 
-    def features(context):
+    def features(contexts):
+        whose = torch.arange(len(contexts), device=box.device).repeat_interleave(len(rows)).split(at_once)
+        which = torch.arange(len(rows), device=box.device).repeat(len(contexts)).split(at_once)
+        now = {}
+
         def put(module, args, output):
-            return torch.cat([output[:, :1], context.expand(len(output), -1, -1), output[:, 1 + n_ctx :]], 1)
+            return torch.cat([output[:, :1], contexts[now["whose"]], output[:, 1 + n_ctx :]], 1)
 
-        hook = box.model.text_model.get_input_embeddings().register_forward_hook(put)
+        hook, found = box.model.text_model.get_input_embeddings().register_forward_hook(put), []
         try:
-            parts = zip(ids.split(100), mask.split(100), strict=True)  # as many at once as caches like
-            found = [box.model.get_text_features(input_ids=i, attention_mask=m).pooler_output for i, m in parts]
+            for now["whose"], one in zip(whose, which, strict=True):
+                found.append(box.model.get_text_features(input_ids=ids[one], attention_mask=mask[one]).pooler_output)
         finally:
             hook.remove()
         return F.normalize(torch.cat(found).float(), dim=-1)
@@ -218,7 +235,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=list(SHAPES))
     parser.add_argument("--protocols", nargs="+", choices=list(PROTOCOLS), default=list(PROTOCOLS))
-    parser.add_argument("--dtypes", nargs="+", default=["float32"], choices=["float32", "bfloat16", "float16"])
+    parser.add_argument("--dtypes", nargs="+", default=["float32"], choices=["float32", "tf32", "bfloat16", "float16"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seconds", type=float, default=30, help="to spend on each row")
     parser.add_argument("--images", type=int, help="so many images in place of the protocols' own")
@@ -251,6 +268,9 @@ def run(args: argparse.Namespace):
             write_model(shape, Path(folder))
             for protocol in args.protocols:
                 for dtype in args.dtypes:
+                    if args.device != "cpu":
+                        yield asdict(measure(Path(folder), shape, protocol, dtype, args))
+                        continue
                     own = ["--row", folder, shape, protocol, dtype, "--device", args.device]
                     own += ["--seconds", str(args.seconds)] + ["--no-peers"] * args.no_peers
                     own += ["--images", str(args.images)] if args.images else []
@@ -259,22 +279,31 @@ def run(args: argparse.Namespace):
                     yield json.loads(done.stdout)
 
 
+def where() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return f"{torch.cuda.get_device_name(0)}, PyTorch {torch.__version__}"
+    return f"{torch.get_num_threads()} CPU threads, PyTorch {torch.__version__}"
+
+
 def show(rows: list[dict]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="seconds per candidate", title_justify="left")
-    heads = ("shape", "classes", "m", "dtype", "peer A", "peer B", "ours", "A / ours", "B / ours", "FLOPs B / ours",
-             "GEMM share", "cand./s", "peak MB", "rel. error", "arg-max")  # fmt: skip
+    table = Table(title=f"milliseconds per candidate, {where()}", title_justify="left")
+    heads = ("shape", "classes", "m", "dtype", "peer A", "peer B", "peer C", "ours", "A / ours", "B / ours", "C / ours",
+             "FLOPs B / ours", "GEMM share", "cand./s", "peak MB", "rel. error", "arg-max")  # fmt: skip
     for head in heads:
         table.add_column(head, justify="left" if head in ("shape", "dtype") else "right")
     for row in rows:
-        a, b, own = row["peer_a_s"], row["peer_b_s"], row["ours_s"]
+        peers = [row[f"peer_{peer}_s"] for peer in "abc"]
+        own = row["ours_s"]
         table.add_row(
             row["shape"], str(row["classes"]), str(row["n_ctx"]), row["dtype"],
-            f"{a:,.2f}" if a else "–", f"{b:.3f}" if b else "–", f"{own:.4f}",
-            f"{a / own:,.0f}" if a else "–", f"{b / own:.1f}" if b else "–", f"{row['flop_ratio_b']:.1f}",
-            f"{row['gemm_share']:.0%}", f"{1 / own:.1f}", f"{row['peak_mb']:,.0f}",
+            *(f"{1e3 * peer:,.4g}" if peer else "–" for peer in (*peers, own)),
+            *(f"{peer / own:,.3g}" if peer else "–" for peer in peers), f"{row['flop_ratio_b']:.1f}",
+            f"{row['gemm_share']:.0%}", f"{1 / own:,.1f}", f"{row['peak_mb']:,.0f}",
             f"{row['max_rel_error']:.0e}" if row["max_rel_error"] is not None else "–",
             f"{row['argmax_agreement']:.1%}" if row["argmax_agreement"] is not None else "–",
         )  # fmt: skip

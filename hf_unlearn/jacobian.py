@@ -109,6 +109,6 @@ class FilteredJacobian:
         count, images, classes = changes.shape
         self.patterns = torch.eye(images).to(changes)
         if count * (classes - 1) >= 2 * self.rank < images:
-            seen = changes.transpose(0, 1).flatten(1).double()
+            seen = changes.transpose(0, 1).flatten(1).cpu().double()
             self.patterns = torch.linalg.eigh(seen @ seen.T).eigenvectors[:, -self.rank :].to(changes).contiguous()
         self.values = changes.new_zeros(self.size, self.patterns.shape[1] * classes)

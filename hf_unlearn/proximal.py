@@ -88,7 +88,7 @@ class Proximal:
         trials = np.repeat(self.incumbent[None], len(self._etas), 0)
         for trial, eta in zip(trials, self._etas, strict=True):
             step = self._solve(eta, step)
-            trial[: len(step)] += step.double().cpu().numpy()
+            trial[: len(step)] += step.cpu().double().numpy()
         return trials
 
     def tell(self, latents: Array, losses: Array, log_scores: Tensor) -> None:

@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers.activations import QuickGELUActivation
 
 Tail = tuple[int, ...]  # a prompt's tokens behind the common prefix
 
@@ -225,6 +224,8 @@ def _mask(length: int, sees: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _mlp(mlp: Any, hidden: Tensor) -> Tensor:
     """`mlp(hidden)`; OpenAI's GELU, `x · sigmoid(1.702 x)`, as one SiLU whose scales the matrix products take along."""
+    from transformers.activations import QuickGELUActivation
+
     if not isinstance(mlp.activation_fn, QuickGELUActivation):
         return mlp(hidden)
     scale, (fc1, fc2) = 1.702, (mlp.fc1, mlp.fc2)

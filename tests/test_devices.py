@@ -36,12 +36,7 @@ def told(tmp_path_factory) -> dict[str, Any]:
     return json.loads((folder / "told.json").read_text(encoding="utf-8"))
 
 
-def marked(job: str):
-    """Prox-linear steps on such a device still make a float64 there; to be taken out with it."""
-    return pytest.param(job, marks=pytest.mark.xfail) if job in ("proximal", "many images") else job
-
-
-@pytest.mark.parametrize("job", map(marked, JOBS))
+@pytest.mark.parametrize("job", JOBS)
 def test_on_a_device_without_float64_it_does_what_it_does_on_the_cpu(told, job):
     assert told[job] == ""
 
