@@ -16,7 +16,7 @@ from hf_unlearn.card import plain
 
 FIRST = "DejaVu Sans"  # comes with matplotlib
 CJK = ("noto_cjk_sans_jp_regular", "NotoSansCJKjp-Regular.otf")  # the extra `cjk`: all of Chinese, Japanese, Korean
-LONGEST = 60  # characters of a name in a picture
+LONGEST = 40  # characters of a name in a picture
 _alone = threading.RLock()  # matplotlib's settings are the process's
 
 

@@ -20,7 +20,8 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-STATE, LOCK = "state.safetensors", "lock"
+from hf_unlearn.targets import LOCK, STATE, check_target
+
 VERSION = 2
 
 
@@ -51,7 +52,13 @@ class RunDir:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Raises: RunError: if the folder can't be written, or another process works in it."""
+        """Raises: RunError: if the folder holds something else or can't be written, or another process works in it."""
+        try:
+            check_target(self.folder, lambda folder: (folder / STATE).is_file(), "run folder")
+        except ValueError as error:
+            raise RunError(str(error)) from error
+        except OSError as error:
+            raise RunError(f"can't be used as a run folder: {error}") from error
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.folder.chmod(0o700)  # hashes of images are in it

@@ -11,10 +11,12 @@ import pytest
 from conftest import COLOURS, coloured
 from edited import edit_adapter
 from PIL import Image
+from test_cli import hf_unlearn_here
 
 from hf_unlearn import ForgetAdapter, evaluate, unlearn
 from hf_unlearn.adapter_files import FILES, kind_of
 from hf_unlearn.report import Report
+from hf_unlearn.run_dir import RunError
 from hf_unlearn.targets import PENDING, check_target
 
 
@@ -292,3 +294,44 @@ def test_a_disk_that_is_full_at_the_picture_costs_the_picture_alone(context, tmp
     assert "report.png is missing, all else is there (OSError: [Errno 27]" in done.stderr
     assert content_names(tmp_path / "there") == content_names(tmp_path / "here") - {"report.png"}
     assert "report.png" not in (tmp_path / "there" / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_run_folder_that_holds_something_else_is_left_as_it_is(clip, tmp_path):
+    (tmp_path / "lock").write_text("mine")
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path).chmod(0o755)
+    with pytest.raises(RunError, match=r"exists and is no run folder \(it holds notes\.txt\); choose a new or empty"):
+        unlearn(clip, coloured(4), forget=["red"], max_queries=20, shots=2, progress=False, run_dir=tmp_path)
+    assert content(tmp_path) == {"lock": b"mine", "notes.txt": b"mine"}
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+
+
+WRITERS = {
+    "forget": lambda out: ["forget", "--forget", "weapon", "--out", out],
+    "forget from images": lambda out: ["forget", "--data", "none", "--forget", "red", "--out", out],
+    "combine": lambda out: ["combine", "no/one", "no/two", "--out", out],
+    "without": lambda out: ["without", "no/one", "red", "--out", out],
+    "pull": lambda out: ["pull", "no/one", out],
+    "export": lambda out: ["export", "no/one", out],
+    "audit": lambda out: ["audit", "--adapter", "no/one", "--out", out],
+    "demo": lambda out: ["demo", "--out", out.parent],
+}
+
+
+@pytest.mark.parametrize("command", WRITERS)
+def test_every_command_that_writes_refuses_before_it_starts(clip_folder, tmp_path, command):
+    out = tmp_path / ("adapter" if command == "demo" else "it")
+    for folder in (project(out), transformers_model(tmp_path / "model", clip_folder)):
+        if folder.name == "model" and command == "demo":
+            continue
+        before = content(folder)
+        done = hf_unlearn_here(*WRITERS[command](folder))
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"error: {folder}: exists and is no" in done.stderr or "is not an empty folder" in done.stderr
+        assert content(folder) == before
+    (tmp_path / "file").write_text("mine")
+    for place in ("file", "file/below", "n" * 300):
+        done = hf_unlearn_here(*WRITERS[command](tmp_path / place / "adapter"))
+        assert done.returncode == 2
+        assert "can't be written (" in done.stderr, done.stderr
+        assert len(done.stderr.splitlines()) == 1
