@@ -216,7 +216,7 @@ def test_a_prompt_that_is_too_long_is_told_from_every_other_refusal(box):
     with pytest.raises(PromptTooLongError, match="the text tower of"):
         box.log_scores(contexts(box.dim, 1), images, ["red", "x" * 75])
     with pytest.raises(ValueError, match="Expected 1 to") as refused:
-        box.log_scores(contexts(box.dim, 1), images, [])
+        box.log_scores(contexts(box.dim, 1), images, [str(number) for number in range(1_001)])
     assert not isinstance(refused.value, PromptTooLongError)
 
 
