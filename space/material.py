@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import random
 import re
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from hf_unlearn.data import LabeledImages, split_names
 from space.archives import SIDE, labelled_images, unpacked
 from space.limits import has_names, open_image, parse_labels, repeated
 from space.models import EMBEDDED
+from space.passing import here
 
 DRAWINGS, NAMES, FILES, DATASET = "drawings", "names", "files", "dataset"
 EDIT, CONTEXT = "edit", "context"
@@ -214,16 +218,37 @@ def _of_dataset(repo_id: str, names: Sequence[str]) -> LabeledImages:
         import datasets
     except ImportError:
         raise ValueError("This Space reads no data sets (pip install 'hf_unlearn[datasets]'); send a zip.") from None
-    commit = _checked_dataset(repo_id)
+    commit, size = _checked_dataset(repo_id)
+    here().expect(2 * size)  # as it was sent, and as a table
+    with _nothing_left(repo_id) as home:
+        try:
+            table = datasets.load_dataset(repo_id, split="train", revision=commit, token=False, cache_dir=str(home))
+        except (ValueError, RuntimeError, FileNotFoundError, datasets.exceptions.DatasetsError) as error:
+            why = str(error).replace(str(home), "")[:120]
+            raise ValueError(f"{repo_id[:80]}: this data set can't be read ({why}).") from error
+        return from_table(table, names, home)
+
+
+@contextmanager
+def _nothing_left(repo_id: str) -> Iterator[Path]:
+    """A folder to read a data set into; neither it nor the data set's card in the Hub's cache outlives the block."""
+    from huggingface_hub import constants
+
+    cache, name = Path(constants.HF_HUB_CACHE), f"datasets--{repo_id.replace('/', '--')}"
+    known = (cache / name).exists()
     try:
-        table = datasets.load_dataset(repo_id, split="train", revision=commit, token=False)
-    except (ValueError, RuntimeError, FileNotFoundError, datasets.exceptions.DatasetsError) as error:
-        raise ValueError(f"{repo_id[:80]}: this data set can't be read ({str(error)[:120]}).") from error
-    return from_table(table, names)
+        with tempfile.TemporaryDirectory(dir=here().folder("datasets"), ignore_cleanup_errors=True) as home:
+            yield Path(home)
+    finally:
+        for left in () if known else (cache / name, cache / ".locks" / name):
+            shutil.rmtree(left, ignore_errors=True)
 
 
-def from_table(table: Any, names: Sequence[str]) -> LabeledImages:
+def from_table(table: Any, names: Sequence[str], home: Path | None = None) -> LabeledImages:
     """Some images per class of a `datasets.Dataset`; images are opened with the bounds of an upload.
+
+    Args:
+        home: the folder that the table was fetched into.
 
     Raises:
         ValueError: if it has no image column, no column of class names, or an image is none we read.
@@ -250,25 +275,21 @@ def from_table(table: Any, names: Sequence[str]) -> LabeledImages:
     for item in table.select(chosen).cast_column(image, datasets.Image(decode=False))[image]:
         if item is None:
             raise ValueError("This data set has a row without an image; choose another one, or send a zip.")
-        picture = open_image(io.BytesIO(item["bytes"]) if item["bytes"] is not None else _fetched(item["path"]))
+        picture = open_image(io.BytesIO(item["bytes"]) if item["bytes"] is not None else _fetched(item["path"], home))
         picture.thumbnail((SIDE, SIDE))
         images.append(picture)
     return LabeledImages.from_arrays(images, [labels[row] for row in chosen], known)
 
 
-def _fetched(path: str) -> Path:
+def _fetched(path: str, home: Path | None) -> Path:
     """A file that a data set names, if it is one that was fetched for it: a table may name any file of this machine."""
-    from datasets import config
-    from huggingface_hub import constants
-
-    homes = (Path(config.HF_DATASETS_CACHE), Path(constants.HF_HUB_CACHE))
-    if not any(Path(path).resolve().is_relative_to(home.resolve()) for home in homes):
+    if home is None or not Path(path).resolve().is_relative_to(home.resolve()):
         raise ValueError("This data set names a file that is not its own; choose another one.")
     return Path(path)
 
 
-def _checked_dataset(repo_id: str) -> str:
-    """The commit of a data set whose size is known to be bearable."""
+def _checked_dataset(repo_id: str) -> tuple[str, int]:
+    """The commit of a data set whose size is known to be bearable, and that size in bytes."""
     from huggingface_hub import HfApi
 
     from hf_unlearn.hub_errors import explained
@@ -285,4 +306,4 @@ def _checked_dataset(repo_id: str) -> str:
             f"{repo_id} has {size / 2**20:,.0f} MB; at most {MAX_DATASET >> 20} are fetched here. "
             "Send a zip of some images."
         )
-    return commit
+    return commit, size

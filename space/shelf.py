@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PLACES = ("space/adapters/*", "runs/*/adapter", "runs/*")
 OWN = "own/"  # before the key of a visitor's own adapter; what follows can't be guessed
 MAX_OWN, OWN_SECONDS = 500, 3_600
-OWN_BYTES, HUB_BYTES = 512 * 2**20, 256 * 2**20  # in memory, of visitors' own adapters and of those from the Hub
+OWN_BYTES, HUB_BYTES = 256 * 2**20, 128 * 2**20  # in memory, of visitors' own adapters and of those from the Hub
 TEXT_BYTES, IN_MEMORY = 4 * 2**20, 8  # of one adapter's config and report; read, a text is so many times as large
 MAX_N_CTX = 64
 MAX_EDIT = 2**18  # numbers in each matrix of an edit: 2 MB in all

@@ -15,6 +15,7 @@ from starlette.middleware import Middleware
 
 from space.gpu import settle
 from space.limits import MAX_UPLOAD
+from space.memory import give_back
 from space.models import Models
 from space.outbox import Outbox
 from space.page import CSS, LIGHT, PRIVATE, guard, in_words, session_of
@@ -25,6 +26,7 @@ from space.shelf import Shelf
 from space.tabs import forget_tab, library_tab, try_tab
 from space.training import Runs
 
+SESSIONS = 256  # whose changes of the page are remembered, a third of a megabyte each
 BODY, UPLOAD = AT_ONCE * PICTURE_BYTES * 4 // 3 + 2**20, 51 * 2**20  # bytes of a request, the largest that makes sense
 TABS = ("try", "forget", "library", "about")
 
@@ -96,6 +98,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
     settings = {
         "theme": theme, "css": CSS, "max_file_size": MAX_UPLOAD, "footer_links": ["api", "gradio", "settings"],
         "mcp_server": find_spec("mcp") is not None, "run_history": False,
+        "state_session_capacity": SESSIONS,
         "app_kwargs": {"lifespan": served, "middleware": [Middleware(Bounded, here(), UPLOAD, BODY)]},
     }  # fmt: skip
     return demo.queue(max_size=64).launch(**{**settings, **options})
@@ -105,6 +108,7 @@ async def _sweep(passing: Passing) -> None:
     while True:
         await asyncio.sleep(SWEPT_EVERY)
         await run_sync(passing.sweep)
+        await run_sync(give_back)
 
 
 def _wire_score(desk: Desk) -> None:

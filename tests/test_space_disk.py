@@ -17,10 +17,12 @@ from hub_server import Hub
 
 from space import shared_clip, shelf
 from space.hub_cache import bytes_of
+from space.memory import give_back
 from space.models import Models
 from space.outbox import Outbox
 from space.passing import FULL, OUTBOX, UPLOADS, Passing, here
 from space.shelf import Shelf
+from space.ui import SESSIONS, build
 
 SIZE = 1_000_000
 NAMES = [f"user/model{letter}" for letter in "abcdef"]
@@ -185,10 +187,13 @@ def test_an_export_that_has_no_room_is_refused_in_words(clip, clip_folder, tmp_p
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    from space.ui import build
+def demo(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("root"))
 
-    with launched(build(tmp_path_factory.mktemp("root"))) as url:
+
+@pytest.fixture(scope="module")
+def address(demo):
+    with launched(demo) as url:
         yield url
 
 
@@ -238,3 +243,19 @@ def test_labels_are_remembered_up_to_a_number_of_bytes(monkeypatch):
     assert 0 < len(model._texts) < 20
     held = sum(shared_clip._bytes(key, features) for key, (features, _) in model._texts.items())
     assert model._size[0] == held <= 20_000
+
+
+def test_visitors_of_the_page_are_remembered_up_to_a_number(demo, address, monkeypatch):
+    states = demo.app.state_holder
+    assert states.capacity == SESSIONS
+    monkeypatch.setattr(states, "capacity", 3)
+    for _ in range(6):
+        visitor = Stranger(address)
+        visitor.call(visitor.event("Adapter, or an adapter's id on the Hub", "input"), "", "embedded")
+    assert len(states.session_data) <= 3
+
+
+def test_memory_is_given_back_or_nothing_happens(monkeypatch):
+    give_back()
+    monkeypatch.setattr("space.memory._trim", lambda: None)
+    give_back()

@@ -126,7 +126,7 @@ def test_a_strangers_model_is_refused_in_words_and_nothing_large_is_fetched(hub,
     assert classify("embedded")[0]
 
 
-def test_a_data_set_of_the_hub_is_read_within_bounds(hub, client, tmp_path):
+def test_a_data_set_of_the_hub_is_read_within_bounds_and_nothing_of_it_stays(hub, home, client, tmp_path):
     datasets = pytest.importorskip("datasets")
     images = coloured(6)
     table = {"picture": list(images), "kind": list(images.labels)}
@@ -141,6 +141,7 @@ def test_a_data_set_of_the_hub_is_read_within_bounds(hub, client, tmp_path):
     made = forget("user/colours")
     assert (made["forget"], made["retain"]) == (["red"], ["green", "blue", "grey"])
     assert made["figures"]["H"] >= 0
+    assert not [path for path in home.rglob("*") if path.suffix in (".parquet", ".arrow") or "datasets--" in str(path)]
     for name, words in [
         ("user/none", "user/none"), ("user/code", "can't be read"), ("../../etc", "is no data set's id"),
         ("", "no data set yet"),
