@@ -20,12 +20,11 @@ from hf_unlearn.image_files import (
     hash_file,
     list_files,
     sort_out,
-    suffixes,
     suspects,
 )
 from hf_unlearn.layout import loose_images, named, readable, split_folders, sub_folders
 from hf_unlearn.names import check_names, clean_name, like, name_list, split_names
-from hf_unlearn.pixels import to_image, to_rgb
+from hf_unlearn.pixels import formats, to_image, to_rgb
 
 __all__ = ["BrokenFile", "BrokenFilesError", "LabeledImages", "check_names", "split_names", "to_rgb"]
 
@@ -101,9 +100,13 @@ class LabeledImages:
         gone = _left_out(called, leave_out, folder)
         classes = [path for path in classes if path.name not in gone]
         listed_files = [list_files(path, folder) for path in classes]
-        if told := _passed_over(listed_files, folder):
-            tell(told) if tell else warnings.warn(f"{folder}: {told}", stacklevel=2)
+        told = _passed_over(listed_files, folder)
         found = [files.images for files in listed_files]
+        if not any(found):
+            what = told or f"they are empty; read are {listed(formats())}"
+            raise ValueError(f"{folder}: no image in any of its {len(classes)} sub-folders: {what}")
+        if told:
+            tell(told) if tell else warnings.warn(f"{folder}: {told}", stacklevel=2)
         if on_broken is not None:
             found, broken = sort_out(found, folder)
             for item in broken:
@@ -113,9 +116,7 @@ class LabeledImages:
         items = tuple(path for files in found for path in files)
         labels = tuple(label for label, files in enumerate(found) for _ in files)
         if not items:
-            raise ValueError(
-                f"{folder}: no image in any of its {len(classes)} sub-folders ({' '.join(sorted(suffixes()))})"
-            )
+            raise ValueError(f"{folder}: no image in any of its {len(classes)} sub-folders can be used")
         return cls(items, labels, tuple(called[path.name] for path in classes))
 
     @classmethod

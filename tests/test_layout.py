@@ -220,3 +220,17 @@ def test_names_of_folders_are_read_as_words_if_so_wished(tmp_path, folders, name
     found = LabeledImages.from_folder(pets(tmp_path, *folders), "auto")
     assert dict(zip(sorted(folders), found.names, strict=True)) == dict(zip(folders, names, strict=True))
     assert LabeledImages.from_folder(tmp_path).names == tuple(sorted(folders))
+
+
+def test_a_folder_without_any_image_says_what_is_there_instead(tmp_path, told):
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "dog").mkdir()
+    with pytest.raises(ValueError, match="no image in any of its 2 sub-folders: they are empty; read are PNG, JPEG"):
+        LabeledImages.from_folder(tmp_path)
+    (tmp_path / "cat" / "notes.txt").touch()
+    with pytest.raises(ValueError, match=r"no image in any of its 2 sub-folders: no images, passed over: cat/notes\.txt$"):
+        LabeledImages.from_folder(tmp_path)
+    assert not told
+    (tmp_path / "cat" / "1.png").touch()
+    with pytest.raises(ValueError, match="no image in any of its 2 sub-folders can be used"):
+        LabeledImages.from_folder(tmp_path, on_broken=lambda file: None, tell=told.append)
