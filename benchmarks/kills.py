@@ -11,6 +11,7 @@ old state or the new one, whole; and the same command must then succeed. What do
 import argparse
 import json
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -116,9 +117,9 @@ def jobs_of(place: Path) -> dict[str, Job]:
 
 
 def hidden(out: Path) -> set[str]:
-    """Names of what a save has begun, beside the folder and in it."""
+    """Names of what a save has begun, beside the folder and in it; not those of a check whether it can be written."""
     places = [place for place in (out.parent, out) if place.is_dir()]
-    return {path.name for place in places for path in place.iterdir() if path.name.startswith(".")}
+    return {path.name for place in places for path in place.iterdir() if re.match(r"\.(?!\w{8}$)", path.name)}
 
 
 def kill_job(job: Job, out: Path, draw: random.Random, longest: float, during_save: bool) -> str:

@@ -409,7 +409,7 @@ def test_out_that_is_no_adapter_is_left_alone(world, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     done = hf_unlearn_here("forget", *world.common, "--forget", "red", "--out", tmp_path)
     assert done.returncode == 2
-    assert "exists and is no adapter; choose another --out" in done.stderr
+    assert "exists and is no adapter (it holds mine.txt); choose a new or empty folder" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 

@@ -74,7 +74,7 @@ def test_a_folder_that_is_no_adapter_is_not_written_to(world, clip_folder):
     done = hf_unlearn_here("combine", world / "red", world / "blue", *common(world, clip_folder), "--out",
                            world / "images")  # fmt: skip
     assert done.returncode == 2
-    assert "exists and is no adapter; choose another --out" in done.stderr
+    assert "choose a new or empty folder" in done.stderr
 
 
 @pytest.mark.parametrize(("command", "words"), [("combine", "no-insects"), ("without", '"beer mug"')])
