@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -288,13 +289,40 @@ def test_an_interrupt_leaves_nothing_behind(clip, cache, monkeypatch):
     assert list(cache.iterdir()) == []
 
 
-def test_the_oldest_files_make_room(clip, cache, monkeypatch):
-    monkeypatch.setattr(vocabulary, "MOST_FILES", 3)
-    for number in range(5):
+def made_and_aged(clip, cache, count: int) -> list[str]:
+    """Files of so many templates, each older than the next; their names."""
+    names = []
+    for number in range(count):
         features(clip, SOME, [f"{{}} {number}"])
-        for age, path in enumerate(sorted(cache.iterdir(), key=os.path.getmtime, reverse=True)):
-            os.utime(path, (1_000_000 - age, 1_000_000 - age))
-    assert len(list(cache.iterdir())) == 3
+        (new,) = {path.name for path in cache.glob("*.safetensors")} - set(names)
+        os.utime(cache / new, (1_000_000 + number, 1_000_000 + number))
+        names.append(new)
+    return names
+
+
+@pytest.mark.parametrize("bound", ["files", "bytes"])
+def test_what_was_used_least_recently_makes_room(clip, cache, monkeypatch, bound):
+    first, second, third = made_and_aged(clip, cache, 3)
+    features(clip, SOME, ["{} 0"])  # read again
+    size = 4 * features(clip, SOME, ["{} 0"]).numel()
+    if bound == "files":
+        monkeypatch.setattr(vocabulary, "MOST_FILES", 3)
+    else:
+        taken = sum(path.stat().st_size for path in cache.iterdir())
+        monkeypatch.setattr(vocabulary, "MOST_BYTES", taken + size - 1)
+    features(clip, SOME, ["{} 3"])
+    there = {path.name for path in cache.iterdir()}
+    assert {first, third} < there
+    assert second not in there
+
+
+def test_what_a_killed_writer_left_goes(clip, cache):
+    made_and_aged(clip, cache, 1)
+    for name, when in (("left", 1_000_000), ("being-written", time.time())):
+        (cache / f".{name}").write_bytes(b"half")
+        os.utime(cache / f".{name}", (when, when))
+    features(clip, SOME, ["{} 1"])
+    assert [path.name for path in cache.glob(".*")] == [".being-written"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import math
 import os
 import sys
 import tempfile
+import time
 import unicodedata
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -35,7 +36,8 @@ FEWEST = 50  # words that an edit can be computed with
 SHORTEST = 3  # letters of a word in an alphabet
 ENCODED_AT_ONCE = 256  # words
 PROGRESS_FROM = 500  # prompts; fewer take a moment
-MOST_FILES = 32  # cached at a time, 12 MB each for 3,000 words and a width of 512
+MOST_FILES, MOST_BYTES = 32, 2**30  # cached at a time; 12 MB each for 3,000 words and a width of 512
+LEFT_SECONDS = 3_600  # no file takes so long to be written
 HEADER = 65_536  # bytes a cached file may have beyond its numbers
 GIVE_WORDS = "pass words to hold in place yourself: vocabulary=[...]"
 
@@ -272,16 +274,18 @@ def _read(path: Path, shape: tuple[int, ...]) -> Tensor | None:
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
     good = numbers.shape == shape and numbers.dtype == torch.float32 and torch.equal(digest, _digest_of(numbers))
+    if good:
+        with suppress(OSError):
+            os.utime(path)  # used just now: others make room
     return numbers if good else None
 
 
 def _write(path: Path, features: Tensor) -> None:
-    """Replaces the file whole; a disk that can't be written to is no error. The oldest files make room."""
+    """Replaces the file whole; a disk that can't be written to is no error. What was used least recently makes room."""
     fresh = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for old in sorted(path.parent.glob("*.safetensors"), key=os.path.getmtime)[: -(MOST_FILES - 1)]:
-            old.unlink(missing_ok=True)
+        _make_room(path.parent, features.nbytes)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
             fresh = Path(file.name)
             file.write(save({"features": features, "digest": _digest_of(features)}))
@@ -292,6 +296,18 @@ def _write(path: Path, features: Tensor) -> None:
         if fresh is not None:
             with suppress(OSError):
                 fresh.unlink(missing_ok=True)
+
+
+def _make_room(folder: Path, size: int) -> None:
+    """For one more file of about this size. What writers that were killed left, goes too."""
+    for left in folder.glob(".*"):
+        if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+            left.unlink(missing_ok=True)
+    files = sorted(folder.glob("*.safetensors"), key=os.path.getmtime)
+    sizes = [file.stat().st_size for file in files]
+    while files and (len(files) >= MOST_FILES or sum(sizes) + size > MOST_BYTES):
+        files.pop(0).unlink(missing_ok=True)
+        sizes.pop(0)
 
 
 def _digest_of(numbers: Tensor) -> Tensor:
