@@ -228,7 +228,9 @@ def test_a_folder_without_any_image_says_what_is_there_instead(tmp_path, told):
     with pytest.raises(ValueError, match="no image in any of its 2 sub-folders: they are empty; read are PNG, JPEG"):
         LabeledImages.from_folder(tmp_path)
     (tmp_path / "cat" / "notes.txt").touch()
-    with pytest.raises(ValueError, match=r"no image in any of its 2 sub-folders: no images, passed over: cat/notes\.txt$"):
+    with pytest.raises(
+        ValueError, match=r"no image in any of its 2 sub-folders: no images, passed over: cat/notes\.txt$"
+    ):
         LabeledImages.from_folder(tmp_path)
     assert not told
     (tmp_path / "cat" / "1.png").touch()
