@@ -13,6 +13,7 @@ from hf_unlearn.arguments import brief
 
 TEMPLATE = "This is a photo of {}."  # transformers' zero-shot pipeline uses it when told nothing
 ENCODED_AT_ONCE = 32  # images
+SCORES_AT_ONCE = 2**24  # numbers; 64 MiB of log-scores
 PROMPTS_AT_ONCE = 100  # names times candidates of a call at least, or matrix products are too small to be fast
 # a fingerprint is the answers to these
 PROBES = ("cat", "a red car", "two people", "beer mug", "7", "the sky at night", "a small dog on a sofa", "text")

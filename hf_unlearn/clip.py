@@ -19,6 +19,7 @@ from hf_unlearn.black_box import (
     ENCODED_AT_ONCE,
     PROBES,
     PROMPTS_AT_ONCE,
+    SCORES_AT_ONCE,
     TEMPLATE,
     ImageSet,
     Ledger,
@@ -68,6 +69,7 @@ class ClipBlackBox:
 
     calls = 4
     prompts_at_once = PROMPTS_AT_ONCE
+    scores_at_once = SCORES_AT_ONCE
 
     def __init__(
         self,
@@ -137,7 +139,7 @@ class ClipBlackBox:
         self.max_n_ctx = self._longest_context()
         self.ledger = Ledger()
         if self.device.type == "cuda":
-            self.prompts_at_once = 8_192  # a GPU is as fast with one as with a thousand
+            self.prompts_at_once, self.scores_at_once = 32_768, 2**28  # a GPU wants much at a time
         self._layers = layers_of(self.model.text_model) if shared_prefix and self.family in CAUSAL else None
         self._towers = lru_cache(maxsize=8)(self._tower)
 

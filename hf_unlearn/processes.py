@@ -18,12 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hf_unlearn.black_box import ENCODED_AT_ONCE, PROMPTS_AT_ONCE, BlackBox, ImageSet, Ledger
+from hf_unlearn.black_box import ENCODED_AT_ONCE, PROMPTS_AT_ONCE, SCORES_AT_ONCE, BlackBox, ImageSet, Ledger
 from hf_unlearn.data import LabeledImages
 from hf_unlearn.metrics import accuracies
 from hf_unlearn.objective import Objective
-
-SCORES_AT_ONCE = 2**24  # numbers; 64 MiB of log-scores
 
 
 class ProcessLostError(ConnectionError):
@@ -87,7 +85,7 @@ class Crew:
             wanted: `(n,)`, the training images whose log-scores are kept.
         """
         classes, trained, rows = len(names), len(objective.labels), []
-        most = max(1, SCORES_AT_ONCE // (len(images) * classes))
+        most = max(1, getattr(model, "scores_at_once", SCORES_AT_ONCE) // (len(images) * classes))
         prompts = getattr(model, "prompts_at_once", PROMPTS_AT_ONCE)
         parts = _slices(len(contexts), min(most, micro_batch(len(contexts), classes, model.calls, prompts)))
         own = [parts[rank :: self.count] for rank in range(self.count)]

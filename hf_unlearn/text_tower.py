@@ -77,8 +77,9 @@ class Forest:
                     sees[tree, node] |= sees[tree, number[path[:-1]]]
             for place, tail in enumerate(part):
                 ends[tree, place], row_of[tail] = number[tail], tree * widest + place
-        prompts = torch.tensor([row_of[tail] for tail in tails])
-        return cls(*(t.to(device) for t in (ids, depth, sees, ends, prompts)), sum(map(len, paths)))
+        prompts = torch.tensor([row_of[tail] for tail in tails], device=device)
+        ids, depth, sees, ends = (tensor.to(device) for tensor in (ids, depth, sees, ends))
+        return cls(ids, depth, sees, ends, prompts, sum(map(len, paths)))
 
 
 @dataclass(frozen=True)
@@ -104,22 +105,22 @@ class Layer:
     def __call__(
         self, hidden: Tensor, mask: Tensor, before: Tensor | None = None, rows: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """`(T, n, P, dim)` -> the same, and their keys and values, `(T, n, P * heads, 2, width)`.
+        """`(T, n, P, dim)` -> the same, and their keys and values, `(T, n, P * heads, 2 * width)`.
 
         Args:
             mask: `(T, 1, n, L + n)`, added to what attention weighs.
-            before: `(1, L, P * heads, 2, width)`, keys and values of `L` tokens before all sequences.
+            before: `(1, L, P * heads, 2 * width)`, keys and values of `L` tokens before all sequences.
             rows: `(T, e)`, places in the sequences that alone are wanted.
         """
         attention = self.module.self_attn
         qkv = F.linear(self.module.layer_norm1(hidden), self.weight, self.bias)
-        qkv = qkv.view(*hidden.shape[:2], -1, 3, attention.head_dim)
-        query, own = qkv[..., 0, :], qkv[..., 1:, :]
+        width = attention.head_dim
+        query, own = qkv.view(*hidden.shape[:2], -1, 3 * width).split((width, 2 * width), -1)
         if rows is not None:
             tree = torch.arange(len(rows), device=rows.device)[:, None]
             query, hidden, mask = query[tree, rows], hidden[tree, rows], mask[tree, :, rows].transpose(1, 2)
-        seen = own if before is None else torch.cat([before.expand(len(own), -1, -1, -1, -1), own], 1)
-        query, key, value = (part.transpose(1, 2) for part in (query, seen[..., 0, :], seen[..., 1, :]))
+        seen = own if before is None else torch.cat([before.expand(len(own), -1, -1, -1), own], 1)
+        query, key, value = (part.transpose(1, 2) for part in (query, *seen.split(width, -1)))
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=attention.scale)
         hidden = hidden + attention.out_proj(mixed.transpose(1, 2).reshape(hidden.shape))
         return hidden + _mlp(self.module.mlp, self.module.layer_norm2(hidden)), own
