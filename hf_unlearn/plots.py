@@ -56,8 +56,8 @@ def _draw_rows(axes: Any, rows: list[dict[str, Any]], kind: str) -> None:
     axes.set_title(f"{kind} images: {_wanted(shown)}")
     axes.spines[["top", "right"]].set_visible(False)
     names = [label(row["name"]) for row in rows]
-    axes.legend(drawn, names, ncols=min(4, len(rows)), frameon=False, fontsize=8, loc="upper center",
-                bbox_to_anchor=(0.5, -0.16))  # fmt: skip
+    beside = max(1, min(len(names), 130 // (8 + max(map(len, names)))))
+    axes.legend(drawn, names, ncols=beside, frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16))
 
 
 def _draw_classes(axes: Any, classes: list[dict[str, Any]], method: str) -> None:
