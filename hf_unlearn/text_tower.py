@@ -3,8 +3,8 @@
 A causal tower that reads `[BOS, context, words before the name, name, EOS]` computes the same hidden
 states for everything up to the name whatever the name is. Names that start alike share those tokens too:
 the tails of all prompts form a prefix tree. So a tree is one sequence, every node computed once, under a mask that
-lets it attend to the prefix and to its own ancestors. Many prompts make several trees, behind keys and values of the
-prefix that are computed once. The last layer is computed at the EOS nodes alone, which is where the tower pools.
+lets it attend to the prefix and to its own ancestors. Many prompts make several trees. The last layer is computed at
+the EOS nodes alone, which is where the tower pools.
 
 Hidden states are `(trees, tokens, candidates, dim)`: candidates and heads together are what attention calls heads, so
 that one call serves all trees, each under its own mask.
@@ -28,15 +28,24 @@ class Limits:
     """How much is computed at a time.
 
     Attributes:
-        nodes: of a tree; attention grows with their square, the prefix's share shrinks.
+        nodes: of a tree; attention grows with their square.
         tokens: of all trees and candidates together: bounds memory and keeps the activations in cache.
+        repeated: every tree computes the prefix again, as part of its sequence; else its keys and values are copied,
+            which costs a GPU more than to compute few tokens in half precision.
     """
 
     nodes: int
     tokens: int
+    repeated: bool
 
-
-CPU, GPU = Limits(nodes=64, tokens=2_048), Limits(nodes=256, tokens=16_384)
+    @classmethod
+    def of(cls, weight: Tensor) -> Limits:
+        """What is fastest (benchmarks/README.md) on the device and in the precision of the model's weights."""
+        if weight.device.type == "cpu":
+            return cls(nodes=64, tokens=2_048, repeated=False)
+        if weight.dtype == torch.float32:
+            return cls(nodes=128, tokens=65_536, repeated=False)
+        return cls(nodes=384, tokens=49_152, repeated=True)
 
 
 @dataclass(frozen=True)
@@ -146,8 +155,8 @@ class PrefixTower:
     ) -> None:
         self.tower = text_model
         self.layers = layers_of(text_model) if layers is None else layers
-        device = text_model.final_layer_norm.weight.device
-        self.limits = limits or (CPU if device.type == "cpu" else GPU)
+        weight = text_model.final_layer_norm.weight
+        device, self.limits = weight.device, limits or Limits.of(weight)
         prompts = [prompt[: prompt.index(prompt[-1]) + 1] for prompt in prompts]
         shortest = min(map(len, prompts))
         common = 1
@@ -168,18 +177,20 @@ class PrefixTower:
         length, ends = len(prefix), self.forest.ends
         nodes, mask = self._behind(length, contexts.dtype)
         hidden = nodes[:, :, None].expand(-1, -1, len(contexts), -1)
-        if len(nodes) == 1:  # prefix and nodes are one sequence
-            pooled = self._pool(torch.cat([prefix[None], hidden], 1), mask, [None] * len(self.layers), length + ends)
+        if self.limits.repeated or len(nodes) == 1:
+            hidden = torch.cat([prefix.expand(len(nodes), -1, -1, -1), hidden], 1)
+            before: list[Tensor | None] = [None] * len(self.layers)
+            ends = length + ends
         else:
-            before = self._read(prefix[None], mask[:1, :, :length, :length])
-            trees = max(1, self.limits.tokens // (hidden.shape[1] * len(contexts)))  # at a time
-            parts = (part.split(trees) for part in (hidden, mask[:, :, length:], ends))
-            pooled = torch.cat([self._pool(part, masked, before, e) for part, masked, e in zip(*parts, strict=True)])
+            before, mask = self._read(prefix[None], mask[:1, :, :length, :length]), mask[:, :, length:]
+        trees = max(1, self.limits.tokens // (hidden.shape[1] * len(contexts)))  # at a time
+        parts = zip(*(part.split(trees) for part in (hidden, mask, ends)), strict=True)
+        pooled = torch.cat([self._pool(part, masked, before, e) for part, masked, e in parts])
         return pooled.flatten(0, 1)[self.forest.prompts].transpose(0, 1)
 
-    def _read(self, hidden: Tensor, mask: Tensor) -> list[Tensor]:
+    def _read(self, hidden: Tensor, mask: Tensor) -> list[Tensor | None]:
         """Keys and values of a sequence in every layer."""
-        states = []
+        states: list[Tensor | None] = []
         for layer in self.layers:
             hidden, state = layer(hidden, mask)
             states.append(state)

@@ -99,11 +99,12 @@ def test_the_prompt_may_fill_the_tower_to_the_last_position(clip, prompts):
     assert relative(got, whole_forward(clip.model.text_model, contexts, rows)) < 1e-5
 
 
+@pytest.mark.parametrize("repeated", [False, True])
 @pytest.mark.parametrize("nodes", [1, 7, 30])
-def test_working_in_parts_changes_nothing(clip, prompts, nodes):
+def test_working_in_parts_changes_nothing(clip, prompts, nodes, repeated):
     names = [*NAMES, "beer", "beer mug and more", "b"]
     contexts = torch.randn(5, 4, clip.dim, generator=torch.Generator().manual_seed(4))
-    tower = PrefixTower(clip.model.text_model, prompts("{}.", names), limits=Limits(nodes, 8 * nodes))
+    tower = PrefixTower(clip.model.text_model, prompts("{}.", names), limits=Limits(nodes, 8 * nodes, repeated))
     assert len(tower.forest.ids) > 1
     whole = PrefixTower(clip.model.text_model, prompts("{}.", names))
     assert len(whole.forest.ids) == 1
