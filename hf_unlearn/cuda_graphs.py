@@ -1,4 +1,4 @@
-"""Functions of one tensor replayed as CUDA graphs: hundreds of small kernels for the price of one launch."""
+"""Functions of tensors replayed as CUDA graphs: hundreds of small kernels for the price of one launch."""
 
 from __future__ import annotations
 
@@ -12,41 +12,47 @@ KEPT = 6  # graphs of one function; populations come in few sizes
 
 
 class Replayed:
-    """`work(x)`, captured as a CUDA graph for each shape of `x` when it comes for the second time.
+    """`work(*tensors)`, captured as a CUDA graph for each set of shapes when it comes for the second time.
 
-    On other devices, and where gradients are wanted, it is `work` itself. The first call of a shape runs as it is,
-    so that a shape that comes once costs no capture.
+    On other devices, and where gradients are wanted, it is `work` itself. The first call with some shapes runs as is,
+    so that shapes that come once cost no capture.
 
     Args:
-        work: launches kernels for `x` and returns a tensor; no step of it may wait for the device.
+        work: launches kernels for its arguments and returns a tensor; no step of it may wait for the device, or
+            depend on what the host alone knows.
         kept: graphs to keep, the least recently used makes room.
     """
 
-    def __init__(self, work: Callable[[Tensor], Tensor], kept: int = KEPT) -> None:
+    def __init__(self, work: Callable[..., Tensor], kept: int = KEPT) -> None:
         self._work, self._kept = work, kept
-        self._graphs: OrderedDict[tuple, tuple[torch.cuda.CUDAGraph, Tensor, Tensor] | None] = OrderedDict()
+        self._graphs: OrderedDict[tuple, _Captured | None] = OrderedDict()
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """`work(x)`; the result is the caller's own."""
-        if not x.is_cuda or torch.is_grad_enabled():
-            return self._work(x)
-        shape = (tuple(x.shape), x.dtype)
-        if shape not in self._graphs:
-            self._graphs[shape] = None
+    def __call__(self, *given: Tensor) -> Tensor:
+        """`work(*given)`; the result is the caller's own."""
+        if not given[0].is_cuda or torch.is_grad_enabled():
+            return self._work(*given)
+        shapes = tuple((tuple(tensor.shape), tensor.dtype) for tensor in given)
+        if shapes not in self._graphs:
+            self._graphs[shapes] = None
             while len(self._graphs) > self._kept:
                 self._graphs.popitem(last=False)
-            return self._work(x)
-        self._graphs.move_to_end(shape)
-        captured = self._graphs[shape] or self._capture(x)
-        self._graphs[shape] = captured
-        graph, given, result = captured
-        given.copy_(x)
-        graph.replay()
-        return result.clone()
+            return self._work(*given)
+        self._graphs.move_to_end(shapes)
+        captured = self._graphs[shapes] = self._graphs[shapes] or _Captured(self._work, given)
+        return captured(given)
 
-    def _capture(self, x: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
-        given, graph = x.clone(), torch.cuda.CUDAGraph()
-        torch.cuda.synchronize(x.device)
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            result = self._work(given)
-        return graph, given, result
+
+class _Captured:
+    """One graph, the tensors that it reads and the one that it writes."""
+
+    def __init__(self, work: Callable[..., Tensor], given: tuple[Tensor, ...]) -> None:
+        self._given, self._graph = tuple(tensor.clone() for tensor in given), torch.cuda.CUDAGraph()
+        torch.cuda.synchronize(given[0].device)
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+            self._result = work(*self._given)
+
+    def __call__(self, given: tuple[Tensor, ...]) -> Tensor:
+        for own, tensor in zip(self._given, given, strict=True):
+            own.copy_(tensor)
+        self._graph.replay()
+        return self._result.clone()

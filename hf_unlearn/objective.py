@@ -19,6 +19,24 @@ WITHIN = 0.34  # share of an image feature's squared length by which images of o
 
 
 @dataclass(frozen=True)
+class _Fixed:
+    """What of `N` examples doesn't depend on their scores; `n` of them are of classes to forget.
+
+    Attributes:
+        weight: `(N, 1)`, of an example's log-partition function.
+        target: `(N, C)`, weights of its scores.
+        gone: `(n,)`, the examples to be forgotten.
+        truth, of_class: `(n, C)` and `(n, classes to forget)`, one-hot.
+    """
+
+    weight: Tensor
+    target: Tensor
+    gone: Tensor
+    truth: Tensor
+    of_class: Tensor
+
+
+@dataclass(frozen=True)
 class Objective:
     """Retain cross-entropy + entropy term + margin term + leak term over labelled log-scores.
 
@@ -104,6 +122,87 @@ class Objective:
             loss = loss + self.leak_weight * leak(gone, labels[is_forget])
         return loss if self.namings is None else loss.mean(-1)
 
+    def derivative(self, logits: Tensor, runner_up: Tensor) -> tuple[Tensor, Tensor]:
+        """Value and gradient of `self(logits.log_softmax(-1), runner_up)`: `(..., N, C)` -> `(...)`, `(..., N, C)`.
+
+        Args:
+            runner_up: `([V,] N)`, see `runner_up`.
+        """
+        examples = self._displaced(logits)
+        if self.namings is None:
+            value, gradient = self._of_examples(examples, runner_up)
+        else:
+            value, gradient = torch.zeros(()).to(examples), torch.zeros_like(examples)
+            for naming, rival in zip(self.namings, runner_up, strict=True):
+                one, slope = self._of_examples(examples[..., naming], rival)
+                value = value + one / len(self.namings)
+                gradient[..., naming] += slope / len(self.namings)
+        return value, self._displaced_back(gradient)
+
+    def _of_examples(self, logits: Tensor, runner_up: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of examples, displaced images among them, under one naming."""
+        fixed = self._fixed
+        scores = logits.log_softmax(-1)
+        chances = scores.exp()
+        value = -(fixed.target * scores).sum((-1, -2))
+        slope = fixed.weight * chances - fixed.target
+        gone, of_gone = scores[..., fixed.gone, :], torch.zeros_like(scores[..., fixed.gone, :])
+        if self.margin_weight:
+            rivalry = fixed.truth - F.one_hot(runner_up[fixed.gone], scores.shape[-1]).to(scores)
+            margin = self.margin_scale * (gone * rivalry).sum(-1)
+            value = value + self.margin_weight * F.softplus(margin).mean(-1)
+            factor = self.margin_weight * self.margin_scale / len(fixed.gone)
+            of_gone = of_gone + factor * margin.sigmoid()[..., None] * rivalry
+        if self.leak_weight:
+            leaked, by_score = _leak_derivative(gone, fixed.of_class)
+            value = value + self.leak_weight * leaked
+            by_score = by_score - chances[..., fixed.gone, :] * by_score.sum(-1, keepdim=True)
+            of_gone = of_gone + self.leak_weight * by_score
+        slope[..., fixed.gone, :] += of_gone
+        return value, slope
+
+    @cached_property
+    def _fixed(self) -> _Fixed:
+        """What of an example doesn't depend on its scores."""
+        labels = self.labels.repeat(2) if self._moves_images else self.labels
+        is_forget, classes = self.forget[labels], len(self.forget)
+        truth = F.one_hot(labels, classes).float()
+        weight = torch.where(is_forget, self.entropy_weight / is_forget.sum(), 1 / (~is_forget).sum())[:, None]
+        gone = is_forget.nonzero().flatten()
+        of_class = F.one_hot(labels[gone].unique(return_inverse=True)[1]).float()
+        target = weight * torch.where(is_forget[:, None], torch.full_like(truth, 1 / classes), truth)
+        return _Fixed(weight, target, gone, truth[gone], of_class)
+
+    @property
+    def _moves_images(self) -> bool:
+        return bool(self.vicinity) and len(self._displacements) > 0
+
+    def _displaced(self, scores: Tensor) -> Tensor:
+        """`(..., N, C)` -> `(..., 2N, C)`, displaced images behind, up to a constant per image."""
+        if not self._moves_images:
+            return scores
+        moves = self._displacements.to(scores.dtype) @ scores
+        turns = -(-len(self.labels) // len(self._displacements))
+        moves = torch.cat([moves] * turns, -2)[..., : len(self.labels), :]
+        return torch.cat([scores, (scores + self.vicinity * moves) / self._length], -2)
+
+    def _displaced_back(self, slope: Tensor) -> Tensor:
+        """The transpose of `_displaced`: `(..., 2N, C)` -> `(..., N, C)`."""
+        if not self._moves_images:
+            return slope
+        own, near = slope.split(len(self.labels), -2)
+        near = near / self._length
+        count = len(self._displacements)
+        moves = torch.zeros_like(near[..., :count, :])
+        for part in near.split(count, -2):
+            moves[..., : part.shape[-2], :] += part
+        return own + near + self.vicinity * (self._displacements.to(slope.dtype).T @ moves)
+
+    @property
+    def _length(self) -> float:
+        """Of a displaced feature, which the model would make 1."""
+        return (1 + WITHIN * self.vicinity**2) ** 0.5
+
     def runner_up(self, log_scores: Tensor) -> Tensor:
         """`(..., N, C)` -> `(..., [V,] N)`, displaced images behind: the best class other than the true one."""
         return _runner_up(*self._examples(log_scores))
@@ -116,22 +215,18 @@ class Objective:
         return log_scores, labels
 
     def _near(self, log_scores: Tensor) -> tuple[Tensor, Tensor]:
-        if not self.vicinity or self._displacements is None:
+        if not self._moves_images:
             return log_scores, self.labels
-        moves = self._displacements.to(log_scores.dtype) @ log_scores
-        turns = -(-len(self.labels) // len(self._displacements))
-        moves = torch.cat([moves] * turns, -2)[..., : len(self.labels), :]
-        length = (1 + WITHIN * self.vicinity**2) ** 0.5  # of a displaced feature, which the model would make 1
-        near = (log_scores + self.vicinity * moves) / length
+        near = self._displaced(log_scores)[..., len(self.labels) :, :]
         return torch.cat([log_scores, near.log_softmax(-1)], -2), self.labels.repeat(2)
 
     @cached_property
-    def _displacements(self) -> Tensor | None:
-        """`(r, N)`: random combinations of images' deviations from their class's mean; None if none deviates."""
+    def _displacements(self) -> Tensor:
+        """`(r, N)`: random combinations of images' deviations from their class's mean; none if none deviates."""
         labels = self.labels.cpu()
         of_class = F.one_hot(labels.unique(return_inverse=True)[1]).float()
         if len(labels) == of_class.shape[1]:
-            return None
+            return torch.empty(0, len(labels))
         count = min(DISPLACEMENTS, len(labels))
         weights = torch.randn(count, len(labels), generator=torch.Generator().manual_seed(0)) / len(labels) ** 0.5
         return (weights - (weights @ of_class / of_class.sum(0)) @ of_class.T).to(self.labels.device)
@@ -149,3 +244,16 @@ def leak(log_scores: Tensor, labels: Tensor) -> Tensor:
     between = means.var(-2, correction=0)
     within = (log_scores - of_class @ means).square().mean(-2)
     return (between / (within + LEAK_FLOOR)).log1p().mean(-1)
+
+
+def _leak_derivative(log_scores: Tensor, of_class: Tensor) -> tuple[Tensor, Tensor]:
+    """`leak` and its gradient: `(..., n, C)` -> `(...)`, `(..., n, C)`."""
+    counts = of_class.sum(0)
+    means = (of_class / counts).T @ log_scores
+    apart = means - means.mean(-2, keepdim=True)
+    within = log_scores - of_class @ means
+    between, spread = apart.square().mean(-2), within.square().mean(-2) + LEAK_FLOOR
+    value = (between / spread).log1p().mean(-1)
+    by_between = 2 / (len(counts) * log_scores.shape[-1] * (spread + between))[..., None, :]
+    by_spread = -2 / (len(of_class) * log_scores.shape[-1]) * (between / (spread * (spread + between)))[..., None, :]
+    return value, by_between * ((of_class / counts) @ apart) + by_spread * within

@@ -8,11 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hf_unlearn.cuda_graphs import Replayed
 from hf_unlearn.jacobian import FilteredJacobian
+from hf_unlearn.lbfgs import minimize
 from hf_unlearn.objective import Objective
 from hf_unlearn.optimizers import Array, State
 
 LEAST_ETA = 0.1  # near a minimum, float32 can't tell what a step with a smaller one changes
+EVALUATIONS = 20  # of the model for a step
 PROBE_NOISE, TRIAL_NOISE = 1e-4, 0.02  # of an observation, as shares of its squared length
 
 
@@ -69,6 +72,7 @@ class Proximal:
         self.strengths = tuple(strengths)
         self.drift = drift
         self._jacobian = FilteredJacobian(size)
+        self._steps = Replayed(self._steps_of)
         self._phase = "start"
         self._waiting = False
         self._loss = np.inf
@@ -84,11 +88,9 @@ class Proximal:
         if self._phase == "probe":
             return self.incumbent + self.step * self._jacobian.doubtful(self.probes).numpy()
         self._etas = [self.eta * factor for factor in self.strengths]
-        step = self._scores.new_zeros(self._jacobian.known)
+        steps = self._solve(self._etas).cpu().double().numpy()
         trials = np.repeat(self.incumbent[None], len(self._etas), 0)
-        for trial, eta in zip(trials, self._etas, strict=True):
-            step = self._solve(eta, step)
-            trial[: len(step)] += step.cpu().double().numpy()
+        trials[:, : steps.shape[1]] += steps
         return trials
 
     def tell(self, latents: Array, losses: Array, log_scores: Tensor) -> None:
@@ -145,21 +147,26 @@ class Proximal:
     def _learn(self, latents: Array, log_scores: Tensor, noise: float) -> None:
         self._jacobian.learn(torch.from_numpy(latents - self.incumbent), log_scores - self._scores, noise)
 
-    def _solve(self, eta: float, start: Tensor) -> Tensor:
-        """The prox-linear step `a*` by L-BFGS; the model is convex, so the start only saves time."""
-        step = start.clone().requires_grad_()
-        rival = self._objective.runner_up(self._scores)
-        search = torch.optim.LBFGS([step], max_iter=12, history_size=12, line_search_fn="strong_wolfe")
+    @torch.no_grad()
+    def _solve(self, etas: Sequence[float]) -> Tensor:
+        """The prox-linear steps `a*`, `(strengths, known)`."""
+        jacobian = self._jacobian
+        known = jacobian.size if self._scores.is_cuda else jacobian.known  # a graph wants the same shapes every time
+        firmness = 1 / self._scores.new_tensor(etas)
+        steps = self._steps(self._scores, firmness, jacobian.patterns, jacobian.values[:known])
+        return steps[:, : jacobian.known]
 
-        def model() -> Tensor:
-            search.zero_grad()
-            scores = (self._scores + self._jacobian(step)).log_softmax(-1)
-            value = self._objective(scores, rival) + step.square().sum() / (2 * eta)
-            value.backward()
-            return value
+    def _steps_of(self, scores: Tensor, firmness: Tensor, patterns: Tensor, values: Tensor) -> Tensor:
+        """The same for `1 / eta`; the models are convex but for the leak term. Unknown directions stay at 0."""
+        rival = self._objective.runner_up(scores)
 
-        search.step(model)
-        return step.detach()
+        def model(steps: Tensor) -> tuple[Tensor, Tensor]:
+            changes = patterns @ (steps @ values).unflatten(-1, (patterns.shape[1], -1))
+            value, slopes = self._objective.derivative(scores + changes, rival)
+            value = value + firmness / 2 * steps.square().sum(-1)
+            return value, (patterns.T @ slopes).flatten(-2) @ values.T + firmness[:, None] * steps
+
+        return minimize(model, scores.new_zeros(len(firmness), len(values)), EVALUATIONS)
 
 
 def _evenly(labels: Tensor, count: int, generator: np.random.Generator) -> Tensor:

@@ -82,7 +82,8 @@ def test_data_knows_names_and_image_files_and_no_model():
 def test_optimizers_know_the_objective_and_the_jacobian_and_no_other_sibling():
     assert siblings("optimizers") == set()
     assert siblings("block_cma") == {"optimizers"}
-    assert siblings("proximal") == {"optimizers", "objective", "jacobian"}
+    assert siblings("proximal") == {"optimizers", "objective", "jacobian", "lbfgs", "cuda_graphs"}
+    assert siblings("lbfgs") == siblings("cuda_graphs") == set()
 
 
 def test_the_black_box_does_not_know_who_uses_it():

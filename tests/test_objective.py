@@ -231,3 +231,20 @@ def test_one_image_per_class_says_nothing_of_its_vicinity():
     labels = torch.arange(CLASSES)
     log_scores = scores()[:CLASSES]
     assert float(Objective(labels, FORGET, vicinity=2.0)(log_scores)) == float(Objective(labels, FORGET)(log_scores))
+
+
+@pytest.mark.parametrize("vicinity", [0.0, 2.0])
+@pytest.mark.parametrize("named", [False, True], ids=["one naming", "synonyms"])
+@pytest.mark.parametrize("weights", [(1.0, 0.0, 0.0), (0.3, 1.0, 0.0), (0.3, 1.0, 0.5)])
+def test_the_derivative_is_autograds(vicinity, named, weights):
+    namings = torch.arange(CLASSES).repeat(3, 1)
+    namings[1, 0], namings[2, 2] = CLASSES, CLASSES + 1
+    entropy, margin, leaked = weights
+    objective = Objective(LABELS, FORGET, entropy, margin, 1.5, leaked, vicinity, namings if named else None)
+    draw = torch.Generator().manual_seed(0)
+    logits = (3 * torch.randn(2, len(LABELS), CLASSES + 2 * named, generator=draw)).requires_grad_()
+    rival = objective.runner_up(logits[0].detach().log_softmax(-1))
+    value, slope = objective.derivative(logits.detach(), rival)
+    expected = torch.stack([objective(one.log_softmax(-1), rival) for one in logits])
+    assert torch.allclose(value, expected, atol=1e-5)
+    assert torch.allclose(slope, torch.autograd.grad(expected.sum(), logits)[0], atol=1e-6)
