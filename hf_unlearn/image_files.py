@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -158,9 +157,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 def _opens(path: Path) -> bool:
     """Whether a file begins like an image."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            open_file(path).close()
+        open_file(path).close()
     except Image.DecompressionBombError:
         return True  # named when it is read
     except Exception:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from os import PathLike
 from pathlib import Path
@@ -46,7 +48,8 @@ def to_rgb(item: Any, index: int | None = None) -> Image.Image:
     """
     where = _where(item, index)
     try:
-        return _read(item)
+        with _silence():
+            return _read(item)
     except FileNotFoundError as error:
         raise ValueError(f"{where}: no such file") from error
     except IsADirectoryError as error:
@@ -118,7 +121,8 @@ def open_file(file: Any) -> Image.Image:
         UnidentifiedImageError: if it is of none of these formats, and whatever else Pillow's `open` raises.
     """
     named = Path(file).suffix.lower() if isinstance(file, str | PathLike) else ""
-    return Image.open(file, formats=[name for name in formats() if name != "TGA" or named in OF_TGA])
+    with _silence():
+        return Image.open(file, formats=[name for name in formats() if name != "TGA" or named in OF_TGA])
 
 
 def eight_bit(pixels: np.ndarray) -> np.ndarray:
@@ -144,6 +148,14 @@ def eight_bit(pixels: np.ndarray) -> np.ndarray:
         wanted = "floats 0 to 1, or whole numbers 0 to 255" if of_floats else "whole numbers 0 to 255, or to 65535"
         raise PixelError(f"{pixels.dtype} pixels from {low:g} to {high:g}; expected {wanted}: scale them first")
     return (pixels.astype(np.int64) >> (0 if high <= 255 else 4 if high <= 4095 else 8)).astype(np.uint8)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """No warning of what is damaged in a file and can be done without: an image is read, or an error says why."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _read(item: Any) -> Image.Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from hf_unlearn.arguments import brief
 from hf_unlearn.black_box import (
     ENCODED_AT_ONCE,
     TEMPLATE,
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from hf_unlearn.adapted_box import AdaptedBox, Adapter
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds before the next try; doubled each time
+SENT_AGAIN = 3  # times that images are sent to a Space that has forgotten them
+FORGETS = "{} forgets images as soon as they are sent; try again later"
 TOO_LONG = "tokens, the text tower of"  # part of what a Space's `ClipBlackBox` says of a prompt that does not fit
 
 
@@ -85,12 +89,14 @@ class SpaceBlackBox:
         with _understood(space):
             self.model_id = str(facts["model_id"])
             self.revision = None if facts["revision"] is None else str(facts["revision"])
-            self.dim, self.max_n_ctx = int(facts["dim"]), int(facts["max_n_ctx"])
+            self.dim, self.max_n_ctx = _count(facts["dim"], 1), _count(facts["max_n_ctx"])
             self.token_mean = _floats(facts["token_mean"], (self.dim,))
-            self.token_std = float(facts["token_std"])
-            self._fingerprint = [[float(number) for number in row] for row in facts["fingerprint"]]
-            self._most = max(1, int(facts["limits"]["population"]))
-            self._left = [int(facts["queries_left"])]  # shared with the same model under another template
+            if not self.token_mean.isfinite().all():
+                raise ValueError("it holds infinity")
+            self.token_std = _number(facts["token_std"])
+            self._fingerprint = [[_number(number) for number in row] for row in facts["fingerprint"]]
+            self._most = _count(facts["limits"]["population"], 1)
+            self._left = [_count(facts["queries_left"])]  # shared with the same model under another template
         self.ledger = Ledger()
 
     def under(self, adapter: Adapter) -> AdaptedBox:
@@ -137,7 +143,7 @@ class SpaceBlackBox:
         other.template = check_template(template)
         facts = self._line.ask("/describe", self.base, template)
         with _understood(self.space):
-            other.max_n_ctx = int(facts["max_n_ctx"])
+            other.max_n_ctx = _count(facts["max_n_ctx"])
         return other
 
     def fingerprint(self) -> list[list[float]]:
@@ -148,7 +154,7 @@ class SpaceBlackBox:
         if len(contexts) > self.queries_left:
             raise BudgetSpentError(f"{self.space} answers {self.queries_left} more queries in this session")
         asked = contexts.float().cpu().contiguous()
-        for _ in range(3):
+        for _ in range(SENT_AGAIN):
             answer = self._line.ask(
                 "/score", self.base, self.template, images.handle, names, _text(asked), list(asked.shape)
             )
@@ -158,25 +164,33 @@ class SpaceBlackBox:
                 break
             self._send(images)  # the Space has restarted, or this is a new session
         else:
-            raise RemoteError(f"{self.space} forgets images as soon as they are sent; try again later")
+            raise RemoteError(FORGETS.format(self.space))
         with _understood(self.space):
             scores = _floats(answer["log_scores"], (len(contexts), len(images), len(names)))
-            self._left[0] = int(answer["queries_left"])
-            self.ledger.text_tokens += int(answer["text_tokens"])
+            left, tokens = _count(answer["queries_left"]), _count(answer["text_tokens"])
+        self._left[0] = left
+        self.ledger.text_tokens += tokens
         self.ledger.queries += len(contexts)
         return scores
 
     def _send(self, images: SentImages) -> None:
+        for _ in range(SENT_AGAIN):
+            if self._sent(images):
+                return
+        raise RemoteError(FORGETS.format(self.space))
+
+    def _sent(self, images: SentImages) -> bool:
+        """Whether all arrived in one session; if not, a new one began under way."""
         images.handle = ""
         for start in range(0, len(images), ENCODED_AT_ONCE):
             part = images.pictures[start : start + ENCODED_AT_ONCE]
             answer = self._line.ask("/images", self.base, images.handle, part)
             with _understood(self.space):
                 missing, images.handle = answer["missing"], str(answer["handle"])
-            if missing:  # the session changed under way
-                return self._send(images)
+            if missing:
+                return False
             self.ledger.image_encodings += len(part)
-        return None
+        return True
 
 
 class _Line:
@@ -260,10 +274,23 @@ def _understood(space: str) -> Iterator[None]:
 
 
 def _floats(text: str, shape: tuple[int, ...]) -> Tensor:
+    """Raises: ValueError: if they are of another shape, NaN or infinite; a score may be -inf."""
     numbers = torch.from_numpy(np.frombuffer(base64.b64decode(text), "<f4").astype(np.float32).reshape(shape))
-    if numbers.isnan().any():
-        raise ValueError("it holds NaN")
+    if not (numbers < math.inf).all():  # NaN is no less than anything
+        raise ValueError("it holds NaN or infinity")
     return numbers
+
+
+def _number(value: Any) -> float:
+    if not math.isfinite(number := float(value)):
+        raise ValueError(f"it holds {number}")
+    return number
+
+
+def _count(value: Any, least: int = 0) -> int:
+    if not least <= (count := int(value)) < 2**53:
+        raise ValueError(f"it counts {brief(count)}")
+    return count
 
 
 def _line_of(error: Exception) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import json
 import re
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Mapping
 from copy import copy
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from hf_unlearn.arguments import brief
 from hf_unlearn.hub import commit_of
 from hf_unlearn.hub_errors import explained
 from space.gpu import device
@@ -33,6 +34,7 @@ MOST_CACHED = 8  # models, each with texts it remembers
 SIDE_FILES, MAX_SIDE_FILE = (".json", ".txt", ".model", ".jinja"), 64 * 2**20  # configs, tokenizers
 MOST_SIDE_FILES = 64
 JSONS = ("config.json", "preprocessor_config.json", "processor_config.json", "tokenizer_config.json")
+NO_HEADER = (AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)  # in the Hub's client
 BOUNDS = {  # what a config may ask for; else its few weights could stand in a model of any size
     "num_hidden_layers": 64, "hidden_size": 4_096, "intermediate_size": 16_384, "num_attention_heads": 64,
     "vocab_size": 512_000, "max_position_embeddings": 1_024, "image_size": 1_024, "projection_dim": 4_096,
@@ -162,29 +164,32 @@ def _weights(api: Any, repo_id: str, sha: str, sizes: Mapping[str, int]) -> dict
         weights = api.get_safetensors_metadata(repo_id, revision=sha)
     except errors.NotASafetensorsRepoError:
         raise ValueError(_not_safetensors(api, repo_id)) from None
-    except errors.SafetensorsParsingError:
+    except (errors.SafetensorsParsingError, *NO_HEADER):
         raise ValueError(f"{name}: its safetensors file is damaged; choose another model.") from None
     parameters = sum(weights.parameter_count.values())
-    if parameters > MAX_PARAMETERS:
+    if not parameters <= MAX_PARAMETERS:  # NaN is not
         raise ValueError(
             f"{name} has {parameters / 1e6:,.0f} million parameters; this Space loads up to "
             f"{MAX_PARAMETERS // 10**6:,} million. Use hf_unlearn on a machine of your own for it."
         )
     if astray := [path for path in weights.files_metadata if path not in sizes]:
         raise ValueError(f"{name}: its weights are not beside its config ({astray[0][:60]}); choose another model.")
-    return {path: sizes[path] for path in weights.files_metadata}
+    files = {path: sizes[path] for path in weights.files_metadata}
+    if sum(files.values()) > 8 * parameters + MAX_SIDE_FILE:  # of float64, and its header
+        raise ValueError(f"{name}: its safetensors file is larger than what it says is in it; choose another model.")
+    return files
 
 
 def _check_configs(name: str, configs: Mapping[str, Any]) -> None:
-    if coded := [path for path, content in configs.items() if _has(content, "auto_map")]:
+    if coded := [path for path, content in configs.items() if any(key == "auto_map" for key, _ in _inside(content))]:
         raise ValueError(f"{name} brings code of its own ({coded[0]} has auto_map); this Space runs none.")
     kind = configs["config.json"].get("model_type")
     if kind not in FAMILIES:
-        raise ValueError(f"{name} is of type '{str(kind)[:40]}', no CLIP we know; expected {', '.join(FAMILIES)}.")
+        raise ValueError(f"{name} is of type {brief(kind)}, no CLIP we know; expected {', '.join(FAMILIES)}.")
     for path, content in configs.items():
-        for key, value in _numbers(content):
-            if value > BOUNDS.get(key, 2**63):
-                raise ValueError(f"{name}: {path} asks for {key} {value:,.0f}; at most {BOUNDS[key]:,} is loaded.")
+        for key, value in _inside(content):
+            if isinstance(value, int | float) and key in BOUNDS and not value <= BOUNDS[key]:  # NaN is not
+                raise ValueError(f"{name}: {path} asks for {key} {brief(value)}; at most {BOUNDS[key]:,} is loaded.")
 
 
 def _json(api: Any, repo_id: str, path: str, sha: str, folder: Path) -> dict[str, Any]:
@@ -204,15 +209,13 @@ def _not_safetensors(api: Any, repo_id: str) -> str:
     return f"{repo_id[:80]} has no weights as safetensors, and this Space loads no pickles{hint}."
 
 
-def _has(content: Any, key: str) -> bool:
-    inside = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
-    return (isinstance(content, dict) and key in content) or any(_has(value, key) for value in inside)
-
-
-def _numbers(content: Any, key: str = "") -> list[tuple[str, float]]:
-    """Every number in a config under the key that it stands under."""
-    if isinstance(content, dict):
-        return [pair for name, value in content.items() for pair in _numbers(value, name)]
-    if isinstance(content, list):
-        return [pair for value in content for pair in _numbers(value, key)]
-    return [(key, content)] if isinstance(content, int | float) else []
+def _inside(content: Any) -> Iterator[tuple[str, Any]]:
+    """Everything in a config, however deep, with the key that it stands under."""
+    left = deque([("", content)])
+    while left:
+        key, value = left.popleft()
+        yield key, value
+        if isinstance(value, dict):
+            left.extend(value.items())
+        elif isinstance(value, list):
+            left.extend((key, inner) for inner in value)

@@ -14,6 +14,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from fuzzing_strangers import Strangers, says
 from hostile import (
     CONFIG_OF,
     CONFIG_OF_VERSION_1,
@@ -45,10 +46,12 @@ from hf_unlearn.image_files import to_rgb
 from hf_unlearn.names import clean_name
 from hf_unlearn.run_dir import STATE, RunDir, RunError
 from space.archives import adapter_folder, labelled_images, unpacked
+from space.limits import open_image
 from space.material import Order
 from space.score import Desk
 
 FEATURES = torch.linspace(-1, 1, 24).view(2, 3, 4)
+CACHED = {"features": FEATURES, "digest": vocabulary._digest_of(FEATURES)}
 TEXTS = st.builds(
     lambda text, encoding: text.encode(encoding, "surrogatepass"),
     st.text(max_size=12)
@@ -85,7 +88,7 @@ class Readers:
             "synonyms": (json_files({"cup": ["beaker", "e\u0301"], "mug": ["jar"]}), self.synonyms),
             "files of names": (TEXTS, self.name_files),
             "exclusions": (LINES, self.exclusions),
-            "a cached vocabulary": (EDITS, self.vocabulary),
+            "a cached vocabulary": (EDITS | safetensors_files(CACHED), self.vocabulary),
             "answers of an endpoint": (ANSWERS, self.answer),
             "image files": (image_files(), self.image),
             "image folders": (TREE, self.tree),
@@ -93,6 +96,7 @@ class Readers:
             "zips": (zips(), self.zip),
             "a run's state": (EDITS, self.state),
         }
+        self.targets |= Strangers(folder, clip_folder).targets
         self._adapter, self._edited, self._count = folder / "adapter", folder / "edit", 0
         ForgetAdapter(CONTEXT_OF, CONFIG_OF).save_pretrained(self._adapter)
         ForgetAdapter(EDIT_OF, EDIT_CONFIG_OF).save_pretrained(self._edited)
@@ -110,7 +114,7 @@ class Readers:
                 warnings.simplefilter("ignore", UserWarning)
                 config = read_config(path)
         except AdapterError as error:
-            _says(error)
+            says(error)
             return
         render_card(asdict(config), None, "user/name")
         weights = EDIT_OF if config.kind == "edit" else CONTEXT_OF
@@ -149,7 +153,7 @@ class Readers:
         try:
             read = read_strings(self._file("names.json", content), "--names")
         except ValueError as error:
-            _says(error, "--names")
+            says(error, "--names")
             return
         assert all(isinstance(value, str) and value.strip() for value in read.values())
 
@@ -157,7 +161,7 @@ class Readers:
         try:
             read = read_words(self._file("words.json", content))
         except ValueError as error:
-            _says(error, "--words")
+            says(error, "--words")
             return
         assert all(isinstance(word, str) for kind in read.values() for words in kind.values() for word in words)
 
@@ -165,7 +169,7 @@ class Readers:
         try:
             read = read_synonyms(self._file("synonyms.json", content))
         except ValueError as error:
-            _says(error, "--synonyms")
+            says(error, "--synonyms")
             return
         assert all(clean_name(word) == word != "" for name, own in read.items() for word in (name, *own))
 
@@ -177,15 +181,18 @@ class Readers:
             try:
                 found = read()
             except ValueError as error:
-                _says(error, f"{option} {path}: ")
+                says(error, f"{option} {path}: ")
                 continue
             assert all(clean_name(name) == name != "" for name in found)
 
-    def vocabulary(self, edits: list[tuple[int, str, bytes]]) -> None:
+    def vocabulary(self, content: bytes | list[tuple[int, str, bytes]]) -> None:
         """What was written, or nothing."""
         path = self.folder / "words.safetensors"
-        vocabulary._write(path, FEATURES)
-        path.write_bytes(edited(path.read_bytes(), edits))
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            vocabulary._write(path, FEATURES)
+            path.write_bytes(edited(path.read_bytes(), content))
         found = vocabulary._read(path, tuple(FEATURES.shape))
         assert found is None or torch.equal(found, FEATURES)
 
@@ -197,7 +204,7 @@ class Readers:
             try:
                 found = ask()
             except ValueError as error:
-                _says(error, "theirs")
+                says(error, "theirs")
                 continue
             assert torch.allclose(found.norm(dim=1), torch.ones(2))
 
@@ -205,20 +212,26 @@ class Readers:
         try:
             digests = read_digests(self._file("exclude.txt", content))
         except ValueError as error:
-            _says(error, "--exclude")
+            says(error, "--exclude")
             return
         assert all(len(digest) == 64 for digest in digests)
 
-    def image(self, content: bytes) -> None:
-        path = self._file("1.png", content)
+    def image(self, file: tuple[str, bytes]) -> None:
+        """An RGB image, or an error that names the file; of an upload the same image, or a sentence."""
+        path = self._file(f"1{file[0]}", file[1])
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                image = to_rgb(path)
+            image = to_rgb(path)
         except ValueError as error:
-            _says(error, f"{path}: ")
+            says(error, f"{path}: ")
+            image = None
+        try:
+            sent = open_image(path)
+        except ValueError as error:
+            says(error, but_not=str(path))
             return
-        assert image.mode == "RGB"
+        assert sent.mode == "RGB"
+        assert image is not None
+        assert sent.tobytes() == image.tobytes()
 
     def tree(self, classes: dict[str, list[tuple[str, str, str]]]) -> None:
         """Every file that looks like an image is used or told about, and what is used can be read."""
@@ -233,7 +246,7 @@ class Readers:
         try:
             LabeledImages.from_folder(root, tell=len)
         except ValueError as error:
-            _says(error, "--skip-broken")
+            says(error, "--skip-broken")
 
     def call(self, call: Call) -> None:
         desk = self._desk or self._opened()
@@ -243,7 +256,7 @@ class Readers:
             else:
                 answer = getattr(desk, call.api)(*call.arguments, "session")
         except ValueError as error:
-            _says(error)
+            says(error)
             return
         json.dumps(answer, allow_nan=False)
 
@@ -260,9 +273,9 @@ class Readers:
                         try:
                             read(folder)
                         except ValueError as error:
-                            _says(error)
+                            says(error, but_not=str(places))
             except ValueError as error:
-                _says(error)
+                says(error)
         assert not list(places.iterdir())
         assert not [place for place in (self.folder, Path.home(), Path("/")) if (place / "escaped").exists()]
 
@@ -325,7 +338,10 @@ class Readers:
             path.symlink_to(targets[kind])
 
 
-def _says(error: Exception, what: str = "") -> None:
-    """An error is a sentence of ours, not of what we read with, and names what it should."""
-    if isinstance(error, UnicodeError | json.JSONDecodeError) or not str(error) or what not in str(error):
-        raise AssertionError(f"an error that does not name {what!r}: {error!r}") from error
+def quietly(read: Callable[[Any], None], content: Any) -> None:
+    """Reads one input; a warning is an error, too, but changes nothing about how it is read."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        read(content)
+    if told:
+        raise AssertionError(f"a warning: {told[0].category.__name__}: {told[0].message}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import struct
+import warnings
 from copy import deepcopy
 from dataclasses import asdict, replace
 from typing import Any
@@ -114,6 +116,10 @@ EDITS = st.lists(
     st.tuples(st.integers(0, 2**20), st.sampled_from(["cut", "insert", "flip", "write"]), st.binary(max_size=9)),
     min_size=1, max_size=4,
 )  # fmt: skip
+AT_THE_START = st.lists(  # where headers are
+    st.tuples(st.integers(0, 400), st.sampled_from(["insert", "flip", "write"]), st.binary(max_size=4)),
+    min_size=1, max_size=4,
+)  # fmt: skip
 CHANGES = st.lists(
     st.tuples(st.integers(0, 2**16), st.sampled_from(["set", "set", "drop", "double"]), VALUE), min_size=1, max_size=3
 )
@@ -158,28 +164,120 @@ def safetensors_files(tensors: dict[str, torch.Tensor]) -> st.SearchStrategy[byt
 
 
 def pictures() -> dict[str, bytes]:
-    """One small picture per format and kind."""
+    """One small picture per format and kind that is read, the first one a PNG in RGB."""
+    Image.init()
     noise = np.random.default_rng(0).integers(0, 255, (9, 11, 4), np.uint8)
-    found = {}
-    for name in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"):
-        for mode in ("RGB", "P", "RGBA", "L") if name not in ("JPEG", "BMP") else ("RGB", "L"):
-            file = io.BytesIO()
-            exif = Image.Exif()
-            exif[0x0112] = 6
-            extra = {"exif": exif} if name in ("PNG", "JPEG", "TIFF", "WEBP") else {}
-            Image.fromarray(noise).convert(mode).save(file, name, **extra)
-            found[f"{name} {mode}"] = file.getvalue()
-    return found
+    whole = Image.fromarray(noise)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif.get_ifd(0x8825)[1] = "N"
+    made: dict[str, tuple[str, Image.Image, dict[str, Any]]] = {}
+    for name, modes in MODES.items():
+        extra = {"exif": exif} if name in ("PNG", "JPEG", "TIFF", "WEBP", "AVIF") else {}
+        made |= {f"{name} {mode}": (name, whole.convert(mode), extra) for mode in modes.split()}
+    deep = Image.fromarray(noise[..., 0].astype(np.uint16) << 8)
+    made |= {f"{name} of 16 bits": (name, deep, {}) for name in ("PNG", "TIFF", "PPM", "JPEG2000")}
+    made |= {f"TIFF {how}": ("TIFF", whole.convert("RGB"), {"compression": how}) for how in PACKED}
+    made["TIFF group4"] = ("TIFF", whole.convert("1"), {"compression": "group4"})
+    made["TIFF of floats"] = ("TIFF", Image.fromarray(noise[..., 0] / np.float32(255)), {})
+    made["PFM"] = ("PPM", Image.fromarray(noise[..., 0] / np.float32(255)), {})
+    made["packed TGA"] = ("TGA", whole, {"compression": "tga_rle"})
+    made["progressive JPEG"] = ("JPEG", whole.convert("RGB"), {"progressive": True, "comment": b"x" * 20})
+    made["JPEG for print"] = ("JPEG", whole.convert("CMYK"), {})
+    frames = {"save_all": True, "append_images": [whole.rotate(90), whole.rotate(180)]}
+    made |= {f"{name} of frames": (name, whole, frames) for name in ("PNG", "GIF", "WEBP", "TIFF", "AVIF")}
+    made["MPO"] = ("MPO", whole.convert("RGB"), {"save_all": True, "append_images": [whole.convert("L")]})
+    found = {kind: _saved(*how) for kind, how in made.items() if how[0] in Image.SAVE}
+    return found | {"PSD": b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 9, 11, 8, 3) + bytes(14 + 3 * 9 * 11)}
+
+
+MODES = {
+    "PNG": "RGB P RGBA L LA 1", "JPEG": "RGB L", "GIF": "RGB P RGBA L", "BMP": "RGB L P 1",
+    "TIFF": "RGB P RGBA L CMYK LAB", "WEBP": "RGB P RGBA L", "AVIF": "RGB RGBA L", "DIB": "RGB L", "PPM": "RGB L 1",
+    "JPEG2000": "RGB RGBA L",
+    "TGA": "RGB RGBA L P", "QOI": "RGB RGBA", "PCX": "RGB L P", "SGI": "RGB RGBA L",
+}  # fmt: skip
+PACKED = ("tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits")
+
+
+def _saved(name: str, image: Image.Image, options: dict[str, Any]) -> bytes:
+    file = io.BytesIO()
+    image.save(file, name, **options)
+    return file.getvalue()
 
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n(/tmp/x) (w) file\n"
 BOMB = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\1\0\0\0\1\0\0\x08\x06\0\0\0" + b"\x20\xf7\xe9\x0f"
 
 
-def image_files() -> st.SearchStrategy[bytes]:
-    kinds = list(pictures().values())
-    damaged = st.builds(lambda kind, edits: edited(kinds[kind], edits), st.integers(0, len(kinds) - 1), EDITS)
-    return damaged | damaged | st.sampled_from([b"", EPS, BOMB, *kinds]) | st.binary(max_size=60)
+def image_files() -> st.SearchStrategy[tuple[str, bytes]]:
+    """The end of a name, and bytes: a picture's own, damaged, or anything."""
+    kinds = [(".tga" if "TGA" in kind else ".png", content) for kind, content in pictures().items()]
+    damaged = st.builds(lambda kind, edits: (kind[0], edited(kind[1], edits)), st.sampled_from(kinds), EDITS)
+    near = st.builds(lambda kind, edits: (kind[0], edited(kind[1], edits)), st.sampled_from(kinds), AT_THE_START)
+    any_end = st.sampled_from([".png", ".tga", ".jpg"])
+    other = st.tuples(any_end, st.sampled_from([b"", EPS, BOMB]) | st.binary(max_size=60))
+    return damaged | damaged | near | near | st.sampled_from(kinds) | other
+
+
+def arrays() -> st.SearchStrategy[Any]:
+    """Arrays and tensors of any kind, shape and numbers, a few of these odd."""
+    return st.builds(
+        _array,
+        st.sampled_from([*"?bBhHiIlLqQefdgFD", ">u2", ">f4", "M8[s]", "O", "U3", "S2", "V4", "u1,u1"]),
+        st.lists(st.sampled_from([0, 1, 2, 3, 4, 5, 9]), max_size=5),
+        st.integers(0, 2**16),
+        st.sampled_from([0, 1, 1, 255, 256, 4095, 65535, 65536, 1e30]),
+        st.lists(st.sampled_from([0, 1, -1, 256, 2**62, 1e-40, 1e38, 1e308, float("nan"), float("inf")]), max_size=2),
+        st.sampled_from(["as it is", "reversed", "turned", "read-only", "masked", "list", *TENSORS]),
+    )  # fmt: skip
+
+
+TENSORS = (
+    "tensor",
+    "bfloat16",
+    "half",
+    "float8_e4m3fn",
+    "complex64",
+    "of gradients",
+    "sparse",
+    "meta",
+    "turned tensor",
+)
+
+
+def _array(kind: str, shape: list[int], start: int, top: float, odd: list[float], held: str) -> Any:
+    numbers = np.asarray(np.random.default_rng(start).random(shape) * top)
+    for place, value in enumerate(odd):
+        numbers.flat[place * 7 % max(1, numbers.size) : place * 7 % max(1, numbers.size) + 1] = value
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            array = np.asarray(numbers.astype(np.dtype(kind)))
+        except (TypeError, ValueError, OverflowError):
+            array = numbers
+    if held in TENSORS:
+        return _tensor(array, held)
+    if held == "read-only":
+        array.flags.writeable = False
+    views = {"reversed": lambda: array[::-1] if array.ndim else array, "turned": lambda: array.T, "list": array.tolist}
+    return np.ma.masked_array(array, numbers > top / 2) if held == "masked" else views.get(held, lambda: array)()
+
+
+def _tensor(array: np.ndarray, held: str) -> Any:
+    try:
+        tensor = torch.from_numpy(np.ascontiguousarray(array))
+    except (TypeError, ValueError):  # no number, or another machine's
+        tensor = torch.zeros(array.shape)
+    if held in ("bfloat16", "half", "float8_e4m3fn", "complex64"):
+        return (tensor.real if tensor.is_complex() else tensor).to(getattr(torch, held))
+    if held == "of gradients":
+        return (tensor if tensor.is_floating_point() else tensor.real.float()).requires_grad_()
+    if held == "meta":
+        return tensor.to("meta")
+    if held == "turned tensor":
+        return tensor.permute(tuple(reversed(range(tensor.ndim))))
+    return tensor.double().to_sparse() if held == "sparse" and tensor.ndim and not tensor.is_complex() else tensor
 
 
 TREE = st.dictionaries(

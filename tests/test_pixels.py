@@ -186,6 +186,16 @@ def test_exif_data_that_cannot_be_read_say_nothing(tmp_path):
     assert np.abs(np.subtract(ends(to_rgb(tmp_path / "x.jpg")), (LEFT, RIGHT))).max() <= 12
 
 
+def test_what_is_damaged_and_can_be_done_without_is_no_warning(tmp_path):
+    """Its place on Earth is said to be where the file has ended."""
+    tags = struct.pack("<HHIIHHII", 0x0112, 3, 1, 3, 0x8825, 4, 1, 9_999)
+    halves().save(tmp_path / "x.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\2\0" + tags + bytes(4), quality=95)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        turned = to_rgb(tmp_path / "x.jpg")
+    assert np.abs(np.subtract(ends(turned), (RIGHT, LEFT))).max() <= 12
+
+
 # Arrays and tensors
 
 COLOURS = np.array([[LEFT, RIGHT], [RIGHT, LEFT], [(0, 0, 0), (255, 255, 255)]], np.uint8)  # (3, 2, 3) of either order

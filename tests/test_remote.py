@@ -272,7 +272,9 @@ FACTS = {
 @pytest.mark.parametrize(
     "answer",
     [{}, [], {**FACTS, "dim": "wide"}, {**FACTS, "token_mean": "%"}, {**FACTS, "token_mean": "AACAPw=="},
-     {**FACTS, "fingerprint": 3}, {**FACTS, "limits": None}, {**FACTS, "max_n_ctx": None}],
+     {**FACTS, "fingerprint": 3}, {**FACTS, "limits": None}, {**FACTS, "max_n_ctx": None}, {**FACTS, "dim": -1},
+     {**FACTS, "token_std": "nan"}, {**FACTS, "fingerprint": [["inf"]]}, {**FACTS, "limits": {"population": "9" * 30}},
+     {**FACTS, "queries_left": -1}, {**FACTS, "token_mean": "AACA/wAAgD8="}],
 )  # fmt: skip
 def test_a_space_that_answers_nonsense_is_reported_in_one_sentence(liar, answer):
     url, answers = liar
@@ -281,7 +283,17 @@ def test_a_space_that_answers_nonsense_is_reported_in_one_sentence(liar, answer)
         SpaceBlackBox(url, tries=1)
 
 
-@pytest.mark.parametrize("scores", ["AADAfwAAwH8=", "AACAPw==", None], ids=["NaN", "too few", "none"])
+def test_a_space_that_always_says_it_has_forgotten_the_images_is_given_up(liar):
+    url, answers = liar
+    answers[:] = [{**FACTS, "missing": True}]
+    box = SpaceBlackBox(url, tries=1)
+    with pytest.raises(RemoteError, match="forgets images as soon as they are sent"):
+        box.add_images(coloured(1).select([0]))
+
+
+@pytest.mark.parametrize(
+    "scores", ["AADAfwAAwH8=", "AACAfwAAgH8=", "AACAPw==", None], ids=["NaN", "infinite", "too few", "none"]
+)
 def test_scores_that_are_none_are_reported_in_one_sentence(liar, scores):
     url, answers = liar
     answers[:] = [{**FACTS, "log_scores": scores}]

@@ -25,7 +25,12 @@ MODEL, ADAPTER = "user/clip", "user/no-red"
 @pytest.fixture(scope="module")
 def hub(clip, clip_folder):
     with Hub() as server:
-        model = server.add(MODEL, {path.name: path.read_bytes() for path in Path(clip_folder).iterdir()})
+        files = {path.name: path.read_bytes() for path in Path(clip_folder).iterdir()}
+        assert b'"model_max_length": 77' in files["tokenizer_config.json"]
+        boundless = files["tokenizer_config.json"].replace(
+            b'"model_max_length": 77', b'"model_max_length": %d' % 10**30
+        )
+        model = server.add(MODEL, files | {"tokenizer_config.json": boundless})  # as transformers writes "no limit"
         made = unlearn(clip, coloured(4), forget=["red"], max_queries=20, shots=2, progress=False).adapter
         config = replace(made.config, base_model=MODEL, base_revision=model.refs["main"])
         server.add(ADAPTER, files_of(made.weights, config, None))
@@ -83,9 +88,9 @@ def test_a_model_and_an_adapter_of_the_hub_are_fetched_and_used(hub, clip, class
     assert not [headers for _, _, headers in hub.requests if "authorization" in map(str.lower, headers)]
 
 
-def header(parameters: int) -> bytes:
-    """The start of a safetensors file with that many parameters."""
-    tensor = {"dtype": "F32", "shape": [parameters], "data_offsets": [0, 4 * parameters]}
+def header(*shape: object) -> bytes:
+    """The start of a safetensors file with one tensor of that shape."""
+    tensor = {"dtype": "F32", "shape": shape, "data_offsets": [0, 4]}
     text = json.dumps({"weight": tensor}).encode()
     return struct.pack("<Q", len(text)) + text
 
@@ -102,6 +107,13 @@ HOSTILE = {
     "user/bulky": ({**CONFIG, "tokenizer.json": bytes(65 * 2**20)}, "tokenizer.json is larger than 64 MB"),
     "user/nothing": ({"model.safetensors": LARGE}, "has no config.json"),
     "user/words": ({"config.json": b"[" * 100_000, "model.safetensors": LARGE}, "config.json is damaged"),
+    "user/deep": ({"config.json": b'{"model_type": "clip", "x": ' + b"[" * 900 + b"]" * 900 + b"}",
+                   "model.safetensors": header(-9)}, "files fit no CLIP|damaged"),
+    "user/endless": ({"config.json": b'{"model_type": "clip", "vision_config": {"image_size": NaN}}'},
+                     "asks for image_size nan; at most 1,024"),
+    "user/odd": ({**CONFIG, "model.safetensors": header(2, "x") + LARGE}, "safetensors file is damaged"),
+    "user/list": ({**CONFIG, "model.safetensors.index.json": b"[]"}, "safetensors file is damaged"),
+    "user/padded": ({**CONFIG, "model.safetensors": header(9) + 20 * LARGE}, "larger than what it says is in it"),
     "user/none": (None, "does not exist|not found|no such"),
     "../../etc/passwd": (None, "no model id"),
     "http://127.0.0.1/x": (None, "no model id"),
