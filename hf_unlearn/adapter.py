@@ -16,8 +16,8 @@ from hf_unlearn.adapted_box import AdaptedBox
 from hf_unlearn.adapted_clip import AdaptedClip
 from hf_unlearn.adapter_config import CONFIG, MAX_RANK, AdapterConfig, AdapterError
 from hf_unlearn.adapter_files import FILES, MAX_BYTES, REPORT, WEIGHTS, files_of, read_folder, save_folder
-from hf_unlearn.arguments import brief
-from hf_unlearn.black_box import BlackBox
+from hf_unlearn.arguments import brief, is_file
+from hf_unlearn.black_box import BlackBox, check_box
 from hf_unlearn.card import metadata_of
 from hf_unlearn.clip import EMBEDDED, ClipBlackBox
 from hf_unlearn.edits.text_edit import TextEdit, digest
@@ -183,6 +183,10 @@ class ForgetAdapter:
             HubError: if a repository's files can't be had; it says why and what to do.
             ValueError: if the subfolder leads out of the folder or repository.
         """
+        if not isinstance(repo_or_folder, str | Path):
+            raise AdapterError(f"expected a folder or a Hub id, got {type(repo_or_folder).__name__}")
+        if is_file(repo_or_folder):
+            raise AdapterError(f"{repo_or_folder}: a file; expected the folder that save_pretrained wrote, or a Hub id")
         folder = Path(repo_or_folder, hub.inside(subfolder))
         if not Path(repo_or_folder).is_dir():
             if isinstance(repo_or_folder, Path):
@@ -266,6 +270,7 @@ class ForgetAdapter:
 
     def check_base(self, model: BlackBox) -> None:
         """Raises: WrongBaseError: if `model` is not the base that this adapter was made for."""
+        check_box(model)
         mine, theirs = torch.tensor(self.config.base_fingerprint), torch.tensor(model.fingerprint())
         if self.kind == "context":
             same = model.dim == self.config.dim

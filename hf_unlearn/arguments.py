@@ -44,6 +44,14 @@ def is_folder(path: str | Path) -> bool:
         return False
 
 
+def is_file(path: str | Path) -> bool:
+    """Whether there is such a file, of any sort; a text that no path can be is none."""
+    try:
+        return Path(path).exists() and not Path(path).is_dir()
+    except (OSError, ValueError):  # too long, a loop of links, a zero byte
+        return False
+
+
 def short(text: object) -> str:
     """A path or an id for a message, as it is, in at most 400 characters."""
     return f"{str(text)[:400]}…" if len(str(text)) > 400 else str(text)

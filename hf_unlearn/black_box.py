@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Sized
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from PIL import Image
@@ -102,6 +103,16 @@ class BlackBox(Protocol):
     def fingerprint(self) -> list[list[float]]:
         """Numbers by which the same base is recognized, whatever its precision."""
         ...
+
+
+def check_box(model: object) -> None:
+    """Raises: ValueError: if it is no black box, such as the id or the folder of a model."""
+    if isinstance(model, str | Path):
+        raise ValueError(f"model must be a black box, got {brief(model)}; load it: ClipBlackBox({brief(model)})")
+    if not callable(getattr(model, "fingerprint", None)):
+        raise ValueError(
+            f"model must be a black box, got {type(model).__name__}; make one: ClipBlackBox(Hub id or folder)"
+        )
 
 
 def check_template(template: str) -> str:

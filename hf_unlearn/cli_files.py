@@ -56,9 +56,12 @@ def read_name_list(path: Path, option: str) -> list[str]:
     """The names in a text file, one a line; lines in which nothing is seen are passed over.
 
     Raises:
-        ValueError: if the file is not there, too large or no text; option and file are named.
+        ValueError: if the file is not there, too large, no text, or JSON; option and file are named.
     """
-    return [name for line in read_lines(path, option) if (name := clean_name(line))]
+    lines = read_lines(path, option)
+    if lines and lines[0][0] in "[{" and _is_json("\n".join(lines)):
+        raise ValueError(f"{option} {path}: a JSON file; expected one name a line, without brackets and quotes")
+    return [name for line in lines if (name := clean_name(line))]
 
 
 def read_classes(path: Path) -> list[str]:
@@ -107,6 +110,14 @@ def _lists(table: dict[str, list[str]], where: str) -> dict[str, list[str]]:
         return synonym_lists(table)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
+
+
+def _is_json(text: str) -> bool:
+    try:
+        parse_json(text.encode())
+    except ValueError:
+        return False
+    return True
 
 
 def _object(path: Path, option: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
-from hf_unlearn.arguments import brief, is_folder
+from hf_unlearn.arguments import brief, is_file, is_folder
 from hf_unlearn.black_box import (
     ENCODED_AT_ONCE,
     PROBES,
@@ -93,6 +93,8 @@ class ClipBlackBox:
         source = _folder_of_embedded() if self.model_id == EMBEDDED else self.model_id
         if len(source) > LONGEST:
             raise ValueError(f"expected a Hub id or a folder, got {len(source):,} characters: {brief(source)}")
+        if is_file(source):
+            raise ValueError(f"{source}: a file; expected the folder of a transformers checkpoint, or a Hub id")
         on_hub = not is_folder(source)
         self.revision: str | None = commit_of(source, revision) if on_hub else None
         pinned: dict[str, Any] = {"revision": self.revision, "trust_remote_code": False}

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from hf_unlearn.arguments import brief, is_folder, listed, place, short, whole_number
+from hf_unlearn.arguments import brief, is_file, is_folder, listed, place, short, whole_number
 from hf_unlearn.image_files import (
     BrokenFile,
     BrokenFilesError,
@@ -22,7 +22,7 @@ from hf_unlearn.image_files import (
     sort_out,
     suspects,
 )
-from hf_unlearn.layout import loose_images, named, readable, split_folders, sub_folders
+from hf_unlearn.layout import SPLITS, loose_images, named, readable, split_folders, sub_folders
 from hf_unlearn.names import check_names, clean_name, like, name_list, split_names
 from hf_unlearn.pixels import formats, to_image, to_rgb
 
@@ -84,7 +84,7 @@ class LabeledImages:
                 first used.
             leave_out: classes, by sub-folder or name, that are not looked at.
             split: of a folder that holds `train`, `validation` (`val`, `valid`), `test`, each with the same classes:
-                which one.
+                which one, by any of its usual names.
             tell: told in a sentence what is passed over; a warning if not given.
 
         Raises:
@@ -92,7 +92,7 @@ class LabeledImages:
             ValueError: if there is no such folder or split, it has no sub-folder or no image, it holds splits and none
                 is chosen, or `names` or `leave_out` mention what isn't there.
         """
-        folder = _of_split(Path(folder), split)
+        folder = _of_split(folder, split)
         classes = sub_folders(folder)
         if not classes:
             raise ValueError(_no_classes(folder))
@@ -254,10 +254,24 @@ class LabeledImages:
         return hashed
 
 
-def _of_split(folder: Path, split: str | None) -> Path:
+def check_images(**given: object) -> None:
+    """Raises: ValueError: if one is neither `LabeledImages` nor None; it is named."""
+    for name, images in given.items():
+        if images is not None and not isinstance(images, LabeledImages):
+            raise ValueError(
+                f"{name} must be LabeledImages, got {type(images).__name__}; make them with LabeledImages.from_folder, "
+                "from_arrays or from_dataset"
+            )
+
+
+def _of_split(folder: str | Path, split: str | None) -> Path:
     """Where the classes are. Raises: ValueError: if there is no such folder or split, or one must be chosen."""
+    if not isinstance(folder, str | Path):
+        raise ValueError(f"folder must be a path, got {type(folder).__name__} {brief(folder)}")
     if not is_folder(folder):
-        raise ValueError(f"{short(folder)}: no such folder; expected a folder with one sub-folder of images per class")
+        what = "a file; unpack it if it is an archive" if is_file(folder) else "no such folder"
+        raise ValueError(f"{short(folder)}: {what}; expected a folder with one sub-folder of images per class")
+    folder = Path(folder)
     splits = split_folders(folder)
     if split is None:
         if splits:
@@ -266,6 +280,7 @@ def _of_split(folder: Path, split: str | None) -> Path:
                 f"{folder}: divided into {listed(splits)}; choose one: split={next(iter(splits))!r}, or {place}"
             )
         return folder
+    split = SPLITS.get(split.lower(), split) if isinstance(split, str) else split
     if split not in splits:
         raise ValueError(f"{folder}: has no split {brief(split)}; it has {listed(splits) or 'none'}")
     return splits[split]

@@ -12,8 +12,8 @@ from torch import Tensor
 from hf_unlearn import metrics
 from hf_unlearn.adapter import ForgetAdapter
 from hf_unlearn.arguments import brief
-from hf_unlearn.black_box import BlackBox
-from hf_unlearn.data import LabeledImages
+from hf_unlearn.black_box import BlackBox, check_box
+from hf_unlearn.data import LabeledImages, check_images
 from hf_unlearn.names import difference, like, synonym_lists
 from hf_unlearn.report import Report
 
@@ -51,6 +51,8 @@ def evaluate(
         ValueError: if the classes of images and adapters differ; it says which.
         WrongBaseError: if `model` is not the adapters' base.
     """
+    check_box(model)
+    check_images(images=images, validation=validation, unlisted=unlisted, unlisted_validation=unlisted_validation)
     names, stacks = images.names, _stacks(model, images.names, adapters)
     every = [adapter for stack in stacks for adapter in stack]
     forget = set(every[0].config.forget)

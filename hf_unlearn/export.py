@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -25,7 +26,7 @@ from hf_unlearn.edits.text_edit import TextEdit
 from hf_unlearn.export_card import render_export_card
 from hf_unlearn.hardening import hardening
 from hf_unlearn.siglip_tokenizer import as_tokenizer_json
-from hf_unlearn.targets import check_target
+from hf_unlearn.targets import check_target, writing
 
 SHARD = "5GB"
 COMPARED = 8  # forget and as many retain names that a finished export is checked on
@@ -66,6 +67,15 @@ def export(
         made = _with_edit(weights, config, model)
     else:
         made = _with_context(weights, config, model.with_template(config.template), hardened)
+    with writing(folder):
+        try:
+            _write(made, folder, model.family, render_export_card(config, model.family, hardened))
+        except SafetensorError as error:  # it has no OSError of its own for a full disk
+            raise OSError(str(error)) from error
+
+
+def _write(made: _Made, folder: Path, family: str, card: str) -> None:
+    """The checkpoint and its card, by one rename, compared with what it was made from."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}.", dir=folder.parent))
     try:
@@ -74,9 +84,9 @@ def export(
         if made.own_tokenizer:
             _name_plain_tokenizer(fresh / "tokenizer_config.json")
         masks = made.own_tokenizer or "attention_mask" in made.processor.tokenizer.model_input_names
-        if masks and model.family.startswith("siglip"):
+        if masks and family.startswith("siglip"):
             _attend_to_padding(fresh / "tokenizer_config.json")
-        (fresh / "README.md").write_bytes(render_export_card(config, model.family, hardened).encode())
+        (fresh / "README.md").write_bytes(card.encode())
         _compare(fresh, made)
         fresh.chmod(0o755)
         for path in fresh.iterdir():  # safetensors writes for its owner only

@@ -6,7 +6,8 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -55,6 +56,20 @@ def _try(folder: Path) -> None:
         shutil.rmtree(probe, ignore_errors=True)
 
 
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Within the block an error of the disk says which folder it kept from being written, and what to do.
+
+    Raises:
+        OSError: such an error, so told.
+    """
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise OSError(f"{folder}: can't be written ({why}); make room there or choose another folder") from error
+
+
 def whole(folder: Path) -> Path:
     """Where the files are that `replace_files` wrote: a killed process may have left them pending."""
     pending = folder / PENDING
@@ -71,6 +86,11 @@ def replace_files(folder: Path, files: Mapping[str, bytes], owned: Sequence[str]
     Raises:
         OSError: if the folder can't be written.
     """
+    with writing(folder):
+        _replace(folder, files, owned)
+
+
+def _replace(folder: Path, files: Mapping[str, bytes], owned: Sequence[str]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     there = os.path.lexists(folder)
     if there:

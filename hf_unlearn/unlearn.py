@@ -20,8 +20,8 @@ from hf_unlearn import evidence
 from hf_unlearn.adapter import ForgetAdapter, base_name, digest
 from hf_unlearn.adapter_config import AdapterConfig
 from hf_unlearn.arguments import LARGEST_SEED, MOST_SHOTS, brief, share, whole_number
-from hf_unlearn.black_box import BlackBox, BudgetSpentError, Ledger
-from hf_unlearn.data import LabeledImages, split_names
+from hf_unlearn.black_box import BlackBox, BudgetSpentError, Ledger, check_box
+from hf_unlearn.data import LabeledImages, check_images, split_names
 from hf_unlearn.edit_run import EDIT, make_edit, refuse_for_an_edit
 from hf_unlearn.memory import PeakMemory
 from hf_unlearn.names import check_names, name_list, synonym_lists
@@ -107,7 +107,9 @@ def unlearn(
     patience = None if patience is None else whole_number("patience", patience, 0)
     n_ctx = None if n_ctx is None else whole_number("n_ctx", n_ctx)
     seed = whole_number("seed", seed, 0, LARGEST_SEED)
-    _check_images(images=images, validation=validation)
+    check_box(model)
+    check_images(images=images, validation=validation)
+    _check_method(method)
     if method == EDIT or (method is None and images is None and classes is None and not unlabelled):
         refuse_for_an_edit(
             init=init, n_ctx=n_ctx, run_dir=run_dir, unlabelled=unlabelled, validation=validation,
@@ -117,8 +119,10 @@ def unlearn(
             model, images.names if images is not None else classes, forget, keep or (), synonyms=others,
             vocabulary=vocabulary, breadth=breadth, strength=strength,
         )  # fmt: skip
-    if not isinstance(method, str | Recipe | None):
-        raise ValueError(f"method must be a name or a Recipe, got {brief(method)}; {', '.join(METHODS)} or edit")
+    if not isinstance(init, ForgetAdapter | Result | None):
+        raise ValueError(
+            f"init must be an adapter or a result, got {brief(init)}; load it: ForgetAdapter.from_pretrained(...)"
+        )
     if keep is not None or vocabulary is not None or breadth != 0.5:
         raise ValueError(
             "keep, vocabulary and breadth are for an edit; a context keeps all classes that are not forgotten"
@@ -252,13 +256,10 @@ def _by_name(
     return make_edit(model, forget, keep=keep, all_kept=listed is not None, **options)
 
 
-def _check_images(**given: object) -> None:
-    for name, images in given.items():
-        if images is not None and not isinstance(images, LabeledImages):
-            raise ValueError(
-                f"{name} must be LabeledImages, got {type(images).__name__}; make them with LabeledImages.from_folder, "
-                "from_arrays or from_dataset"
-            )
+def _check_method(method: object) -> None:
+    named = isinstance(method, str) and method in (*METHODS, EDIT)
+    if not (named or method is None or isinstance(method, Recipe)):
+        raise ValueError(f"method must be a name or a Recipe, got {brief(method)}; {', '.join(METHODS)} or edit")
 
 
 def _check(model: BlackBox, names: Sequence[str], forget: Sequence[str], plan: Recipe) -> None:

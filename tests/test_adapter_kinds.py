@@ -434,6 +434,14 @@ def test_what_are_no_vectors_is_refused_with_what_came(adapter, vectors, message
         adapter.edit_vectors(vectors)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_vectors_may_come_as_a_model_returns_them(adapter, dtype):
+    vectors = torch.randn(3, 24, generator=torch.Generator().manual_seed(0)).to(dtype).requires_grad_()
+    found = adapter.edit_vectors(vectors)
+    assert found.dtype == (np.float64 if dtype == torch.float64 else np.float32)
+    np.testing.assert_allclose(found, adapter.edit_vectors(vectors.detach().double().numpy()), atol=1e-6)
+
+
 def test_a_context_can_not_be_applied_to_vectors(context):
     with pytest.raises(ValueError, match="this adapter is a context, which works inside the text tower"):
         context.edit_vectors(np.ones((1, 24)))

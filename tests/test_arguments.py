@@ -1,13 +1,14 @@
 """Numbers that functions are given, and values as messages repeat them."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import coloured
 
-from hf_unlearn import ClipBlackBox, EmbeddingBlackBox, LabeledImages, unlearn
+from hf_unlearn import ClipBlackBox, EmbeddingBlackBox, ForgetAdapter, LabeledImages, audit, evaluate, unlearn
 from hf_unlearn.arguments import brief, listed, positive, share, whole_number
 
 WORDS = [f"{a}{b}{c}" for a in "bdgk" for b in "aeiou" for c in ("n", "rt", "st")]
@@ -60,8 +61,47 @@ def test_what_is_given_in_the_place_of_images_or_a_method_is_named(clip):
         unlearn(clip, list(coloured(1)), forget=["red"])
     with pytest.raises(ValueError, match="unlabelled must be a list of images or their paths, got 'folder'"):
         unlearn(clip, classes=["red", "blue"], forget=["red"], unlabelled="folder")
-    with pytest.raises(ValueError, match="method must be a name or a Recipe, got 5; proximal,"):
-        unlearn(clip, coloured(1), forget=["red"], method=5)
+    for given in (5, "Edit", ""):
+        for images in (coloured(1), None):
+            with pytest.raises(ValueError, match=f"method must be a name or a Recipe, got {given!r}; proximal,"):
+                unlearn(clip, images, forget=["red"], method=given)
+    with pytest.raises(ValueError, match="init must be an adapter or a result, got 'a/b'; load it: ForgetAdapter"):
+        unlearn(clip, coloured(1), forget=["red"], init="a/b")
+
+
+@pytest.mark.parametrize("given", ["user/clip", Path("clip")])
+def test_a_name_or_a_folder_in_the_place_of_a_model_or_images_is_told_how_to_load_it(clip, given):
+    adapter = unlearn(clip, forget=["red"], vocabulary=WORDS).adapter
+    for ask in (
+        lambda: unlearn(given, forget=["red"]), lambda: adapter.check_base(given),
+        lambda: evaluate(given, coloured(1), adapter), lambda: audit(given, adapter, coloured(1)),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=re.escape(f"got {str(given)!r}; load it: ClipBlackBox({str(given)!r})")):
+            ask()
+    for ask in (
+        lambda: evaluate(clip, given, adapter), lambda: evaluate(clip, coloured(1), adapter, unlisted=given),
+        lambda: audit(clip, adapter, given),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"(images|unlisted) must be LabeledImages, got "):
+            ask()
+
+
+def test_a_model_of_transformers_is_told_how_to_become_a_black_box(clip):
+    with pytest.raises(ValueError, match="model must be a black box, got CLIPModel; make one: ClipBlackBox"):
+        unlearn(clip.model, forget=["red"])
+
+
+@pytest.mark.parametrize("load", [ForgetAdapter.from_pretrained, ClipBlackBox])
+def test_a_file_in_the_place_of_a_folder_is_not_looked_for_on_the_hub(tmp_path, load):
+    (tmp_path / "model.safetensors").write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"model\.safetensors: a file; expected the folder "):
+        load(str(tmp_path / "model.safetensors"))
+
+
+@pytest.mark.parametrize("given", [None, 3, b"adapters/x"])
+def test_what_is_neither_a_folder_nor_an_id_is_no_adapter(given):
+    with pytest.raises(ValueError, match=f"expected a folder or a Hub id, got {type(given).__name__}"):
+        ForgetAdapter.from_pretrained(given)
 
 
 @pytest.mark.parametrize(

@@ -261,6 +261,9 @@ FORGET_CASES = {  # name -> (arguments from the world and a folder of one's own,
     "a file of names in UTF-16 without a mark": (
         lambda w, own: listed(own, "--forget-file", "red\n".encode("utf-16-le")), "a zero byte in line 1, as in UTF-16"
     ),
+    "a file of names that is JSON": (
+        lambda w, own: listed(own, "--forget-file", b'[\n"red",\n"blue"]'), "a JSON file; expected one name a line"
+    ),
     "a class twice in two spellings": (
         lambda w, own: listed(own, "--names", '{"red": "caf\u00e9", "blue": "cafe\u0301"}'.encode()), "are one name, "
     ),

@@ -109,8 +109,23 @@ def test_a_missing_an_empty_and_an_imageless_folder_are_refused_and_named(tmp_pa
 
 
 def test_a_file_is_no_folder(tmp_path):
-    with pytest.raises(ValueError, match="no such folder"):
+    with pytest.raises(ValueError, match=r"1\.png: a file; unpack it if it is an archive; expected a folder"):
         LabeledImages.from_folder(write(tmp_path / "1.png"))
+
+
+@pytest.mark.parametrize("given", [None, 3, b"pets", ["pets"]])
+def test_what_is_no_path_is_no_folder(given):
+    with pytest.raises(ValueError, match="folder must be a path, got "):
+        LabeledImages.from_folder(given)
+
+
+@pytest.mark.parametrize("split", ["validation", "val", "Valid"])
+def test_a_split_is_chosen_by_any_of_its_usual_names(tmp_path, split):
+    for place, images in (("train", 2), ("val", 1)):
+        for name in ("cat", "dog"):
+            for number in range(images):
+                write(tmp_path / place / name / f"{number}.png")
+    assert LabeledImages.from_folder(tmp_path, split=split).counts() == {"cat": 1, "dog": 1}
 
 
 # Reading

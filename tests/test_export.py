@@ -1,6 +1,7 @@
 """The exported checkpoint: judged by transformers' own pipeline where hf_unlearn can't be imported."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -263,9 +264,24 @@ def test_a_failing_write_leaves_nothing_behind(clip_folder, tmp_path, monkeypatc
 
     adapter = random_adapter(ClipBlackBox(clip_folder))
     monkeypatch.setattr("transformers.CLIPProcessor.save_pretrained", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=r"out: can't be written \(No space left on device\); make room there or choose"):
         adapter.export(tmp_path / "out", base=clip_folder)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of a process are POSIX")
+def test_a_disk_that_is_full_at_the_weights_is_told_in_one_line_and_nothing_is_left_behind(clip_folder, tmp_path):
+    random_adapter(ClipBlackBox(clip_folder)).save_pretrained(tmp_path / "adapter")
+    code = (
+        "import resource, sys; from hf_unlearn.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000)); main()"
+    )
+    arguments = ["export", str(tmp_path / "adapter"), str(tmp_path / "out"), "--base", clip_folder]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "out: can't be written (" in done.stderr
+    assert "File too large" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
 
 
 def test_a_checkpoint_that_reads_texts_otherwise_is_not_kept(clip_folder, tmp_path, monkeypatch):

@@ -296,6 +296,23 @@ def test_a_disk_that_is_full_at_the_picture_costs_the_picture_alone(context, tmp
     assert "report.png" not in (tmp_path / "there" / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="limits of a process are POSIX")
+@pytest.mark.parametrize("there", [False, True])
+def test_a_disk_that_is_full_at_the_weights_is_told_with_the_folder_and_changes_nothing(edit, tmp_path, there):
+    edit.save_pretrained(tmp_path / "here")
+    if there:
+        edit.save_pretrained(tmp_path / "there")
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+    code = AGAIN.replace("ForgetAdapter.from", limit + "ForgetAdapter.from")
+    command = [sys.executable, "-c", code, str(tmp_path / "here"), str(tmp_path / "there")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "there: can't be written (File too large); make room there or choose another folder" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "there"][: 1 + there]
+    if there:
+        assert content(tmp_path / "there") == content(tmp_path / "here")
+
+
 def test_a_run_folder_that_holds_something_else_is_left_as_it_is(clip, tmp_path):
     (tmp_path / "lock").write_text("mine")
     (tmp_path / "notes.txt").write_text("mine")

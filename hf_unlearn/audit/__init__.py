@@ -13,8 +13,8 @@ from hf_unlearn.audit.plan import Inputs, attacks, figures
 from hf_unlearn.audit.report import Audit
 from hf_unlearn.audit.steps import run_steps
 from hf_unlearn.audit.verdict import Thresholds, checks
-from hf_unlearn.black_box import BlackBox
-from hf_unlearn.data import LabeledImages
+from hf_unlearn.black_box import BlackBox, check_box
+from hf_unlearn.data import LabeledImages, check_images
 from hf_unlearn.evaluate import check_validation
 from hf_unlearn.names import check_names, synonym_lists
 
@@ -71,6 +71,8 @@ def audit(
         ValueError: if images, groups or sizes don't fit the adapter; nothing is trained.
         WrongBaseError: if `model` is not the adapter's base.
     """
+    check_box(model)
+    check_images(images=images, validation=validation, unlisted=unlisted, training=training)
     start, before = time.monotonic(), model.ledger.copy()
     given = Inputs(
         validation, unlisted, unlisted_validation, synonym_lists(synonyms),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from hf_unlearn.edits.text_edit import Gate, TextEdit
 
@@ -13,6 +14,9 @@ def edit_vectors(edit: TextEdit, vectors: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: if the shape or type is another, or a vector is zero or not finite.
     """
+    if isinstance(vectors, torch.Tensor):  # as a model returns them: with a gradient, in bfloat16, on a GPU
+        vectors = vectors.detach().cpu()
+        vectors = vectors.float() if vectors.dtype == torch.bfloat16 else vectors
     given = np.asarray(vectors)
     width = len(edit.up)
     if given.dtype.kind != "f" or given.ndim not in (1, 2) or given.shape[-1] != width:
