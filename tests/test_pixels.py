@@ -58,7 +58,7 @@ def test_every_format_is_read_with_its_colours_from_a_path_bytes_and_an_open_fil
         assert np.abs(np.subtract(ends(image), (LEFT, RIGHT))).max() <= (0 if kind in EXACT else 12)
 
 
-@pytest.mark.parametrize("kind", set(FORMATS) & set(formats()) - {"TGA"})
+@pytest.mark.parametrize("kind", sorted(set(formats()) - {"TGA"}))
 def test_content_decides_whatever_the_name_says(tmp_path, kind):
     (tmp_path / "x.jpg").write_bytes(content(kind))
     assert np.abs(np.subtract(ends(to_rgb(tmp_path / "x.jpg")), (LEFT, RIGHT))).max() <= 12
