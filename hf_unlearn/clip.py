@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence, Sized
+from collections.abc import Iterator, Sequence, Sized
+from contextlib import contextmanager
 from copy import copy
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -82,7 +83,6 @@ class ClipBlackBox:
         shared_prefix: bool = True,
     ) -> None:
         from accelerate import Accelerator
-        from safetensors import SafetensorError
         from transformers import AutoConfig, AutoModel, AutoProcessor
         from transformers.utils import logging
 
@@ -103,11 +103,11 @@ class ClipBlackBox:
                 config = AutoConfig.from_pretrained(source, **pinned)
         except HubError:
             raise
-        except (OSError, ValueError) as error:
+        except Exception as error:
             if _is_open_clip(source, self.revision):
                 raise ValueError(f"{model}: {OPEN_CLIP}") from error
-            if isinstance(error, ValueError):
-                raise
+            if not isinstance(error, OSError):
+                raise _fits_none(model, error) from error
             raise OSError(f"{model}: no such CLIP, as a folder or on the Hub ({str(error).splitlines()[0]})") from error
         if config.model_type not in FAMILIES:
             raise ValueError(
@@ -115,22 +115,27 @@ class ClipBlackBox:
             )
         self.family: str = config.model_type
         self.device = torch.device(device) if device else Accelerator().device
-        try:
-            with loading(source, revision):
-                self.model = AutoModel.from_pretrained(source, dtype=dtype, use_safetensors=True, **pinned)
-        except SafetensorError as error:
-            again = f"hf cache rm model/{source}, then load it again" if on_hub else "get the folder again"
-            raise OSError(f"{model}: its weights are damaged ({error}); {again}") from error
+        with _read(model, self.family), loading(source, revision):
+            self.model, told = AutoModel.from_pretrained(
+                source, dtype=dtype, use_safetensors=True, output_loading_info=True, **pinned
+            )
+            if lacking := sorted(told["missing_keys"]):
+                raise OSError(
+                    f"{model}: its weights lack {len(lacking)} tensors, {brief(lacking[0])} among them; get a whole "
+                    "checkpoint, with the names that transformers gives"
+                )
         self.model.eval().requires_grad_(False).to(self.device)
-        try:
-            with loading(source, revision):
-                self.processor = AutoProcessor.from_pretrained(source, **pinned)
-        except ImportError as error:
-            needed = " ".join(str(error).split())[:200]
-            raise ValueError(
-                f"{model}: its {self.family} tokenizer needs packages that are not installed ({needed}); "
-                "pip install 'hf_unlearn[siglip]'"
-            ) from error
+        with _read(model, self.family), loading(source, revision):
+            self.processor = AutoProcessor.from_pretrained(source, **pinned)
+            self._measure(config)
+        self.ledger = Ledger()
+        if self.device.type == "cuda":
+            self.prompts_at_once, self.scores_at_once = 32_768, 2**28  # a GPU wants much at a time
+        self._layers = layers_of(self.model.text_model) if shared_prefix and self.family in CAUSAL else None
+        self._towers = lru_cache(maxsize=8)(self._tower)
+
+    def _measure(self, config: Any) -> None:
+        """What others ask of the model and its tokenizer."""
         self.tokenizer = self.processor.tokenizer
         embedding = self.model.text_model.get_input_embeddings()
         self.dim = embedding.embedding_dim
@@ -139,11 +144,6 @@ class ClipBlackBox:
         self.token_std = embedding.weight.float().std().item()
         self.positions = config.text_config.max_position_embeddings
         self.max_n_ctx = self._longest_context()
-        self.ledger = Ledger()
-        if self.device.type == "cuda":
-            self.prompts_at_once, self.scores_at_once = 32_768, 2**28  # a GPU wants much at a time
-        self._layers = layers_of(self.model.text_model) if shared_prefix and self.family in CAUSAL else None
-        self._towers = lru_cache(maxsize=8)(self._tower)
 
     def add_images(self, images: Any) -> ImageSet:
         """Encodes images once, in batches, with a progress bar on a terminal.
@@ -297,6 +297,36 @@ class ClipBlackBox:
 def projection_of(model: Any) -> torch.nn.Linear:
     """The linear map that a transformers CLIP's text features come out of."""
     return model.text_projection if hasattr(model, "text_projection") else model.text_model.head
+
+
+@contextmanager
+def _read(model: str, family: str) -> Iterator[None]:
+    """Whatever transformers stumbles over in a checkpoint's files, which may be anything, is said in one sentence."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        again = "get the folder again" if is_folder(model) else f"hf cache rm model/{model}, then load it again"
+        raise OSError(f"{model}: its weights are damaged ({error}); {again}") from error
+    except ImportError as error:
+        needed = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{model}: its {family} tokenizer needs packages that are not installed ({needed}); "
+            "pip install 'hf_unlearn[siglip]'"
+        ) from error
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise _fits_none(model, error) from error
+
+
+def _fits_none(model: str, error: Exception) -> Exception:
+    if "trust_remote_code" in str(error):
+        return error
+    why = " ".join(str(error).split())[:200]
+    kind = ValueError if isinstance(error, ValueError) else OSError
+    return kind(f"{model}: its files fit no CLIP ({type(error).__name__}: {why}); get it again, or choose another one")
 
 
 def _is_open_clip(source: str, revision: str | None) -> bool:

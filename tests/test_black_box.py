@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -327,3 +328,25 @@ def test_weights_in_a_pickle_are_refused(tmp_path, clip_folder):
     (folder / "model.safetensors").unlink()
     with pytest.raises(OSError, match="safetensors"):
         ClipBlackBox(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "words"),
+    [
+        ("config.json", b"quick_gelu", b"slow_gelu", "its files fit no CLIP"),
+        ("config.json", b'"num_attention_heads": 4', b'"num_attention_heads": "x"', "its files fit no CLIP"),
+        ("tokenizer_config.json", b"77", b"[7]", "its files fit no CLIP"),
+        ("tokenizer.json", b'"type"', b'"kind"', "its files fit no CLIP"),
+        ("model.safetensors", b'"text_projection.weight"', b'"text_projectiom.weight"', "its weights lack 1 tensors"),
+        ("model.safetensors", b'"vision_model.', b'"vision_modem.', "its weights lack .* tensors"),
+    ],
+)
+def test_files_that_fit_no_clip_are_one_sentence(tmp_path, clip_folder, name, old, new, words):
+    for path in Path(clip_folder).iterdir():
+        content = path.read_bytes()
+        assert path.name != name or old in content
+        (tmp_path / path.name).write_bytes(content.replace(old, new) if path.name == name else content)
+    with pytest.raises((ValueError, OSError), match=words) as refused:
+        ClipBlackBox(str(tmp_path))
+    assert str(refused.value).startswith(str(tmp_path))
+    assert "\n" not in str(refused.value)
