@@ -1,7 +1,7 @@
 """Commands killed with SIGKILL at random moments, every second one during a save, then repeated.
 
     python benchmarks/kills.py                  # 50 kills, 20 minutes on a busy machine
-    python benchmarks/kills.py --kills 10 --jobs edit export
+    python benchmarks/kills.py --kills 10 --jobs edit export --threads 2
 
 A search with a run folder that is killed five times and then ends must leave the adapter of the search that nobody
 touched, bit for bit. Whatever else is killed while it saves over something older, or where nothing was, must leave the
@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests"), str(Path(__file__).parents[1])]
@@ -39,12 +40,14 @@ class Job:
     """A command that saves.
 
     Attributes:
+        start: starts a command, given also a file's name for what it prints.
         words: the command, but for where it saves to.
         older: the command that made what is there before; None for nothing.
         look: what a folder holds, as text that tells the old state from the new one; an error if it is not whole.
         lasts: seconds that a save takes at most, for kills within it.
     """
 
+    start: Callable[[list[str], Path], Forked]
     words: Callable[[Path], list[str]]
     older: Callable[[Path], list[str]] | None
     look: Callable[[Path], str]
@@ -91,7 +94,7 @@ def audit_in(folder: Path) -> str:
     return str(content["seed"]) if "seed" in content else json.dumps(content["metrics"]["rows"])[:2000]
 
 
-def jobs_of(place: Path) -> dict[str, Job]:
+def jobs_of(place: Path, start: Callable[[list[str], Path], Forked]) -> dict[str, Job]:
     images, few = place / "images", place / "few"
     forget = write_images(images)
     write_images(few, 4)
@@ -100,15 +103,20 @@ def jobs_of(place: Path) -> dict[str, Job]:
         measured = ["--method", "edit", "--data", str(few)]
         return lambda out: ["forget", "--forget", name, *measured, "--out", str(out), "--json"]
 
-    Forked(edit(forget[0])(place / "edit"), place / "edit").wait()
+    start(edit(forget[0])(place / "edit"), place / "edit").wait()
     audited = ["audit", "--data", str(few), "--relearn-queries", "4", "--json", "--adapter", str(place / "edit")]
     return {
-        "edit": Job(edit(forget[0]), edit(forget[1]), adapter_in),
-        "edit over a context": Job(edit(forget[0]), lambda out: search(few, forget[:1], out, None, 20), adapter_in),
-        "context over an edit": Job(lambda out: search(few, forget[:1], out, None, 20), edit(forget[1]), adapter_in),
-        "new edit": Job(edit(forget[0]), None, adapter_in),
-        "export": Job(lambda out: ["export", str(place / "edit"), str(out)], None, export_in, 0.5),
+        "edit": Job(start, edit(forget[0]), edit(forget[1]), adapter_in),
+        "edit over a context": Job(
+            start, edit(forget[0]), lambda out: search(few, forget[:1], out, None, 20), adapter_in
+        ),
+        "context over an edit": Job(
+            start, lambda out: search(few, forget[:1], out, None, 20), edit(forget[1]), adapter_in
+        ),
+        "new edit": Job(start, edit(forget[0]), None, adapter_in),
+        "export": Job(start, lambda out: ["export", str(place / "edit"), str(out)], None, export_in, 0.5),
         "audit": Job(
+            start,
             lambda out: [*audited, "--seed", "0", "--out", str(out)],
             lambda out: [*audited, "--seed", "1", "--out", str(out)],
             audit_in,
@@ -125,7 +133,7 @@ def hidden(out: Path) -> set[str]:
 def kill_job(job: Job, out: Path, draw: random.Random, longest: float, during_save: bool) -> str:
     """Starts the command and kills it; says when."""
     before = hidden(out)
-    process = Forked(job.words(out), out.parent / "said")
+    process = job.start(job.words(out), out.parent / "said")
     if during_save:
         while process.poll() is None and not hidden(out) - before:
             time.sleep(0.0001)
@@ -142,11 +150,11 @@ def kill_saves(name: str, job: Job, place: Path, draw: random.Random, kills: int
     """Kills one job so often, each time over the old state; counts of moments and states, and how many were lost."""
     place.mkdir(parents=True)
     begun = time.monotonic()
-    Forked(job.words(place / "whole"), place / "whole").wait()
+    job.start(job.words(place / "whole"), place / "whole").wait()
     longest, new = time.monotonic() - begun, job.look(place / "whole")
     old = ""
     if job.older:
-        Forked(job.older(place / "old"), place / "old").wait()
+        job.start(job.older(place / "old"), place / "old").wait()
         old = job.look(place / "old")
     counts, lost, number = Counter[str](), 0, 0
     while sum(counts.values()) < kills:
@@ -163,7 +171,7 @@ def kill_saves(name: str, job: Job, place: Path, draw: random.Random, kills: int
             pending = ", pending" if (out / PENDING).exists() else ""
         except Exception as error:
             found, pending = f"LOST ({type(error).__name__}: {error})", ""
-        (last := Forked(job.words(out), out.parent / "last")).wait()
+        (last := job.start(job.words(out), out.parent / "last")).wait()
         try:
             again = job.look(out) == new and not (out / PENDING).exists()
         except Exception:
@@ -176,8 +184,8 @@ def kill_saves(name: str, job: Job, place: Path, draw: random.Random, kills: int
     return counts, lost
 
 
-def kill_run(words: list[str], run: Path, draw: random.Random, longest: float, during_save: bool) -> str:
-    """Starts the search and kills it; says when: before, between or during saves of its state, or that it had ended."""
+def kill_run(start: Callable[[], Forked], run: Path, draw: random.Random, longest: float, during_save: bool) -> str:
+    """Starts a search and kills it; says when: before, between or during saves of its state, or that it had ended."""
     fresh = run / f".{STATE}"
 
     def saving() -> bool:
@@ -187,7 +195,7 @@ def kill_run(words: list[str], run: Path, draw: random.Random, longest: float, d
             return False
 
     left = fresh.stat().st_mtime_ns if fresh.exists() else 0  # by an earlier kill
-    process = Forked(words, run)
+    process = start()
     if during_save:
         skipped = draw.randrange(2)  # saves that are let through
         while process.poll() is None:
@@ -209,11 +217,11 @@ def kill_run(words: list[str], run: Path, draw: random.Random, longest: float, d
     return "between saves" if (run / STATE).exists() else "before the first save"
 
 
-def kill_runs(images: Path, forget: list[str], place: Path, draw: random.Random, kills: int) -> tuple[Counter, int]:
+def kill_runs(images: Path, start: Callable, place: Path, draw: random.Random, kills: int) -> tuple[Counter, int]:
     """Kills searches with a run folder, five times each, and lets them end; counts of moments, how many were lost."""
     place.mkdir(parents=True)
-    begun = time.monotonic()
-    Forked(search(images, forget, place / "whole", place / "run-whole"), place / "whole").wait()
+    begun, forget = time.monotonic(), list(demo.task("emoji10").forget)
+    start(search(images, forget, place / "whole", place / "run-whole"), place / "whole").wait()
     longest = (time.monotonic() - begun) / 2  # until a kill that waits for no save
     untouched = (place / "whole" / CONTEXT).read_bytes()
     counts, lost, number = Counter[str](), 0, 0
@@ -222,11 +230,11 @@ def kill_runs(images: Path, forget: list[str], place: Path, draw: random.Random,
         out, run = place / f"out-{number}", place / f"run-{number}"
         words = search(images, forget, out, run)
         for turn in range(min(EACH, kills - sum(counts.values()))):
-            moment = kill_run(words, run, draw, longest, during_save=turn % 2 == 1)
+            moment = kill_run(partial(start, words, run), run, draw, longest, during_save=turn % 2 == 1)
             if moment == "ended":
                 break
             counts[moment] += 1
-        (last := Forked(words, run)).wait()
+        (last := start(words, run)).wait()
         same = (out / CONTEXT).exists() and (out / CONTEXT).read_bytes() == untouched
         lost += not same
         print(f"search {number}: {'the same adapter' if same else f'LOST {last.said()[1]}'}", flush=True)
@@ -237,23 +245,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50, help="of all jobs together")
     parser.add_argument("--jobs", nargs="*", help="search, edit, export, …; all if not given")
+    parser.add_argument("--threads", type=int, nargs="*", default=[1], help="of each command; all jobs with each")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    draw, lost = random.Random(args.seed), 0
+    draw, lost, done = random.Random(args.seed), 0, 0
     with tempfile.TemporaryDirectory() as name:
-        place = Path(name)
-        jobs = jobs_of(place)
-        chosen = args.jobs or ["search", *jobs]
-        for number, job in enumerate(chosen):
-            kills = args.kills // len(chosen) + (number < args.kills % len(chosen))
-            if job == "search":
-                forget = list(demo.task("emoji10").forget)
-                counts, gone = kill_runs(place / "images", forget, place / "search", draw, kills)
+        jobs = {}
+        for threads in args.threads:
+            place, start = Path(name, str(threads)), partial(Forked, threads=threads)
+            chosen = jobs_of(place, start)
+            jobs |= {(job, threads): (chosen.get(job), place, start) for job in args.jobs or ["search", *chosen]}
+        for number, ((called, threads), (job, place, start)) in enumerate(jobs.items()):
+            kills = args.kills // len(jobs) + (number < args.kills % len(jobs))
+            if job is None:
+                counts, gone = kill_runs(place / "images", start, place / "search", draw, kills)
             else:
-                counts, gone = kill_saves(job, jobs[job], place / "saves" / job.replace(" ", "-"), draw, kills)
-            lost += gone
+                counts, gone = kill_saves(called, job, place / "saves" / called.replace(" ", "-"), draw, kills)
+            lost, done = lost + gone, done + sum(counts.values())
             told = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
-            print(f"{job}: {sum(counts.values())} kills, {gone} lost ({told})", flush=True)
+            print(f"{called}, {threads} threads: {sum(counts.values())} kills, {gone} lost ({told})", flush=True)
+    print(f"{done} kills, {lost} lost")
     raise SystemExit(lost > 0)
 
 
