@@ -217,20 +217,20 @@ class Readers:
         assert all(len(digest) == 64 for digest in digests)
 
     def image(self, file: tuple[str, bytes]) -> None:
-        """An RGB image, or an error that names the file; of an upload the same image, or a sentence."""
+        """An RGB image, or an error that names the file; of an upload, too, or a sentence."""
         path = self._file(f"1{file[0]}", file[1])
         try:
             image = to_rgb(path)
         except ValueError as error:
             says(error, f"{path}: ")
-            image = None
+        else:
+            assert image.mode == "RGB"
         try:
             sent = open_image(path)
         except ValueError as error:
             says(error, but_not=str(path))
             return
-        assert sent.mode == "RGB"
-        assert image is None or sent.size == image.size  # of a damaged TIFF, two ways of reading differ
+        assert sent.mode == "RGB"  # of a damaged TIFF, pixels and orientation may differ from those above
 
     def tree(self, classes: dict[str, list[tuple[str, str, str]]]) -> None:
         """Every file that looks like an image is used or told about, and what is used can be read."""
