@@ -39,6 +39,11 @@ def explained(repo_id: str, revision: str | None = None) -> Iterator[None]:
         raise _told(cause, repo_id, revision) from error
     except (HTTPError, OSError, errors.HFValidationError, errors.RevisionResolutionError) as error:
         raise _told(error, repo_id, revision) from error
+    except UnicodeEncodeError as error:  # a request's header
+        raise HubError(
+            f"{repo_id}: the access token has letters that no token has, so it was copied badly",
+            ": log in again (hf auth login) or give another",
+        ) from error
 
 
 @contextmanager

@@ -36,10 +36,18 @@ def clean_name(name: str) -> str:
     """
     if name.isascii() and name.isprintable() and "  " not in name:
         return name.strip()
-    name = unicodedata.normalize("NFC", name)
+    name = unicodedata.normalize("NFC", _decoded(name))
     if UNSEEN.search(name):
         name = unicodedata.normalize("NFC", _seen(name))
     return " ".join(name.translate(BLANKS).split())
+
+
+def _decoded(name: str) -> str:
+    """Read as UTF-8 where the system's locale (LC_ALL=C) kept an argument from being read; else as it is."""
+    try:
+        return name.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeError:
+        return name
 
 
 def _seen(name: str) -> str:

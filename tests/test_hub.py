@@ -774,3 +774,8 @@ def test_another_process_pulls_it_loads_its_base_at_the_pinned_commit_and_scores
         torch.testing.assert_close(torch.tensor(there["scores"]), torch.tensor(trained["scores"]))
     assert hub.requests == []  # the second time, offline
     assert len(COLOURS) == len(there["scores"][0])
+
+
+def test_a_token_that_was_copied_badly_is_told(adapters, client):
+    with pytest.raises(HubError, match="token has letters that no token has"):
+        client(hub_client.push, str(adapters[0]), "user/new", token="hf_\u00fcmlaut")

@@ -245,3 +245,11 @@ def test_a_class_that_is_none_is_told_with_the_one_that_was_meant():
     with pytest.raises(ValueError, match="unknown class") as told:
         split_names(many, ["x" * 5_000])
     assert len(str(told.value)) < 2_000
+
+
+def test_a_name_that_the_locale_kept_from_being_read_is_read_as_utf_8():
+    unread = "公鸡".encode().decode("ascii", "surrogateescape")
+    assert clean_name(unread) == "公鸡"
+    assert check_names([unread, "b"]) == ["公鸡", "b"]
+    with pytest.raises(ValueError, match="valid Unicode"):
+        check_names([b"\xff\xfe".decode("utf-8", "surrogateescape")])
