@@ -22,7 +22,7 @@ from hf_unlearn.image_files import (
     sort_out,
     suspects,
 )
-from hf_unlearn.layout import SPLITS, loose_images, named, readable, split_folders, sub_folders
+from hf_unlearn.layout import SPLITS, check_layout, loose_images, named, readable, split_folders, sub_folders
 from hf_unlearn.names import check_names, clean_name, like, name_list, split_names
 from hf_unlearn.pixels import formats, to_image, to_rgb
 
@@ -90,12 +90,14 @@ class LabeledImages:
         Raises:
             BrokenFilesError: if files can't be used and there is no `on_broken`; a ValueError.
             ValueError: if there is no such folder or split, it has no sub-folder or no image, it holds splits and none
-                is chosen, or `names` or `leave_out` mention what isn't there.
+                is chosen, its sub-folders are no classes (a folder around them, splits beside others, `images` beside
+                `labels`), or `names` or `leave_out` mention what isn't there.
         """
         folder = _of_split(folder, split)
         classes = sub_folders(folder)
         if not classes:
             raise ValueError(_no_classes(folder))
+        check_layout(folder)
         called = class_names(folder, names)
         gone = _left_out(called, leave_out, folder)
         classes = [path for path in classes if path.name not in gone]

@@ -13,6 +13,8 @@ SPLITS = {
     "train": TRAIN, "training": TRAIN, "val": VALIDATION, "valid": VALIDATION, "validation": VALIDATION,
     "dev": VALIDATION, "test": TEST, "testing": TEST,
 }  # fmt: skip
+OF_IMAGES = {"images", "image", "imgs", "img", "jpegimages"}  # data sets that lie by kind of file, not by class
+OF_LABELS = {"labels", "label", "annotations", "annotation"}
 SHOWN = 3  # files of a list that are written out
 WORDNET = re.compile(r"n\d{8}[-_. ]+(?=\S)")  # n02099601-golden_retriever
 NUMBER = re.compile(r"\d+[-_. ]+(?=\S)")  # 001.Black_footed_Albatross
@@ -57,6 +59,56 @@ def split_folders(folder: Path) -> dict[str, Path]:
                 f"give the folder to use, such as {one}"
             )
     return found
+
+
+def check_layout(folder: Path) -> None:
+    """Whether the sub-folders of a folder may be its classes.
+
+    Raises:
+        ValueError: if they are splits beside something else, kinds of files, or a folder around the classes; it says
+            where these seem to lie.
+    """
+    folders = sub_folders(folder)
+    by_name = {path.name.lower(): path for path in folders}
+    if len(folders) == 1 and (inner := _around(folders[0])):
+        raise ValueError(
+            f"{folder}: its only sub-folder, {folders[0].name}, holds no images but folders of images; the classes "
+            f"seem to lie in {inner}: give that"
+        )
+    images, labels = (
+        next((by_name[name] for name in by_name if name in kind), None) for kind in (OF_IMAGES, OF_LABELS)
+    )
+    if images and labels:
+        where = f"the classes seem to lie in {images}: give that" if sub_folders(images) else "sort the images by class"
+        raise ValueError(
+            f"{folder}: {images.name} and {labels.name} are no classes; expected one sub-folder of images per class: "
+            f"{where}"
+        )
+    splits = {SPLITS[name]: path for name, path in by_name.items() if name in SPLITS and _holds_folders(path)}
+    others = [path.name for path in folders if path.name.lower() not in SPLITS]
+    if TRAIN in splits and len(splits) > 1 and others:
+        raise ValueError(
+            f"{folder}: {' and '.join(path.name for path in splits.values())} lie beside {others[0]}; a folder of "
+            f"splits must hold nothing else: take it out, or give one split, such as {splits[TRAIN]}"
+        )
+
+
+def _around(folder: Path) -> Path | None:
+    """Where the classes are, if a folder holds no images but, maybe further in, at least two folders of images."""
+    while not loose_images(folder) and (inner := sub_folders(folder)):
+        if len(inner) > 1:
+            return folder if sum(map(_holds_images, inner)) > 1 else None
+        folder = inner[0]
+    return None
+
+
+def _holds_folders(folder: Path) -> bool:
+    return bool(sub_folders(folder)) and not loose_images(folder)
+
+
+def _holds_images(folder: Path) -> bool:
+    inner = (path for path in sub_folders(folder) if not path.is_symlink())
+    return bool(loose_images(folder)) or any(map(_holds_images, inner))
 
 
 def named(files: Sequence[Path], folder: Path) -> str:

@@ -43,8 +43,8 @@ def to_rgb(item: Any, index: int | None = None) -> Image.Image:
         index: which one of several it is, for the message of an error.
 
     Raises:
-        ValueError: if it can't be read as an image, its pixels are others, or more than Pillow's `MAX_IMAGE_PIXELS` (89
-            megapixels); it is named.
+        ValueError: if it can't be read as an image, it has no pixels, other ones, or more than Pillow's
+            `MAX_IMAGE_PIXELS` (89 megapixels); it is named.
     """
     where = _where(item, index)
     try:
@@ -196,6 +196,8 @@ def _channels_first(pixels: np.ndarray) -> bool:
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
+    if not image.width * image.height:
+        raise PixelError(f"an image of {image.width} x {image.height} pixels; expected at least 1 x 1")
     most = Image.MAX_IMAGE_PIXELS
     if most is not None and image.width * image.height > most:
         raise ValueError(f"{image.width * image.height / 1e6:.0f} megapixels, at most {most / 1e6:.0f} are read")

@@ -148,8 +148,8 @@ def test_a_folder_of_splits_is_known_by_their_names(tmp_path, validation, test):
     with pytest.raises(ValueError, match=r"divided into test, train.*choose one: split="):
         LabeledImages.from_folder(tmp_path)
     assert LabeledImages.from_folder(tmp_path, split="train").names == ("cat", "dog")
-    with pytest.raises(ValueError, match=r"has no split 'dev'; it has test"):
-        LabeledImages.from_folder(tmp_path, split="dev")
+    with pytest.raises(ValueError, match=r"has no split 'extra'; it has test"):
+        LabeledImages.from_folder(tmp_path, split="extra")
 
 
 @pytest.mark.parametrize("classes", [("train", "bus"), ("train", "test"), ("test", "dog"), ("val", "test")])
@@ -175,6 +175,44 @@ def test_splits_that_do_not_fit_together_are_refused(tmp_path):
     pets(tmp_path / "valid")
     with pytest.raises(ValueError, match="val and valid are both its validation split; keep one"):
         LabeledImages.from_folder(tmp_path)
+
+
+# Sub-folders that are no classes
+
+
+@pytest.mark.parametrize(
+    ("places", "words"),
+    [
+        (
+            ["pets/cat", "pets/dog"],
+            "its only sub-folder, pets, holds no images but folders of images.* lie in {}/pets:",
+        ),
+        (["a/b/cat", "a/b/dog/more"], "its only sub-folder, a, .* the classes seem to lie in {}/a/b: give that"),
+        (["a/train/cat", "a/test/cat"], "its only sub-folder, a, .* the classes seem to lie in {}/a: give that"),
+        (["images/cat", "images/dog", "labels"], "images and labels are no classes; .* lie in {}/images: give that"),
+        (["JPEGImages", "Annotations", "lists"], "JPEGImages and Annotations are no classes; .*: sort the images by"),
+        (["train/cat", "Test/cat", "extra"], "Test and train lie beside extra; .* nothing else: .* such as {}/train$"),
+        (["training/cat", "val/cat", "x/cat"], "training and val lie beside x; a folder of splits must hold nothing"),
+    ],
+)
+def test_sub_folders_that_are_no_classes_are_refused_with_where_these_seem_to_lie(tmp_path, places, words):
+    for place in places:
+        picture(tmp_path / place / "1.png")
+    with pytest.raises(ValueError, match=words.format(tmp_path)):
+        LabeledImages.from_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        ["cat"], ["cat/one"], ["cat/one/two"], ["cat", "cat/one", "cat/two"], ["cat/one", "dog/two"],
+        ["train/steam", "bus"], ["train", "test", "bus"], ["images", "drawings"], ["labels", "stamps"],
+    ],
+)  # fmt: skip
+def test_classes_with_folders_in_them_and_of_such_names_stay_classes(tmp_path, places):
+    for place in places:
+        picture(tmp_path / place / "1.png")
+    assert LabeledImages.from_folder(tmp_path).names == tuple(sorted({place.split("/")[0] for place in places}))
 
 
 # Classes left out, and their names

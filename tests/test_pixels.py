@@ -435,3 +435,10 @@ def test_data_sets_of_arrays_say_which_one_is_none(tmp_path):
     lazy = LabeledImages((str(tmp_path / "1.png"), good), (0, 0), ("x",))
     with pytest.raises(ValueError, match=r"1\.png: no such file"):
         lazy[0]
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, 0), (0, 0)])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "F", "I;16"])
+def test_an_image_without_pixels_is_refused(size, mode):
+    with pytest.raises(ValueError, match=rf"^image 3: an image of {size[0]} x {size[1]} pixels; expected at least 1 x"):
+        to_rgb(Image.new(mode, size), 3)
