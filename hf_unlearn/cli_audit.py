@@ -64,7 +64,7 @@ def audit_command(
     max_group_gap: Limit = None,
     max_epsilon: Annotated[float | None, typer.Option(min=0.0, help="Any number; needs --membership.")] = None,
     skip_broken: Annotated[
-        bool, typer.Option("--skip-broken", help="Name and leave out images that can't be used, copies too.")
+        bool, typer.Option("--skip-broken", help="Leave out images that can't be used, copies too; name the first.")
     ] = False,
     leave_out: LeaveOut = None,
     seed: Annotated[int, typer.Option(help="Fixes every draw.")] = 0,

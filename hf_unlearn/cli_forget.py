@@ -33,7 +33,8 @@ Data = Annotated[Path, typer.Option(help="Folder with one sub-folder of images p
 NAMES_HELP = "JSON file, sub-folder -> class name, where they differ; or 'auto': underscores are read as spaces."
 Names = Annotated[Path | None, typer.Option(help=NAMES_HELP)]
 Skip = Annotated[
-    bool, typer.Option("--skip-broken", help="Name and leave out images that can't be used, copies too; else stop.")
+    bool,
+    typer.Option("--skip-broken", help="Leave out images that can't be used, copies too; name the first; else stop."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Vocabulary = Annotated[
@@ -96,7 +97,7 @@ def forget(
         bool,
         typer.Option(
             "--skip-broken",
-            help="Name and leave out images that can't be used, copies too; else stop.",
+            help="Leave out images that can't be used, copies too; name the first; else stop.",
             rich_help_panel=IMAGES,
         ),
     ] = False,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hf_unlearn.data import BrokenFile, LabeledImages
 
 AUTO = "auto"
+SHOWN = 5  # files that are left out and named
 LEARN, JUDGE, FIT = "to learn from", "to judge by", "to fit probes on"
 SPLITS_FOR = {  # of a folder of splits: the first group that is there, all of it
     LEARN: (("train", "validation"),),
@@ -33,7 +34,7 @@ class Reading:
 
     Attributes:
         names: a JSON file, sub-folder -> class name; or `auto`, see `from_folder`.
-        skip_broken: whether what can't be used is told on stderr and left out; else it stops the command.
+        skip_broken: whether what can't be used is left out, the first few told on stderr; else it stops the command.
         leave_out: classes that are not looked at.
     """
 
@@ -78,22 +79,21 @@ class Reading:
         from hf_unlearn.data import LabeledImages, class_names
         from hf_unlearn.names import clean_name
 
-        names, leave_out, broken = read_names(self.names), list(self.leave_out), 0
+        names, leave_out = read_names(self.names), list(self.leave_out)
         if leave_out and not strict and folder.is_dir():
             there = {clean_name(name) for pair in class_names(folder, names).items() for name in pair}
             leave_out = [name for name in leave_out if clean_name(name) in there]
 
-        def tell(file: BrokenFile) -> None:
-            nonlocal broken
-            broken += 1
-            console.tell("left out", str(file))
-
-        images = LabeledImages.from_folder(
-            folder, names, tell if self.skip_broken else None, leave_out=leave_out,
-            tell=lambda text: console.tell("note", f"{folder}: {text}"),
-        )  # fmt: skip
+        broken: list[BrokenFile] = []
+        try:
+            images = LabeledImages.from_folder(
+                folder, names, broken.append if self.skip_broken else None, leave_out=leave_out,
+                tell=lambda text: console.tell("note", f"{folder}: {text}"),
+            )  # fmt: skip
+        finally:
+            _tell_left_out(broken)
         if broken:
-            console.tell("warning", f"{folder}: {broken} of {broken + len(images)} images are left out")
+            console.tell("warning", f"{folder}: {len(broken):,} of {len(broken) + len(images):,} images are left out")
         return images
 
 
@@ -117,8 +117,7 @@ def read_unlabelled(folder: Path) -> list[Path]:
         raise ValueError(f"--unlabelled {folder}: expected a folder with images, found none")
     listing = list_files(folder, folder)
     broken = suspects(listing.images, folder)
-    for file in broken:
-        console.tell("left out", str(file))
+    _tell_left_out(broken)
     if listing.others:
         console.tell("note", f"{folder}: no images, passed over: {named(listing.others, folder)}")
     gone = {file.path for file in broken}
@@ -136,6 +135,14 @@ def tell_of_overlap(judged: LabeledImages, learned: LabeledImages, which: str = 
             f"{again:,} of {len(judged):,} test images are also in {which}, the same files: the figures flatter; take "
             "them out of one",
         )
+
+
+def _tell_left_out(broken: Sequence[BrokenFile]) -> None:
+    """The first few files that can't be used, a line each, and how many more there are."""
+    for file in broken[:SHOWN]:
+        console.tell("left out", str(file))
+    if (more := len(broken) - SHOWN) > 0:
+        console.tell("left out", f"and {more:,} more")
 
 
 def _joined(parts: list[LabeledImages]) -> LabeledImages:

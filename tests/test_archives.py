@@ -119,6 +119,8 @@ def test_images_of_every_kind_in_a_zip_are_found_and_what_is_none_is_told(tmp_pa
         (["cat/1.mov", "dog/1.mov"], "^no image in any of its 2 sub-folders"),
         (["cat/1.heic", "dog/1.nef"], r"^dog/1\.nef: a camera's raw file; save it as PNG or JPEG\.$"),
         ([*PETS, "cat/3.svg", "dog/3.eps"], r"^cat/3\.svg: an image of a format .*\(\.svg\).*; and 1 more file\.$"),
+        (["train/cat/1.png", "test/cat/1.png", "x/1.png"], r"^test and train lie beside x; .*, such as train\.?$"),
+        (["images/1.png", "labels/1.png"], "^images and labels are no classes"),
         (["train/cat/1.png", "test/dog/1.png"], r"^train and test differ in classes.*such as train$"),
     ],
 )

@@ -170,3 +170,39 @@ def test_a_reading_says_what_is_wrong_with_a_folder(tmp_path):
         Reading().data_and_test(tmp_path / "nowhere", None)
     with pytest.raises(ValueError, match="nowhere: no such folder"):
         Reading(leave_out=["red"]).data_and_test(write(tmp_path / "D", names=("red", "blue")), tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("count", "more"), [(5, []), (6, ["left out: and 1 more"]), (2005, ["left out: and 2,000 more"])]
+)
+def test_of_many_images_that_are_left_out_the_first_are_named_and_the_rest_counted(tmp_path, capsys, count, more):
+    write(tmp_path / "D", 1)
+    for number in range(count):
+        (tmp_path / "D" / "red" / f"z{number:04}.png").touch()
+    lines = [f"left out: {tmp_path}/D/red/z{number:04}.png: an empty file" for number in range(5)] + more
+    assert len(Reading(skip_broken=True).images(tmp_path / "D", "to judge by")) == len(COLOURS)
+    warning = f"warning: {tmp_path}/D: {count:,} of {count + len(COLOURS):,} images are left out"
+    assert capsys.readouterr().err.splitlines() == [*lines, warning]
+    read_unlabelled(tmp_path / "D")
+    assert capsys.readouterr().err.splitlines() == lines
+    for path in (tmp_path / "D").rglob("[!z]*.png"):
+        path.unlink()
+    with pytest.raises(ValueError, match="can be used"):
+        Reading(skip_broken=True).images(tmp_path / "D", "to judge by")
+    assert capsys.readouterr().err.splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    ("places", "words"),
+    [
+        (("pets/cat", "pets/dog"), "the classes seem to lie in {}/pets"),
+        (("train/cat", "test/cat", "more"), "a folder of splits must hold nothing else"),
+        (("images", "labels"), "images and labels are no classes"),
+    ],
+)
+def test_folders_that_are_no_classes_are_not_read_as_such(tmp_path, places, words):
+    for place in places:
+        (tmp_path / place).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / place / "1.png")
+    with pytest.raises(ValueError, match=words.format(tmp_path)):
+        Reading().images(tmp_path, "to learn from")
