@@ -7,11 +7,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from hf_unlearn import console
 from hf_unlearn.arguments import brief
 from hf_unlearn.names import check_names, clean_name, synonym_lists
 from hf_unlearn.text_files import decode, parse_json
 
 MAX_BYTES = 8 * 2**20
+COMMENT = re.compile(r"#(\s|$)")
+MARKED = re.compile(  # as lines of lists, tables and programs are, and names seldom
+    r"[-*+•–—] |\d+[.):] |#|[\"'`“”„«].*[\"'`“”»],?$|.*[,;\t|]|(names?|class(es)?|labels?|categor(y|ies))$", re.I
+)
+SHOWN = 3  # names of a file that are said back
 
 
 def read_strings(path: Path, option: str) -> dict[str, str]:
@@ -53,7 +59,9 @@ def read_synonyms(path: Path) -> dict[str, list[str]]:
 
 
 def read_name_list(path: Path, option: str) -> list[str]:
-    """The names in a text file, one a line; lines in which nothing is seen are passed over.
+    """The names in a text file, one a line; lines in which nothing is seen, and comments, are passed over.
+
+    Where a line looks like more than a name (a bullet, quotes, commas …), stderr says what was read.
 
     Raises:
         ValueError: if the file is not there, too large, no text, or JSON; option and file are named.
@@ -61,7 +69,12 @@ def read_name_list(path: Path, option: str) -> list[str]:
     lines = read_lines(path, option)
     if lines and lines[0][0] in "[{" and _is_json("\n".join(lines)):
         raise ValueError(f"{option} {path}: a JSON file; expected one name a line, without brackets and quotes")
-    return [name for line in lines if (name := clean_name(line))]
+    lines = [line for line in lines if not COMMENT.match(line) and clean_name(line)]
+    names = list(map(clean_name, lines))
+    if marked := [name for line, name in zip(lines, names, strict=True) if MARKED.match(line)]:
+        count = f"{len(names):,} name{'s' * (len(names) > 1)}, one a line{', such as' * (len(marked) < len(names))}"
+        console.tell("note", f"{option} {path}: {count}: {', '.join(map(brief, marked[:SHOWN]))}")
+    return names
 
 
 def read_classes(path: Path) -> list[str]:

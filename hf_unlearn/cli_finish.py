@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hf_unlearn.arguments import brief
 from hf_unlearn.cli_images import tell_of_overlap
 from hf_unlearn.console import say, say_json, show
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from hf_unlearn.data import LabeledImages
     from hf_unlearn.report import Report
     from hf_unlearn.result import Result
+
+SHOWN = 5  # forgotten names that are said back
 
 
 def finish(
@@ -88,6 +92,12 @@ def _as_json(adapter: ForgetAdapter, report: Report | None, folder: Path) -> str
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
 
 
+def _first(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = len(names) - SHOWN
+    return ", ".join(map(brief, names[:SHOWN])) + (f" and {more:,} more" if more > 0 else "")
+
+
 def _tell_edit(adapter: ForgetAdapter) -> None:
     from hf_unlearn.edits.neighbours import Neighbour, describe
 
@@ -96,6 +106,7 @@ def _tell_edit(adapter: ForgetAdapter) -> None:
     count = f"{len(config.forget)} name{'s' * (len(config.forget) > 1)}"
     lines = [
         f"edit of the text features: {count} forgotten in {config.ledger['seconds']:.1f} s, 0 queries, no image",
+        f"forgotten: {_first(config.forget)}",
         told,
         "Too much? Protect words with --keep WORD and run it again. Too little? Add --forget WORD, or raise --breadth.",
         "Images and their features are untouched: searching images by image still finds what was forgotten.",

@@ -37,10 +37,11 @@ Skip = Annotated[
     typer.Option("--skip-broken", help="Leave out images that can't be used, copies too; name the first; else stop."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+ONE_A_LINE = "one a line (not those that begin with '# ')"
 Vocabulary = Annotated[
     Path | None,
     typer.Option(
-        help="File of words that an edit holds in place, one a line; else the tokenizer's.", rich_help_panel="Edits"
+        help=f"File of words that an edit holds in place, {ONE_A_LINE}; else the tokenizer's.", rich_help_panel="Edits"
     ),
 ]
 OF_CONTEXT = ("unlabelled", "n_ctx", "run_dir", "init", "patience", "max_queries", "shots", "seed")
@@ -52,7 +53,7 @@ def forget(
     ctx: typer.Context,
     out_folder: Annotated[Path, typer.Option("--out", help="Where to write the adapter.")],
     forget: Annotated[list[str] | None, typer.Option(help="Name to forget; give it once per name.")] = None,
-    forget_file: Annotated[Path | None, typer.Option(help="File of names to forget, one a line.")] = None,
+    forget_file: Annotated[Path | None, typer.Option(help=f"File of names to forget, {ONE_A_LINE}.")] = None,
     model: Model = "embedded",
     method: Annotated[
         Method | None, typer.Option(help="How; edit where neither --data nor --classes is given, else proximal.")
@@ -62,7 +63,7 @@ def forget(
         typer.Option(help="Name to protect, once per name; all else is kept too.", rich_help_panel=EDIT),
     ] = None,
     keep_file: Annotated[
-        Path | None, typer.Option(help="File of names to protect, one a line.", rich_help_panel=EDIT)
+        Path | None, typer.Option(help=f"File of names to protect, {ONE_A_LINE}.", rich_help_panel=EDIT)
     ] = None,
     breadth: Annotated[
         float,
@@ -111,7 +112,7 @@ def forget(
     ] = None,
     classes: Annotated[
         Path | None,
-        typer.Option(help="File of all class names, one a line: searches without images.", rich_help_panel=SEARCH),
+        typer.Option(help=f"File of all class names, {ONE_A_LINE}: searches without images.", rich_help_panel=SEARCH),
     ] = None,
     unlabelled: Annotated[
         Path | None,

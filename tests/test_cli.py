@@ -154,6 +154,8 @@ def test_forget_by_name_makes_an_edit_and_says_what_else_it_changes(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "also forgotten: beer" in done.stdout
     assert "3 names forgotten" in done.stdout
+    assert "\nforgotten: 'beer mug', 'dagger', 'crossed swords'\n" in done.stdout
+    assert "note:" not in done.stderr
     assert "Images and their features are untouched" in done.stdout
     config = ForgetAdapter.from_pretrained(tmp_path / "edit").config
     assert (config.kind, config.method) == ("edit", "edit")
