@@ -259,7 +259,7 @@ def _by_name(
 def _check_method(method: object) -> None:
     named = isinstance(method, str) and method in (*METHODS, EDIT)
     if not (named or method is None or isinstance(method, Recipe)):
-        raise ValueError(f"method must be a name or a Recipe, got {brief(method)}; {', '.join(METHODS)} or edit")
+        raise ValueError(f"unknown method {brief(method)}; expected one of {', '.join(METHODS)}, edit, or a Recipe")
 
 
 def _check(model: BlackBox, names: Sequence[str], forget: Sequence[str], plan: Recipe) -> None:

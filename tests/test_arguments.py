@@ -63,7 +63,7 @@ def test_what_is_given_in_the_place_of_images_or_a_method_is_named(clip):
         unlearn(clip, classes=["red", "blue"], forget=["red"], unlabelled="folder")
     for given in (5, "Edit", ""):
         for images in (coloured(1), None):
-            with pytest.raises(ValueError, match=f"method must be a name or a Recipe, got {given!r}; proximal,"):
+            with pytest.raises(ValueError, match=f"unknown method {given!r}; expected one of proximal,"):
                 unlearn(clip, images, forget=["red"], method=given)
     with pytest.raises(ValueError, match="init must be an adapter or a result, got 'a/b'; load it: ForgetAdapter"):
         unlearn(clip, coloured(1), forget=["red"], init="a/b")
