@@ -152,7 +152,7 @@ class Proximal:
         """The prox-linear steps `a*`, `(strengths, known)`."""
         jacobian = self._jacobian
         known = jacobian.size if self._scores.is_cuda else jacobian.known  # a graph wants the same shapes every time
-        firmness = 1 / self._scores.new_tensor(etas)
+        firmness = 1 / torch.tensor(etas).to(self._scores)
         steps = self._steps(self._scores, firmness, jacobian.patterns, jacobian.values[:known])
         return steps[:, : jacobian.known]
 
