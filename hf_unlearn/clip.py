@@ -291,7 +291,14 @@ class ClipBlackBox:
         return self.positions - len(self._ids("")) - NAME_ROOM
 
     def _ids(self, name: str) -> list[int]:
-        return self.tokenizer(self.template.format(name))["input_ids"]
+        ids = self.tokenizer(self.template.format(name))["input_ids"]
+        known = self.model.text_model.get_input_embeddings().num_embeddings
+        if max(ids, default=0) >= known:
+            raise ValueError(
+                f"{self.model_id}: its tokenizer gives token {max(ids)}, its text tower has {known} of them; "
+                "tokenizer and weights are of different models: get both again"
+            )
+        return ids
 
 
 def projection_of(model: Any) -> torch.nn.Linear:

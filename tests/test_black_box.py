@@ -350,3 +350,11 @@ def test_files_that_fit_no_clip_are_one_sentence(tmp_path, clip_folder, name, ol
         ClipBlackBox(str(tmp_path))
     assert str(refused.value).startswith(str(tmp_path))
     assert "\n" not in str(refused.value)
+
+
+def test_a_tokenizer_with_more_tokens_than_the_text_tower_is_told(clip_folder):
+    box = ClipBlackBox(clip_folder)
+    box.tokenizer.add_tokens(["zzyzx"])
+    assert box.text_features(torch.zeros(1, 0, box.dim), ["red"]).isfinite().all()
+    with pytest.raises(ValueError, match="tokenizer and weights are of different models"):
+        box.text_features(torch.zeros(1, 0, box.dim), ["red", "zzyzx"])
