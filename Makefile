@@ -18,13 +18,14 @@ space: setup
 	$(BIN)/python app.py
 
 test: setup check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/test_space_page.py
-	$(BIN)/python -m pytest tests/test_space_page.py  # alone, for it looks at the clock
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/space/test_page.py
+	$(BIN)/python -m pytest tests/space/test_page.py  # alone, for it looks at the clock
 
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 docs: setup
 	$(BIN)/python docs/make_api.py

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from space.ui import build, launch
+from space.ui.app import build, launch
 
 demo = build(Path(__file__).resolve().parent)
 

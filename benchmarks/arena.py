@@ -32,13 +32,14 @@ from PIL import Image
 from rich.progress import track
 from white_box import Both, ClassEmbeddings, Retrained, coop
 
-from hf_unlearn import demo
-from hf_unlearn.adapter import ForgetAdapter
-from hf_unlearn.clip import EMBEDDED, ClipBlackBox
-from hf_unlearn.demo import Task
-from hf_unlearn.evaluate import evaluate
-from hf_unlearn.recipes import Recipe, recipe
-from hf_unlearn.unlearn import unlearn
+from hf_unlearn.adapters.adapter import ForgetAdapter
+from hf_unlearn.demo import emoji_tasks as demo
+from hf_unlearn.demo.emoji_tasks import Task
+from hf_unlearn.evaluation.evaluator import evaluate
+from hf_unlearn.models.clip import ClipBlackBox
+from hf_unlearn.models.embedded import EMBEDDED
+from hf_unlearn.optimizers.methods import Recipe, recipe
+from hf_unlearn.training.unlearning import unlearn
 
 METHODS = ("lcs-cma-paper", "lcs-cma", "proximal")
 ARTISTS = dict(demo.ARTISTS)  # of the embedded model

@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from hf_unlearn.metrics import harmonic_mean
+from hf_unlearn.evaluation.metrics import harmonic_mean
 
 OURS, PEERS = "proximal", ("lcs-cma", "lcs-cma-paper", "coop")
 FIXED = (

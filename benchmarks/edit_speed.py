@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from speed import write_model
 
-from hf_unlearn import ClipBlackBox, ForgetAdapter, demo, unlearn
+from hf_unlearn import ClipBlackBox, ForgetAdapter, unlearn
+from hf_unlearn.demo import emoji_tasks as demo
 
 NAMES, WORDS = 20, 3_000
 

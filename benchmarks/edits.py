@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hf_unlearn.adapter import ForgetAdapter
-from hf_unlearn.black_box import ImageSet
-from hf_unlearn.clip import ClipBlackBox
-from hf_unlearn.data import LabeledImages
-from hf_unlearn.demo import Task
+from hf_unlearn.adapters.adapter import ForgetAdapter
+from hf_unlearn.adapters.export.hardening import RIDGE, edit
+from hf_unlearn.data.labeled_images import LabeledImages
+from hf_unlearn.demo.emoji_tasks import Task
 from hf_unlearn.edits.by_name import OF_WORDS, name_features
-from hf_unlearn.edits.text_edit import TextEdit, digest
-from hf_unlearn.edits.vocabulary import features, words
-from hf_unlearn.hardening import RIDGE, edit
-from hf_unlearn.unlearn import unlearn
+from hf_unlearn.edits.vocabulary import vocabulary_features, vocabulary_words
+from hf_unlearn.models.black_box import ImageSet
+from hf_unlearn.models.clip import ClipBlackBox
+from hf_unlearn.models.text_edit import TextEdit, digest
+from hf_unlearn.training.unlearning import unlearn
 
 EDITS = ("edit", "null-space", "leace", "least-squares")
 
@@ -27,7 +27,7 @@ EDITS = ("edit", "null-space", "leace", "least-squares")
 def vocabulary(model: ClipBlackBox, task: Task) -> list[str]:
     """The tokenizer's words without any that a test asks for: listed, unlisted, other names."""
     asked = {*task.names, *task.unlisted.names, *(word for own in task.synonyms.values() for word in own)}
-    return [word for word in words(model) if word not in asked]
+    return [word for word in vocabulary_words(model) if word not in asked]
 
 
 def edit_adapter(model: ClipBlackBox, task: Task, method: str) -> ForgetAdapter:
@@ -45,7 +45,7 @@ def edit_adapter(model: ClipBlackBox, task: Task, method: str) -> ForgetAdapter:
     kept = [name for name in task.names if name not in task.forget]
     gone, keep = name_features(model, task.forget).double(), name_features(model, kept).double()
     change = {"null-space": null_space, "leace": leace, "least-squares": least_squares}[base](
-        gone, keep, features(model, held, OF_WORDS).double()
+        gone, keep, vocabulary_features(model, held, OF_WORDS).double()
     )
     return _with(ours, change, method)
 

@@ -21,9 +21,9 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.internal.conjecture.providers import AVAILABLE_PROVIDERS
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "tests"), str(Path(__file__).parents[1])]
-from conftest import write_clip  # noqa: E402
-from fuzzing import Readers, quietly  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.support.checkpoints import write_clip
+from tests.support.fuzzing import Readers, quietly
 
 ROOM = 2 * 2**30
 MEMORY = Path("/dev/shm")  # small files are written there twenty times as fast

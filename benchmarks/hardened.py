@@ -17,10 +17,11 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
 
-from hf_unlearn import ClipBlackBox, ForgetAdapter, demo, unlearn
-from hf_unlearn.black_box import ImageSet
-from hf_unlearn.hardening import RIDGE, TEMPLATES, edit, hardening
-from hf_unlearn.metrics import accuracies, harmonic_mean
+from hf_unlearn import ClipBlackBox, ForgetAdapter, unlearn
+from hf_unlearn.adapters.export.hardening import RIDGE, TEMPLATES, edit, hardening
+from hf_unlearn.demo import emoji_tasks as demo
+from hf_unlearn.evaluation.metrics import accuracies, harmonic_mean
+from hf_unlearn.models.black_box import ImageSet
 
 HELD_OUT = (
     "a picture of a {}.", "a drawing of the {}", "there is a {} here", "{} , emoji", "my {}", "a close-up of one {}",

@@ -22,15 +22,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "tests"), str(Path(__file__).parents[1])]
-from forked import Forked  # noqa: E402
-
-from hf_unlearn import ForgetAdapter, demo  # noqa: E402
-from hf_unlearn.adapter_files import CONTEXT  # noqa: E402
-from hf_unlearn.audit.plots import plot_audit  # noqa: E402
-from hf_unlearn.audit.report import Audit  # noqa: E402
-from hf_unlearn.run_dir import STATE  # noqa: E402
-from hf_unlearn.targets import PENDING, whole  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from hf_unlearn import ForgetAdapter
+from hf_unlearn.adapters.storage import CONTEXT
+from hf_unlearn.auditing.plots import plot_audit
+from hf_unlearn.auditing.report import Audit
+from hf_unlearn.demo import emoji_tasks as demo
+from hf_unlearn.files import PENDING, whole
+from hf_unlearn.training.checkpoint import STATE
+from tests.support.forked import Forked
 
 EACH = 5  # kills per search with a run folder
 

@@ -20,7 +20,8 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 
-from hf_unlearn import ClipBlackBox, ForgetAdapter, LabeledImages, demo, evaluate, unlearn
+from hf_unlearn import ClipBlackBox, ForgetAdapter, LabeledImages, evaluate, unlearn
+from hf_unlearn.demo import emoji_tasks as demo
 
 ROOT = Path(__file__).parents[1]
 SHOTS, JUDGED = 16, 8

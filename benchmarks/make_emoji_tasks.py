@@ -31,7 +31,7 @@ MODERATION["names"] = [*MODERATION["forget"], *EVERYDAY]
 def main() -> None:
     from make_emoji_images import PROFESSIONS
 
-    from hf_unlearn import demo
+    from hf_unlearn.demo import emoji_tasks as demo
 
     pool = [
         name

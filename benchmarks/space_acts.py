@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from gradio_http import Refusal, Stranger
 from PIL import Image
 
-from hf_unlearn import demo
+from hf_unlearn.demo import emoji_tasks as demo
+from tests.support.gradio_http import Refusal, Stranger
 
 ADAPTERS = "space/adapters"
 READY = [f"{ADAPTERS}/{name}" for name in ("alcohol", "weapons", "gambling", "tobacco", "people", "insects")]

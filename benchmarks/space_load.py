@@ -28,12 +28,12 @@ from typing import Any
 
 import psutil
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-from browser import serving
-from gradio_http import Refusal, Stranger
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from space_acts import ACTS, LONGEST_STAY
 
-from hf_unlearn import demo
+from hf_unlearn.demo import emoji_tasks as demo
+from tests.support.browser import serving
+from tests.support.gradio_http import Refusal, Stranger
 
 SAMPLED_EVERY = 30  # seconds
 

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from hf_unlearn import ClipBlackBox, ForgetAdapter, demo, evaluate, unlearn
+from hf_unlearn import ClipBlackBox, ForgetAdapter, evaluate, unlearn
+from hf_unlearn.demo import emoji_tasks as demo
 
 FIGURES = ("H", "err_for", "acc_mem", "synonym_err", "entropy", "recoverability", "retain_ece")
 

@@ -40,7 +40,7 @@ from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTokenizer
 from zero_shot import TEST_ARTISTS, accuracy, zero_shot
 
-from hf_unlearn import demo
+from hf_unlearn.demo import emoji_tasks as demo
 
 STAGES = {"image": 0.65, "text": 0.10, "align": 0.25}  # shares of the time budget
 

@@ -9,15 +9,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from hf_unlearn.adapter import ForgetAdapter, digest
-from hf_unlearn.adapter_config import AdapterConfig
-from hf_unlearn.black_box import BlackBox, ImageSet
-from hf_unlearn.clip import ClipBlackBox
-from hf_unlearn.data import LabeledImages
-from hf_unlearn.demo import Task
-from hf_unlearn.metrics import accuracies, harmonic_mean
-from hf_unlearn.recipes import objective_of, recipe
-from hf_unlearn.unlearn import unlearn
+from hf_unlearn.adapters.adapter import ForgetAdapter, digest
+from hf_unlearn.adapters.config import AdapterConfig
+from hf_unlearn.data.labeled_images import LabeledImages
+from hf_unlearn.demo.emoji_tasks import Task
+from hf_unlearn.evaluation.metrics import accuracies, harmonic_mean
+from hf_unlearn.models.black_box import BlackBox, ImageSet
+from hf_unlearn.models.clip import ClipBlackBox
+from hf_unlearn.optimizers.methods import objective_of, recipe
+from hf_unlearn.training.unlearning import unlearn
 
 
 def coop(model: ClipBlackBox, task: Task, seed: int, steps: int = 400, rate: float = 0.05) -> ForgetAdapter:

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from speed import names_of, where, write_model
 
-from hf_unlearn import ClipBlackBox, LabeledImages, demo, unlearn
+from hf_unlearn import ClipBlackBox, LabeledImages, unlearn
+from hf_unlearn.demo import emoji_tasks as demo
 
 
 def main() -> None:

@@ -1,5 +1,5 @@
 """`python -m hf_unlearn` is the command line."""
 
-from hf_unlearn.cli import main
+from hf_unlearn.cli.main import main
 
 main()

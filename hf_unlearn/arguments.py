@@ -7,33 +7,12 @@ import re
 from numbers import Integral, Real
 from pathlib import Path
 
-SHOWN = 80  # characters of a value that a message repeats
-MANY = 20  # values that a message lists
+from hf_unlearn.errors import InputError
+from hf_unlearn.text import brief
+
 LARGEST = 2**31 - 1
 LARGEST_SEED = 2**63 - 1
 MOST_SHOTS = 100_000  # images per class
-
-
-def brief(value: object) -> str:
-    """A value for a message: as Python writes it, in at most about 80 characters."""
-    if isinstance(value, Path):
-        value = str(value)
-    if isinstance(value, str | bytes):
-        return f"{value[:SHOWN]!r}…" if len(value) > SHOWN else f"{value!r}"
-    if isinstance(value, int) and abs(value) > LARGEST_SEED:
-        return f"a number of about {value.bit_length() * 3 // 10:,} digits"
-    try:
-        shown = repr(value)
-    except ValueError:  # there is such a number in it
-        shown = type(value).__name__
-    shown = " ".join(shown.split())
-    return shown[:SHOWN] + "…" if len(shown) > SHOWN else shown
-
-
-def listed(values: object) -> str:
-    """The first twenty of some texts for a message, each of at most 80 characters."""
-    texts = [text[:SHOWN] + "…" if len(text) > SHOWN else text for text in map(str, values)]  # type: ignore[call-overload]
-    return ", ".join(texts[:MANY]) + (", …" if len(texts) > MANY else "")
 
 
 def is_folder(path: str | Path) -> bool:
@@ -52,17 +31,12 @@ def is_file(path: str | Path) -> bool:
         return False
 
 
-def short(text: object) -> str:
-    """A path or an id for a message, as it is, in at most 400 characters."""
-    return f"{str(text)[:400]}…" if len(str(text)) > 400 else str(text)
-
-
 def place(what: str, value: object, most: int) -> int:
     """An index below `most`. Raises: ValueError: if it is none; whole floats are, as tables with gaps have them."""
     whole = isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
     number = int(value) if whole else getattr(value, "__index__", lambda: -1)()  # type: ignore[call-overload]
     if not 0 <= number < most:
-        raise ValueError(f"{what} must be 0 to {most - 1}, got {brief(value)}")
+        raise InputError(f"{what} must be 0 to {most - 1}, got {brief(value)}")
     return number
 
 
@@ -86,7 +60,7 @@ def whole_number(name: str, value: object, least: int = 1, most: int = LARGEST) 
     if not (right and least <= int(value) <= most):  # type: ignore[call-overload]
         large = right and int(value) > most  # type: ignore[call-overload]
         bounds = f"from {least} to {most}" if large else f"of at least {least}"
-        raise ValueError(f"{name} must be a whole number {bounds}, got {brief(value)}")
+        raise InputError(f"{name} must be a whole number {bounds}, got {brief(value)}")
     return int(value)  # type: ignore[call-overload]
 
 
@@ -98,7 +72,7 @@ def share(name: str, value: object) -> float:
     """
     number = _number(value)
     if not 0 <= number <= 1:  # NaN is neither
-        raise ValueError(f"{name} must be a number from 0 to 1, got {brief(value)}")
+        raise InputError(f"{name} must be a number from 0 to 1, got {brief(value)}")
     return number
 
 
@@ -106,7 +80,7 @@ def positive(name: str, value: object) -> float:
     """The value as a float above 0. Raises: ValueError: if it is anything else, or not finite."""
     number = _number(value)
     if not (math.isfinite(number) and number > 0):
-        raise ValueError(f"{name} must be a positive number, got {brief(value)}")
+        raise InputError(f"{name} must be a positive number, got {brief(value)}")
     return number
 
 

@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 from importlib.util import find_spec
 from typing import Any
 
-from hf_unlearn.card import plain
+from hf_unlearn.text import plain
 
 FIRST = "DejaVu Sans"  # comes with matplotlib
 CJK = ("noto_cjk_sans_jp_regular", "NotoSansCJKjp-Regular.otf")  # the extra `cjk`: all of Chinese, Japanese, Korean

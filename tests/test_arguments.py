@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import coloured
 
 from hf_unlearn import ClipBlackBox, EmbeddingBlackBox, ForgetAdapter, LabeledImages, audit, evaluate, unlearn
-from hf_unlearn.arguments import brief, listed, positive, share, whole_number
+from hf_unlearn.arguments import positive, share, whole_number
+from hf_unlearn.text import brief, listed
+from tests.support.images import coloured
 
 WORDS = [f"{a}{b}{c}" for a in "bdgk" for b in "aeiou" for c in ("n", "rt", "st")]
 

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import coloured
-from edited import edit_adapter
-from test_cli import hf_unlearn_here, write_images
 
 from hf_unlearn import evaluate
 from hf_unlearn.console import fitting
-from hf_unlearn.report import Report
+from hf_unlearn.evaluation.report import Report
+from tests.support.command_line import hf_unlearn_here, write_images
+from tests.support.edited import edit_adapter
+from tests.support.images import coloured
 
 OLD_WINDOWS = {"PYTHONIOENCODING": "cp1252"}
 NO_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -30,7 +30,7 @@ def told(tmp_path_factory) -> dict[str, Any]:
     """Job -> what went wrong, or nothing; and what was `launched`."""
     folder = tmp_path_factory.mktemp("device")
     command = [sys.executable, __file__, str(folder)]
-    paths = os.pathsep.join([str(HERE.parent), str(HERE)])
+    paths = str(HERE.parent)
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}, check=False)
     assert done.returncode == 0
     return json.loads((folder / "told.json").read_text(encoding="utf-8"))
@@ -66,7 +66,7 @@ def mps_kernels() -> dict[str, bool]:
 
 
 def main(folder: Path) -> None:
-    from simulated_device import launched, switched_on
+    from tests.support.simulated_device import launched, switched_on
 
     jobs = _Jobs(folder)
     found = {}
@@ -85,9 +85,9 @@ class _Jobs:
     """The library's jobs on a tiny CLIP, on the device and on the CPU."""
 
     def __init__(self, folder: Path) -> None:
-        from conftest import coloured, write_clip
-
         from hf_unlearn import ClipBlackBox, LabeledImages
+        from tests.support.checkpoints import write_clip
+        from tests.support.images import coloured
 
         self.folder, self.clip = folder, write_clip(folder / "clip", seed=3)
         self.images = coloured(6)
@@ -113,7 +113,7 @@ class _Jobs:
         return unlearn(self.on(device), forget=["red"], vocabulary=[f"word{n}" for n in range(60)], **options)
 
     def do(self, job: str) -> None:
-        from simulated_device import DEVICE
+        from tests.support.simulated_device import DEVICE
 
         if job in SEARCHES or job in EDITS:
             options = SEARCHES.get(job, EDITS.get(job))
@@ -127,7 +127,7 @@ class _Jobs:
             getattr(self, job.replace(" ", "_"))(DEVICE)
 
     def a_run_folder(self, device) -> None:
-        from hf_unlearn.run_dir import RunDir
+        from hf_unlearn.training.checkpoint import RunDir
 
         RunDir.due = lambda self: True  # this process is the job's own
         whole = self.make(device, method="lcs-cma")
@@ -142,9 +142,8 @@ class _Jobs:
             self.make(device, method="lcs-cma", init=init)
 
     def family(self, family: str, device) -> None:
-        from families import write_family
-
         from hf_unlearn import ClipBlackBox
+        from tests.support.families import write_family
 
         folder, scores = write_family(self.folder / family, family), []
         for where in (device, "cpu"):
@@ -154,7 +153,7 @@ class _Jobs:
         _near(*scores)
 
     def audit(self, device) -> None:
-        from hf_unlearn.audit import audit
+        from hf_unlearn.auditing.auditor import audit
 
         for adapter in (self.make("cpu", method="lcs-cma").adapter, self.make("cpu").adapter):
             others = {"validation": self.known, "unlisted": self.known, "unlisted_validation": self.known}
@@ -163,8 +162,8 @@ class _Jobs:
             assert found.content["metrics"]["rows"][0]["acc_mem"] == pytest.approx(plain["acc_mem"])
 
     def membership(self, device) -> None:
-        from hf_unlearn.audit.case import Case
-        from hf_unlearn.audit.membership import measure_membership
+        from hf_unlearn.auditing.case import Case
+        from hf_unlearn.auditing.membership import measure_membership
 
         case = Case(self.on(device), self.make("cpu", method="lcs-cma").adapter, self.known)
         found = measure_membership(case, self.known, models=4, queries=9)
@@ -181,9 +180,9 @@ class _Jobs:
     def answer(self, job: str, adapter, device):
         import torch
 
-        from hf_unlearn.adapted_clip import AdaptedClip
-        from hf_unlearn.evaluate import evaluate
-        from hf_unlearn.export import export
+        from hf_unlearn.adapters.adapted_clip import AdaptedClip
+        from hf_unlearn.adapters.export.checkpoint import export
+        from hf_unlearn.evaluation.evaluator import evaluate
 
         model = self.on(device, dtype=torch.bfloat16) if job == "bfloat16" else self.on(device)
         others = {"validation": self.known, "unlisted": self.known, "unlisted_validation": self.known}
@@ -211,7 +210,7 @@ def _check_alike(there, here) -> None:
     """An edit has the same numbers; a search, in which rounding grows, ends with about the same loss."""
     import torch
 
-    from hf_unlearn.edits.text_edit import tensors_of
+    from hf_unlearn.models.text_edit import tensors_of
 
     tensors = [tensors_of(result.adapter.weights) for result in (there, here)]
     assert all(tensor.device.type == "cpu" for tensor in tensors[0].values())

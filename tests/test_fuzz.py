@@ -3,13 +3,13 @@
 import resource
 
 import pytest
-from fuzzing import Readers, quietly
-from hostile import REPORT_OF, json_files
 from hypothesis import HealthCheck, given, settings
 
-from hf_unlearn.adapter_config import AdapterError
-from hf_unlearn.adapter_report import read_report
-from hf_unlearn.plots import plot_report
+from hf_unlearn.adapters.report_plot import plot_report
+from hf_unlearn.adapters.report_schema import read_report
+from hf_unlearn.errors import AdapterError
+from tests.support.fuzzing import Readers, quietly
+from tests.support.hostile import REPORT_OF, json_files
 
 EXAMPLES = {"image folders": 150, "API payloads": 400, "checkpoints": 25, "tables of a data set": 100, "cards": 100}
 TARGETS = (

@@ -6,10 +6,11 @@ import sys
 
 import pytest
 import torch
-from conftest import coloured
 
-from hf_unlearn import ClipBlackBox, demo, unlearn
-from hf_unlearn.run_dir import RunDir
+from hf_unlearn import ClipBlackBox, unlearn
+from hf_unlearn.demo import emoji_tasks as demo
+from hf_unlearn.training.checkpoint import RunDir
+from tests.support.images import coloured
 
 GPUS = torch.cuda.device_count()
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not GPUS, reason="no CUDA device")]

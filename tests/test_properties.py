@@ -6,15 +6,15 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from conftest import write_clip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_unlearn import ClipBlackBox
-from hf_unlearn.context import LatentContext
-from hf_unlearn.metrics import accuracies, entropy, harmonic_mean
-from hf_unlearn.objective import Objective
-from hf_unlearn.recipes import METHODS, objective_of, optimizer_of, recipe
+from hf_unlearn.evaluation.metrics import accuracies, entropy, harmonic_mean
+from hf_unlearn.optimizers.latent_context import LatentContext
+from hf_unlearn.optimizers.methods import METHODS, objective_of, optimizer_of, recipe
+from hf_unlearn.optimizers.objective import Objective
+from tests.support.checkpoints import write_clip
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 SEEDS = st.integers(0, 2**32 - 1)

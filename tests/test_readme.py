@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from forked import Forked
-from hub_client import environment
-from hub_server import Hub
+
+from tests.support.forked import Forked
+from tests.support.hub_client import environment
+from tests.support.hub_server import Hub
 
 README = Path(__file__).parents[1] / "README.md"
 

@@ -8,16 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import COLOURS, coloured
-from edited import edit_adapter
 from PIL import Image
-from test_cli import hf_unlearn_here
 
 from hf_unlearn import ForgetAdapter, evaluate, unlearn
-from hf_unlearn.adapter_files import FILES, kind_of
-from hf_unlearn.report import Report
-from hf_unlearn.run_dir import RunError
-from hf_unlearn.targets import PENDING, check_target
+from hf_unlearn.adapters.storage import FILES, kind_of
+from hf_unlearn.errors import RunError
+from hf_unlearn.evaluation.report import Report
+from hf_unlearn.files import PENDING, check_target
+from tests.support.command_line import hf_unlearn_here
+from tests.support.edited import edit_adapter
+from tests.support.images import COLOURS, coloured
 
 
 @pytest.fixture(scope="module")

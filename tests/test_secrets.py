@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import coloured
-from hub_client import environment
-from hub_server import RESET, Hub
 
 from hf_unlearn import evaluate, unlearn
+from tests.support.hub_client import environment
+from tests.support.hub_server import RESET, Hub
+from tests.support.images import coloured
 
 OWNER, REFUSED = "hf_owner", "hf_nobodysSecretThatTheHubRefuses"
 LOUD = {"HF_HUB_VERBOSITY": "debug", "HF_DEBUG": "1", "TRANSFORMERS_VERBOSITY": "debug", "HTTPX_LOG_LEVEL": "trace"}
@@ -19,7 +19,7 @@ COMMANDS = """
 import json, logging, os, sys
 logging.basicConfig(level=logging.DEBUG)
 import huggingface_hub
-from hf_unlearn.cli import main
+from hf_unlearn.cli.main import main
 if secret := os.environ.pop("SECRET"):
     huggingface_hub.login(secret)
 for token, *words in json.loads(sys.argv[1]):

@@ -69,8 +69,8 @@ def test_text_files_have_an_encoding_and_what_is_written_the_same_line_ends_ever
 
 
 def python(code: str, *arguments: str, **settings: str) -> str:
-    """What a program says in a process of its own; `conftest` can be imported."""
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    """What a program says in a process of its own; `tests.support` can be imported."""
+    paths = str(ROOT)
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **settings}
     command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True)
@@ -105,9 +105,10 @@ RUN = """
     from pathlib import Path
     import psutil  # on Linux it needs `resource` itself
     sys.modules["resource"] = sys.modules["fcntl"] = None
-    from conftest import coloured, write_clip
+    from tests.support.checkpoints import write_clip
+    from tests.support.images import coloured
     from hf_unlearn import ClipBlackBox, unlearn
-    from hf_unlearn.run_dir import RunDir, RunError
+    from hf_unlearn.training.checkpoint import RunDir, RunError
     folder = Path(sys.argv[1])
     model = ClipBlackBox(write_clip(folder / "clip", seed=0))
     def run():
@@ -130,7 +131,7 @@ def test_a_run_needs_no_unix_and_its_folder_is_still_one_processs_alone(tmp_path
 
 
 def test_memory_is_told_in_mebibytes_and_a_peak_stays():
-    from hf_unlearn.memory import PeakMemory
+    from hf_unlearn.training.peak_memory import PeakMemory
 
     peak = PeakMemory()
     assert 0.7 <= peak.mb / (psutil.Process().memory_info().rss / 2**20) < 30  # a peak may be long past
@@ -144,7 +145,7 @@ def test_memory_is_told_in_mebibytes_and_a_peak_stays():
 def test_on_windows_the_systems_own_peak_is_taken(monkeypatch):
     from collections import namedtuple
 
-    from hf_unlearn.memory import PeakMemory
+    from hf_unlearn.training.peak_memory import PeakMemory
 
     of_windows = namedtuple("pmem", "rss peak_wset")(100 * 2**20, 300 * 2**20)
     monkeypatch.setattr(psutil.Process, "memory_info", lambda self: of_windows)
@@ -155,7 +156,8 @@ ODD_NAMES = """
     import sys, warnings
     from pathlib import Path
     warnings.filterwarnings("error", category=EncodingWarning, module="hf_unlearn|space")
-    from conftest import coloured, write_clip
+    from tests.support.checkpoints import write_clip
+    from tests.support.images import coloured
     from hf_unlearn import ClipBlackBox, ForgetAdapter, LabeledImages, demo, evaluate, unlearn
     folder = Path(sys.argv[1])
     plain = coloured(4)
@@ -227,9 +229,8 @@ def as_on_windows(monkeypatch):
 def test_where_nothing_in_use_can_be_replaced_adapters_are_saved_again_and_exported(
     as_on_windows, clip, clip_folder, tmp_path, kind
 ):
-    from conftest import coloured
-
     from hf_unlearn import ForgetAdapter, evaluate, unlearn
+    from tests.support.images import coloured
 
     made = {
         "edit": lambda: unlearn(clip, forget=["red"], vocabulary=[f"word{n}" for n in range(60)]),
@@ -264,9 +265,8 @@ def described(adapter) -> tuple[list[str], str]:
 
 def test_adapters_and_images_go_to_spawned_processes(tmp_path, clip):
     """Where nothing can be forked, all that is passed is pickled."""
-    from conftest import coloured
-
     from hf_unlearn import unlearn
+    from tests.support.images import coloured
 
     adapter = unlearn(clip, forget=["red"], vocabulary=[f"word{n}" for n in range(60)]).adapter
     adapter.save_pretrained(tmp_path / "adapter")
@@ -278,14 +278,14 @@ def test_adapters_and_images_go_to_spawned_processes(tmp_path, clip):
 
 @pytest.mark.parametrize("system", [PurePosixPath, PureWindowsPath])
 def test_classes_and_images_have_the_same_order_on_every_system(system):
-    from hf_unlearn.image_files import in_order
+    from hf_unlearn.data.image_files import in_order
 
     told = in_order(system(path) for path in ("b/1.png", "a-b/1.png", "C/1.png", "a/B.png", "a/a.png"))
     assert [path.as_posix() for path in told] == ["C/1.png", "a/B.png", "a/a.png", "a-b/1.png", "b/1.png"]
 
 
 def test_the_demos_classes_can_be_folders_everywhere():
-    from hf_unlearn import demo
+    from hf_unlearn.demo import emoji_tasks as demo
 
     names = list(demo.concepts())
     assert not [name for name in names if re.search(r'[<>:"/\\|?*\0-\x1f]|[. ]$', name)]
@@ -300,7 +300,7 @@ def test_the_demos_classes_can_be_folders_everywhere():
 def test_a_zip_with_a_name_that_is_a_device_on_windows_is_refused_there(tmp_path, monkeypatch, name, windows):
     from zipfile import ZipFile
 
-    archives = pytest.importorskip("space.archives")
+    archives = pytest.importorskip("space.inputs.archives")
     monkeypatch.setattr(archives, "WINDOWS", windows)
     with ZipFile(tmp_path / "sent.zip", "w") as sent:
         sent.writestr("dog/console.png", b"x")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hf_unlearn.text_files import decode, parse_json
+from hf_unlearn.files import decode, parse_json
 
 TEXT = 'cup, café, 犬\r\n"x"'
 

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from hf_unlearn import ClipBlackBox, demo, unlearn
-from hf_unlearn.objective import Objective
-from hf_unlearn.run_dir import RunDir
+from hf_unlearn import ClipBlackBox, unlearn
+from hf_unlearn.demo import emoji_tasks as demo
+from hf_unlearn.optimizers.objective import Objective
+from hf_unlearn.training.checkpoint import RunDir
 
 CLASSES, IMAGES = 60, 960  # more images than displacements, so that some take the same one
 

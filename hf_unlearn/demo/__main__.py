@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hf_unlearn import demo
 from hf_unlearn.console import lasting, say
+from hf_unlearn.demo import emoji_tasks as demo
 
 
 def main(

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hf_unlearn.arguments import brief
-from hf_unlearn.edits.closed_form import solve
+from hf_unlearn.data.class_names import name_list
+from hf_unlearn.edits.closed_form import solve_edit
 from hf_unlearn.edits.neighbours import Neighbour, find_neighbours
-from hf_unlearn.edits.text_edit import TextEdit
 from hf_unlearn.edits.vocabulary import distinct, with_own_words
-from hf_unlearn.names import name_list
+from hf_unlearn.errors import InputError
+from hf_unlearn.models.text_edit import TextEdit
+from hf_unlearn.text import brief
 
 OF_NAMES = ("{}", "a photo of a {}", "This is a photo of {}.", "an image of {}", "a {}")
 OF_WORDS = ("{}", "This is a photo of {}.", "an image of {}")
@@ -48,7 +49,7 @@ def forget_by_name(
         box: gives text features: `text_features`, `with_template`, `dim`.
         forget, keep: names; those to keep weigh as much as all other words together.
         vocabulary: words to hold in place, if not the tokenizer's own.
-        breadth, strength: see `solve`.
+        breadth, strength: see `solve_edit`.
 
     Raises:
         ValueError: if there is no tokenizer and no vocabulary, a dial is not from 0 to 1, or a name to keep reads to
@@ -60,7 +61,7 @@ def forget_by_name(
     of_names = name_features(box, names)
     of_kept = name_features(box, kept) if kept else of_names[:, :0]
     _check_apart(names, of_names, kept, of_kept)
-    edit = solve(of_names, of_kept, held, breadth=breadth, strength=strength)
+    edit = solve_edit(of_names, of_kept, held, breadth=breadth, strength=strength)
     near = find_neighbours(edit, words, held, names, of_names)
     return NamedEdit(edit, near, len(words))
 
@@ -80,7 +81,7 @@ def _check_apart(names: Sequence[str], of_names: Tensor, kept: Sequence[str], of
     same = closest > (1 - SAME) * of_kept.mean(0).norm(dim=1)
     if same.any():
         place = int(same.nonzero()[0])
-        raise ValueError(
+        raise InputError(
             f"{brief(kept[place])} is to be kept, and to this model it reads as {brief(names[int(row[place])])}, which "
             "is to be forgotten; take one of them out"
         )

@@ -25,7 +25,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hf_unlearn.arguments import share
-from hf_unlearn.edits.text_edit import Gate, TextEdit
+from hf_unlearn.errors import InputError
+from hf_unlearn.models.text_edit import Gate, TextEdit
 
 FURTHEST = 0.6  # `tau`: how far a name turns, of what it was
 NOWHERE = 8  # directions at most that take up what a name loses
@@ -38,7 +39,7 @@ SAME = 1e-6  # 1 - cosine of two names that are one, as "Gun" and "gun" are to a
 SINGULAR = 1e-10  # of the largest eigenvalue: equations below it say nothing
 
 
-def solve(forget: Tensor, keep: Tensor, words: Tensor, *, breadth: float = 0.5, strength: float = 0.5) -> TextEdit:
+def solve_edit(forget: Tensor, keep: Tensor, words: Tensor, *, breadth: float = 0.5, strength: float = 0.5) -> TextEdit:
     """The edit that forgets some names and holds others, and words, in place.
 
     Args:
@@ -56,10 +57,10 @@ def solve(forget: Tensor, keep: Tensor, words: Tensor, *, breadth: float = 0.5, 
     """
     breadth, strength = share("breadth", breadth), share("strength", strength)
     if not forget.shape[1] or not words.shape[1]:
-        raise ValueError(f"expected names to forget and words to hold, got {forget.shape[1]} and {words.shape[1]}")
+        raise InputError(f"expected names to forget and words to hold, got {forget.shape[1]} and {words.shape[1]}")
     forget, keep, words = (x.detach().cpu().double() for x in (forget, keep, words))
     if not all(x.isfinite().all() for x in (forget, keep, words)):
-        raise ValueError("expected text features of finite numbers, got NaN or infinity")
+        raise InputError("expected text features of finite numbers, got NaN or infinity")
     centre = words.mean((0, 1))
     forget, keep, words = (x - centre for x in (forget, keep, words))
     names, held = _distinct(forget.mean(0)), words.flatten(0, 1)
@@ -87,7 +88,7 @@ def _distinct(names: Tensor) -> Tensor:
     """
     lengths = names.norm(dim=1)
     if lengths.min() < SAME:
-        raise ValueError(
+        raise InputError(
             f"the text features of name {int(lengths.argmin()) + 1} of {len(names)} are those of the mean word: it has "
             "nothing of its own to forget"
         )
@@ -175,7 +176,7 @@ def _amounts(equations: Tensor, missing: Tensor) -> Tensor:
     good = sizes > SINGULAR * sizes[-1].clamp(min=1e-300)
     amounts = vectors[:, good] @ ((vectors[:, good].T @ missing) / sizes[good])
     if ((equations @ amounts - missing).abs() > 1e-3 * missing.abs()).any():
-        raise ValueError(
+        raise InputError(
             f"no room to forget {len(missing)} names at once: the model's text features vary in too few directions, "
             "or a name is all that they have in common"
         )

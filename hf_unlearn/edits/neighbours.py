@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from hf_unlearn.edits.text_edit import TextEdit
+from hf_unlearn.models.text_edit import TextEdit
 
 MOST, FEWEST = 40, 5
 FORGOTTEN, NEARLY = 0.5, 0.8  # below: "also forgotten", "nearly"; above, a word is hardly changed
@@ -49,7 +49,7 @@ def find_neighbours(
     return [Neighbour(words[row], names[int(nearest[row])], round(float(similarity[row]), 3)) for row in order]
 
 
-def describe(neighbours: Sequence[Neighbour]) -> str:
+def describe_neighbours(neighbours: Sequence[Neighbour]) -> str:
     """`also forgotten: pistol, rifle; nearly: drill`, in one line; the nearest words where none is changed much."""
     groups = {
         "also forgotten": [item.word for item in neighbours if item.similarity < FORGOTTEN],

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from hf_unlearn.edits.text_edit import Gate, TextEdit
+from hf_unlearn.errors import InputError
+from hf_unlearn.models.text_edit import Gate, TextEdit
 
 
 def edit_vectors(edit: TextEdit, vectors: np.ndarray) -> np.ndarray:
@@ -20,14 +21,14 @@ def edit_vectors(edit: TextEdit, vectors: np.ndarray) -> np.ndarray:
     given = np.asarray(vectors)
     width = len(edit.up)
     if given.dtype.kind != "f" or given.ndim not in (1, 2) or given.shape[-1] != width:
-        raise ValueError(f"expected vectors of shape (n, {width}) in floats, got {given.shape} {given.dtype}")
+        raise InputError(f"expected vectors of shape (n, {width}) in floats, got {given.shape} {given.dtype}")
     dtype = np.float64 if given.dtype == np.float64 else np.float32
     rows = given.reshape(-1, width).astype(dtype, copy=False)
     largest = np.maximum(rows.max(-1, initial=0), -rows.min(-1, initial=0))[:, None]
     if not np.isfinite(largest).all():
-        raise ValueError(f"vector {np.flatnonzero(~np.isfinite(largest))[0]} holds NaN or infinite numbers")
+        raise InputError(f"vector {np.flatnonzero(~np.isfinite(largest))[0]} holds NaN or infinite numbers")
     if not largest.all():
-        raise ValueError(f"vector {np.flatnonzero(largest == 0)[0]} is zero: it has no direction")
+        raise InputError(f"vector {np.flatnonzero(largest == 0)[0]} is zero: it has no direction")
     rows = rows / largest  # lengths say nothing, and squares neither overflow nor vanish
     rows /= np.sqrt(np.einsum("nw,nw->n", rows, rows))[:, None]
     up, down = (tensor.numpy().astype(dtype, copy=False) for tensor in (edit.up, edit.down))

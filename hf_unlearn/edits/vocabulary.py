@@ -28,8 +28,9 @@ from safetensors.torch import load, save
 from torch import Tensor
 from torch.nn import functional as F
 
-from hf_unlearn.black_box import PROBES
-from hf_unlearn.names import clean_name, name_list
+from hf_unlearn.data.class_names import clean_name, name_list
+from hf_unlearn.errors import InputError
+from hf_unlearn.models.black_box import PROBES
 
 LIMIT = 3_000  # words
 FEWEST = 50  # words that an edit can be computed with
@@ -63,15 +64,15 @@ def with_own_words(
     Raises:
         ValueError: if there is no tokenizer, or too few words.
     """
-    all_words = words(box, limit=limit) if vocabulary is None else distinct(vocabulary)
+    all_words = vocabulary_words(box, limit=limit) if vocabulary is None else distinct(vocabulary)
     names = {_folded(name) for name in exclude}
     left = [row for row, word in enumerate(all_words) if _folded(word) not in names]
     if not left:
-        raise ValueError(f"no word is left to hold in place; {GIVE_WORDS}")
-    return [all_words[row] for row in left], features(box, all_words, templates)[:, left]
+        raise InputError(f"no word is left to hold in place; {GIVE_WORDS}")
+    return [all_words[row] for row in left], vocabulary_features(box, all_words, templates)[:, left]
 
 
-def words(source: Any, *, limit: int = LIMIT) -> list[str]:
+def vocabulary_words(source: Any, *, limit: int = LIMIT) -> list[str]:
     """Whole words of a tokenizer, lowercase, without duplicates, in the order of its vocabulary: frequent first.
 
     Alphabetic words of at least three letters; one character of Chinese, two of Japanese or Korean. A vocabulary
@@ -86,7 +87,7 @@ def words(source: Any, *, limit: int = LIMIT) -> list[str]:
     """
     tokenizer = getattr(source, "tokenizer", source)
     if not hasattr(tokenizer, "get_vocab"):
-        raise ValueError(
+        raise InputError(
             f"{getattr(source, 'model_id', 'this model')} has no tokenizer to take words from; {GIVE_WORDS}"
         )
     special = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
@@ -94,13 +95,13 @@ def words(source: Any, *, limit: int = LIMIT) -> list[str]:
     pieces = [piece for piece in sorted(ranks, key=ranks.__getitem__) if piece not in special]
     found = list(dict.fromkeys(word.lower() for word in _whole(pieces) if _is_word(word)))
     if len(found) < FEWEST:
-        raise ValueError(f"the tokenizer has {len(found)} whole words, an edit needs {FEWEST}; {GIVE_WORDS}")
+        raise InputError(f"the tokenizer has {len(found)} whole words, an edit needs {FEWEST}; {GIVE_WORDS}")
     if len(found) > limit and _sorted_by_spelling(found):
         return [found[number * len(found) // limit] for number in range(limit)]
     return found[:limit]
 
 
-def features(box: Any, words: Sequence[str], templates: Sequence[str]) -> Tensor:
+def vocabulary_features(box: Any, words: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Unit text features of words under every template, `(templates, n, width)` float32 on the CPU.
 
     Cached on disk (`HF_UNLEARN_CACHE`, else `HF_HOME`) under a digest of the model's answers to eight fixed texts, its
@@ -190,9 +191,9 @@ def distinct(words: Sequence[str]) -> list[str]:
     try:
         found = name_list("vocabulary", words)
     except ValueError as error:
-        raise ValueError(f"a vocabulary is a list of words: {error}") from error
+        raise InputError(f"a vocabulary is a list of words: {error}") from error
     if not all(found):
-        raise ValueError("a vocabulary is a list of words, none of them empty")
+        raise InputError("a vocabulary is a list of words, none of them empty")
     return list(dict.fromkeys(found))
 
 

@@ -1,0 +1,1 @@
+"""Adapters: what they hold, how they are stored, described, applied and exported."""

@@ -1,0 +1,1 @@
+"""Plain transformers checkpoints with an adapter in effect."""

@@ -1,0 +1,1 @@
+"""The audit: how far forgetting goes, measured by attacks, intervals and thresholds."""

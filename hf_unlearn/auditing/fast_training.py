@@ -1,0 +1,61 @@
+"""A bare training loop on images encoded once, for attackers who learn and for membership's many adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hf_unlearn.models.black_box import BlackBox
+from hf_unlearn.optimizers.methods import latent_of, recipe
+from hf_unlearn.optimizers.objective import Objective
+from hf_unlearn.optimizers.proximal import Proximal
+
+
+class CrossEntropy(Objective):
+    """Plain cross-entropy on all images: nothing is to be forgotten."""
+
+    def __post_init__(self) -> None:
+        pass
+
+    def __call__(self, log_scores: Tensor, runner_up: Tensor | None = None) -> Tensor:
+        """`(..., N, C)` -> `(...)`."""
+        return -log_scores.gather(-1, self.labels.expand(log_scores.shape[:-1])[..., None]).mean((-1, -2))
+
+
+def learn(
+    model: BlackBox,
+    score: Callable[[Tensor], Tensor],
+    objective: Objective,
+    rows: Tensor,
+    *,
+    n_ctx: int,
+    queries: int,
+    seed: int = 0,
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """The proximal optimizer without validation; yields after every move that lowered the loss.
+
+    Args:
+        score: contexts `(P, m, dim)` -> log-scores `(P, N, C)`; one query each.
+        objective: on the images `rows`, `(n,)` of the `N`.
+
+    Yields:
+        queries so far, the incumbent `(m, dim)`, and its log-scores `(N, C)`.
+    """
+    seeds = np.random.SeedSequence(seed).generate_state(2)
+    plan = replace(recipe("proximal", len(objective.forget)), n_ctx=n_ctx)
+    latent = latent_of(plan, model.token_mean, model.token_std, int(seeds[0]))
+    optimizer = Proximal(latent.size, objective, int(seeds[1]))
+    spent = 0
+    while spent < queries:
+        latents = optimizer.ask()
+        contexts = latent.decode(torch.from_numpy(latents))
+        scores = score(contexts).cpu()
+        spent += len(latents)
+        of_rows = scores[:, rows]
+        optimizer.tell(latents, objective(of_rows).double().numpy(), of_rows[:, optimizer.images])
+        for row in optimizer.iterates:
+            yield spent, contexts[row], scores[row]

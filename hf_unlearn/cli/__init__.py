@@ -1,0 +1,1 @@
+"""The command line `hf-unlearn`; one module a command."""

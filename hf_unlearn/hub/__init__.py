@@ -1,0 +1,1 @@
+"""The Hugging Face Hub: adapters fetched, pushed and found; what its client raises, in plain sentences."""

@@ -1,0 +1,264 @@
+"""Adapters on the Hugging Face Hub: a few small files fetched at one commit, pushed in one, and found again."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo, errors
+from huggingface_hub import hf_hub_download as download
+from huggingface_hub import try_to_load_from_cache as cached_at
+from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils import get_session, validate_repo_id
+
+from hf_unlearn.errors import AdapterError, HubError, InputError
+from hf_unlearn.hub.error_messages import explained, named
+
+TAG = "hf_unlearn"
+CARD, MAX_CARD = "README.md", 2**20
+
+
+def commit_of(
+    repo_id: str,
+    revision: str | None = None,
+    *,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+) -> str:
+    """The commit behind a branch or tag; the one seen last where the Hub is out of reach or too busy.
+
+    Raises:
+        HubError: if the repository or revision can't be found, here or there.
+    """
+    api = HfApi(token=token)
+    with explained(repo_id, revision):
+        validate_repo_id(repo_id)
+        try:
+            found = api.resolve_revision(
+                repo_id, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
+            )
+        except errors.HfHubHTTPError as error:
+            if error.response.status_code != 429:
+                raise
+            try:
+                found = api.resolve_revision(repo_id, revision=revision, cache_dir=cache_dir, local_files_only=True)
+            except errors.RevisionResolutionError:
+                raise error from None
+        return found.resolved
+
+
+def inside(subfolder: str | None) -> str:
+    """A subfolder of a folder or repository as `a/b`; slashes around it don't count, and none is the folder itself.
+
+    Raises:
+        ValueError: if it leads, or may lead, out of the folder.
+    """
+    parts = [part for part in (subfolder or "").split("/") if part not in ("", ".")]
+    if any(part == ".." or "\\" in part or "\0" in part for part in parts) or re.match("[A-Za-z]:", "/".join(parts)):
+        raise InputError(
+            f"subfolder {subfolder!r}: expected a path inside the folder or repository, such as adapters/one"
+        )
+    return "/".join(parts)
+
+
+def fetch(
+    repo_id: str,
+    required: Sequence[str],
+    optional: Sequence[str] = (),
+    *,
+    one_of: Sequence[str] = (),
+    max_bytes: int,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    subfolder: str | None = None,
+) -> Path:
+    """The folder in the cache that holds these files of a repository, all of one commit; nothing else is fetched.
+
+    The revision is resolved to its commit once. Once the files are cached, a commit costs no network call, a branch
+    or tag one, and neither any when offline. Each file is compared with its digest in the repository's listing.
+
+    Args:
+        required: without one of these, nothing is fetched.
+        optional: fetched if they are there.
+        one_of: at least one of these must be there; those that are, are fetched.
+
+    Raises:
+        HubError: if the files can't be had.
+        AdapterError: if a file is larger than `max_bytes`; nothing is fetched then.
+        ValueError: if the subfolder is no path inside the repository.
+    """
+    names, place = (*optional, *one_of, *required), inside(subfolder)
+    paths = [f"{place}/{name}" if place else name for name in names]
+    any_of, needed = paths[len(optional) : len(names) - len(required)], paths[len(names) - len(required) :]
+    sha = commit_of(repo_id, revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only)
+    with explained(repo_id, revision):
+        api = HfApi(token=token)
+        one, cached = ([cached_at(repo_id, path, cache_dir, sha) for path in part] for part in (any_of, needed))
+        whole = all(isinstance(path, str) for path in cached) and (not one or any(isinstance(p, str) for p in one))
+        if not whole:
+            if local_files_only:
+                raise errors.LocalEntryNotFoundError(needed[0])
+            listed = {file.path: file for file in api.get_paths_info(repo_id, paths, revision=sha)}
+            files = [file for path in paths if isinstance(file := listed.get(path), RepoFile)]
+            there = {file.path for file in files}
+            lacking = sorted(set(needed) - there)
+            if any_of and not there & set(any_of):
+                lacking.append(" or ".join(any_of))
+            if lacking:
+                raise HubError(
+                    f"{named(repo_id, revision)} has no {lacking[0]}: it is no forget adapter, or the adapter "
+                    "is in another subfolder; look at the repository's files"
+                )
+            if large := [file for file in files if file.size > max_bytes]:
+                raise AdapterError(
+                    f"{repo_id}: {large[0].path} is larger than {max_bytes >> 20} MiB; no forget adapter is, "
+                    "so nothing was fetched"
+                )
+            cached = [*_download(api, repo_id, files, sha, cache_dir)]  # the required ones last
+        return Path(str(cached[-1])).parent
+
+
+def full_id(repo_id: str, token: str | bool | None = None) -> str:
+    """`name` as `user/name`, after the token's owner; an id with a slash as it is.
+
+    Raises:
+        HubError: if the id is no Hub id, or nobody is logged in.
+    """
+    with explained(repo_id):
+        validate_repo_id(repo_id)
+        if "/" not in repo_id and token is False:
+            raise HubError(f"{repo_id}: without a token nobody knows whose it is; give user/name, or a token")
+        return repo_id if "/" in repo_id else f"{HfApi(token=token).whoami()['name']}/{repo_id}"
+
+
+def push(
+    repo_id: str,
+    files_for: Callable[[str | None], Mapping[str, bytes]],
+    owned: Collection[str],
+    *,
+    markers: Collection[str],
+    message: str,
+    private: bool | None = None,
+    revision: str | None = None,
+    create_pr: bool = False,
+    token: str | bool | None = None,
+) -> CommitInfo:
+    """Makes the `owned` files of a repository be those of `files_for`, in one commit on top of the commit seen first.
+
+    The repository is made if there is none, and the branch too. Files that are not `owned` stay. Where nothing
+    changed there is no commit, and `CommitInfo.oid` is the one that stands.
+
+    Args:
+        repo_id: `user/name`.
+        files_for: what to push, path -> content, given the card that stands there, if one does.
+        owned: all paths that are ours; those that are not pushed are deleted.
+        markers: files by any of which a repository is known to hold an adapter.
+
+    Raises:
+        HubError: if the Hub refuses, or someone else committed meanwhile; the repository is then as it was.
+        ValueError: if the repository holds something else, or is not as `private` as asked.
+    """
+    with explained(repo_id, revision):
+        api = HfApi(token=token)
+        info, branch_is_new = _standing(api, repo_id, revision, private, make=not create_pr)
+        there = {file.rfilename for file in info.siblings or ()}
+        if (known := there & set(owned) - {CARD}) and not there & set(markers):
+            raise InputError(
+                f"{repo_id} holds something else ({min(known)}, but no {' or '.join(sorted(markers))}); "
+                "nothing was pushed: choose a repository of its own for the adapter"
+            )
+        if private is not None and bool(info.private) != private:
+            have, asked = ("private", "public") if info.private else ("public", "private")
+            raise InputError(
+                f"{repo_id} exists and is {have}, {asked} was asked for; nothing was pushed: change it in the "
+                "repository's settings, or leave `private` out"
+            )
+        files = files_for(_card(api, repo_id, info.sha) if CARD in there else None)
+        operations: list[CommitOperationAdd | CommitOperationDelete] = [
+            *(CommitOperationAdd(path, content) for path, content in files.items()),
+            *(CommitOperationDelete(path) for path in sorted((set(owned) - set(files)) & there)),
+        ]
+        if revision and branch_is_new:
+            api.create_branch(repo_id, branch=revision, revision=info.sha, exist_ok=True)
+        return api.create_commit(
+            repo_id, operations, commit_message=message, revision=revision, parent_commit=info.sha,
+            create_pr=create_pr,
+        )  # fmt: skip
+
+
+def find(base_model: str | None = None, *, limit: int = 30) -> list[ModelInfo]:
+    """Public adapters on the Hub, of one base model or of any, the most downloaded first.
+
+    Raises:
+        HubError: if the Hub can't be asked.
+    """
+    with explained(base_model or "the list of adapters"):
+        if base_model:
+            validate_repo_id(base_model)
+        try:
+            get_session().head(HfApi().endpoint, timeout=10)  # the client below tries for half a minute
+        except errors.OfflineModeIsEnabled as error:
+            raise HubError("the list of adapters is on the Hub, and this run is offline (HF_HUB_OFFLINE)") from error
+        wanted = [TAG, f"base_model:adapter:{base_model}"] if base_model else [TAG]
+        return list(HfApi(token=False).list_models(filter=wanted, sort="downloads", limit=limit))
+
+
+def _card(api: HfApi, repo_id: str, sha: str | None) -> str | None:
+    """The card of a repository; None if there is none, or it is too large to be one."""
+    found = api.get_paths_info(repo_id, [CARD], revision=sha)
+    if not found or not isinstance(found[0], RepoFile) or found[0].size > MAX_CARD:
+        return None
+    path = download(repo_id, CARD, revision=sha, token=api.token)
+    return Path(path).read_bytes().decode("utf-8-sig", "replace")
+
+
+def _download(api: HfApi, repo_id: str, files: Sequence[RepoFile], sha: str, cache_dir: str | Path | None) -> list[str]:
+    """Where the files are; those that differ from the listing are fetched again, and never left wrong in the cache."""
+
+    def get(file: RepoFile, again: bool) -> str:
+        return download(repo_id, file.path, revision=sha, cache_dir=cache_dir, token=api.token, force_download=again)
+
+    def wrong() -> list[int]:
+        return [i for i, file in enumerate(files) if not _intact(Path(paths[i]).read_bytes(), file)]
+
+    paths = [get(file, again=False) for file in files]
+    for i in wrong():
+        paths[i] = get(files[i], again=True)
+    if damaged := wrong():
+        for path in paths:
+            Path(path).resolve().unlink(missing_ok=True)
+            Path(path).unlink(missing_ok=True)
+        raise HubError(
+            f"{repo_id}: {files[damaged[0]].path} arrived damaged twice and was thrown away; try again later"
+        )
+    return paths
+
+
+def _intact(content: bytes, file: RepoFile) -> bool:
+    if file.lfs is not None:
+        return hashlib.sha256(content).hexdigest() == file.lfs.sha256
+    blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)  # as git names it
+    return blob.hexdigest() == file.blob_id
+
+
+def _standing(
+    api: HfApi, repo_id: str, revision: str | None, private: bool | None, make: bool
+) -> tuple[ModelInfo, bool]:
+    """The repository as it is, made where there is none, and whether the branch is still to be made."""
+    try:
+        return api.model_info(repo_id, revision=revision), False
+    except errors.GatedRepoError:
+        raise
+    except errors.RepositoryNotFoundError:
+        if not make:
+            raise
+        api.create_repo(repo_id, private=private, exist_ok=True)
+    except errors.RevisionNotFoundError:
+        if not make:
+            raise
+    return api.model_info(repo_id), revision not in (None, "main")

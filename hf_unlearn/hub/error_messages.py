@@ -1,0 +1,137 @@
+"""What the Hub's client raises, said in one sentence: which repository, what happened, what to do."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import unquote
+
+from huggingface_hub import errors
+from huggingface_hub.errors import HTTPError  # of every answer and every broken connection
+
+from hf_unlearn.errors import HubError
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextmanager
+def explained(repo_id: str, revision: str | None = None) -> Iterator[None]:
+    """Whatever the Hub's client raises within the block becomes a `HubError` of one sentence."""
+    try:
+        yield
+    except HubError:
+        raise
+    except RuntimeError as error:  # the client wraps what goes wrong in an upload
+        cause = error.__cause__
+        if not isinstance(cause, HTTPError | OSError):
+            raise
+        raise _told(cause, repo_id, revision) from error
+    except (HTTPError, OSError, errors.HFValidationError, errors.RevisionResolutionError) as error:
+        raise _told(error, repo_id, revision) from error
+    except UnicodeEncodeError as error:  # a request's header
+        raise HubError(
+            f"{repo_id}: the access token has letters that no token has, so it was copied badly",
+            ": log in again (hf auth login) or give another",
+        ) from error
+
+
+@contextmanager
+def loading(repo_id: str, revision: str | None = None) -> Iterator[None]:
+    """What broke a download within the block, however deep in the chain of causes, becomes a `HubError`.
+
+    transformers reports every broken download as a missing file. What was no download's fault is left as it is.
+    """
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        for cause in _chain(error):
+            if isinstance(cause, errors.RemoteEntryNotFoundError):
+                continue  # a file that a model may lack
+            if isinstance(cause, HTTPError) or (isinstance(cause, OSError) and cause.errno in NO_ROOM):
+                raise _told(cause, repo_id, revision) from error
+        if "Consistency check failed" in str(error):
+            raise HubError(f"{repo_id}: a file arrived cut short; nothing half-done is kept: try again") from error
+        raise
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def named(repo_id: str, revision: str | None) -> str:
+    """How a message calls a repository."""
+    return f"{repo_id} at {revision!r}" if revision else repo_id
+
+
+def _told(error: BaseException, repo_id: str, revision: str | None) -> HubError:
+    """Which repository, what happened, what to do. Order matters: some errors are kinds of others."""
+    repo = named(repo_id, revision)
+    cause = error
+    while isinstance(cause, errors.RevisionResolutionError | errors.LocalEntryNotFoundError) and cause.__cause__:
+        cause = cause.__cause__
+    status = cause.response.status_code if isinstance(cause, errors.HfHubHTTPError) else None
+    if isinstance(cause, errors.HFValidationError):
+        return HubError(f"{repo_id!r} is no folder here and no Hub id; expected a folder that exists, or user/name")
+    if isinstance(cause, errors.GatedRepoError):
+        return HubError(f"{repo} is gated", ": ask for access on its page, then log in (hf auth login) or give a token")
+    if isinstance(cause, errors.RepositoryNotFoundError):
+        return HubError(
+            f"{repo_id}: no such folder here and no such repository on the Hub, or it is private: check the spelling",
+            ", or log in (hf auth login) or give a token",
+        )
+    if isinstance(cause, errors.RevisionNotFoundError):
+        return HubError(
+            f"{repo_id} has no revision {revision!r}: give a branch, tag or commit that it has, or none for the newest"
+        )
+    if isinstance(cause, errors.RemoteEntryNotFoundError):
+        return HubError(
+            f"{repo} lacks a file that an adapter has; it is no forget adapter, or its push was not by hf_unlearn"
+        )
+    if isinstance(cause, errors.LocalTokenNotFoundError):
+        return HubError(f"{repo}: a token was asked for and none is saved here", "; log in (hf auth login) or give one")
+    if isinstance(
+        cause,
+        errors.LocalEntryNotFoundError | errors.RevisionResolutionError | errors.OfflineModeIsEnabled,
+    ):
+        return HubError(
+            f"{repo}: no such folder here, and as this run is offline (local_files_only or HF_HUB_OFFLINE) it must be "
+            "in the Hub's cache and is not: go online for it once, with the same revision"
+        )
+    if status == 412:
+        return HubError(
+            f"{repo}: someone committed while this push was on its way; nothing was overwritten: look, then push again"
+        )
+    if status in (401, 403):
+        return HubError(
+            f"{repo}: the Hub refused ({status})", ": log in (hf auth login), or give a token that may do this"
+        )
+    if status is not None and isinstance(cause, errors.HfHubHTTPError):
+        return HubError(f"{repo}: the Hub {_refusal(status, cause)}")
+    if isinstance(cause, OSError) and cause.errno in NO_ROOM:
+        return HubError(f"{repo}: no room for its files on this disk; make some, or give another cache_dir")
+    if isinstance(cause, HTTPError):
+        return HubError(
+            f"{repo}: no connection to the Hub, or it broke ({type(cause).__name__}): check the network, then try again"
+        )
+    return HubError(f"{repo}: {' '.join(str(cause).split())[:300]}")
+
+
+def _refusal(status: int, error: errors.HfHubHTTPError) -> str:
+    """What an answer says; only what may pass by itself is worth another try."""
+    if status in (408, 425, 429) or status >= 500:
+        why = "is busy" if status == 429 else "has trouble" if status >= 500 else "waited in vain"
+        return f"{why} (status {status}); nothing half-done is kept: try again in a minute"
+    if status in (404, 410):
+        return f"has no {_path_of(error)} (status {status}): check the names, the revision and the subfolder"
+    if status == 416:
+        return f"can't go on with {_path_of(error)} where it broke off (status 416): take it out of the Hub's cache"
+    return f"did not accept this (status {status}); it would not the next time: see {_path_of(error)}"
+
+
+def _path_of(error: errors.HfHubHTTPError) -> str:
+    """What was asked for: in a repository its path there; never a query, which may hold a signature."""
+    path = unquote(error.response.url.path)
+    return path.split("/resolve/", 1)[-1].split("/", 1)[-1] if "/resolve/" in path else path

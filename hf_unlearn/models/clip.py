@@ -1,0 +1,348 @@
+"""The local black box: any zero-shot CLIP of transformers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence, Sized
+from contextlib import contextmanager
+from copy import copy
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+from torch.nn import functional as F
+
+from hf_unlearn.arguments import is_file, is_folder
+from hf_unlearn.data.class_names import text_list
+from hf_unlearn.data.pixels import as_images, rgb_images
+from hf_unlearn.errors import HubError, InputError, PromptTooLongError, StorageError
+from hf_unlearn.hub.client import commit_of
+from hf_unlearn.hub.error_messages import loading
+from hf_unlearn.models.black_box import (
+    ENCODED_AT_ONCE,
+    PROBES,
+    PROMPTS_AT_ONCE,
+    SCORES_AT_ONCE,
+    TEMPLATE,
+    ImageSet,
+    Ledger,
+    batches,
+    check_template,
+)
+from hf_unlearn.models.cuda_graphs import Replayed
+from hf_unlearn.models.embedded import EMBEDDED, MODEL_FOLDER
+from hf_unlearn.models.prefix_tower import PrefixTower, layers_of
+from hf_unlearn.text import brief
+
+if TYPE_CHECKING:
+    from hf_unlearn.models.adapted_box import AdaptedBox, Adapter
+
+FAMILIES = ("clip", "metaclip_2", "siglip", "siglip2", "chinese_clip")
+CAUSAL = ("clip", "metaclip_2")
+OPEN_CLIP = (
+    "holds an open_clip model (open_clip_config.json) and none of transformers. OpenAI's architectures (a ViT and the "
+    "built-in text tower) can be converted to a CLIPModel: github.com/mlfoundations/open_clip/issues/591 has its "
+    "author's script; save model and CLIPProcessor in one folder and give that"
+)
+LONGEST = 4_096  # characters of a path
+NAME_ROOM = 16  # tokens that the longest possible context leaves for a class name
+
+
+class ClipBlackBox:
+    """Any zero-shot CLIP of transformers, from the Hub, a folder, or the one that comes with the package.
+
+    Args:
+        model: a Hub id, a folder, or `"embedded"`.
+        template: the prompt around a class name, one `{}`.
+        revision: commit, tag or branch; resolved to a commit once.
+        device: where to run; accelerate's choice if not given.
+        dtype: precision of the towers; scores are float32 whatever it is.
+        shared_prefix: compute what all prompts share once per candidate, where the tower is causal.
+
+    Raises:
+        ValueError: if the template has not exactly one `{}`, the checkpoint is of no family we know, or its
+            tokenizer needs a package that is not installed.
+        HubError: if it can't be had from the Hub.
+        OSError: if its files are missing or damaged.
+    """
+
+    calls = 4
+    prompts_at_once = PROMPTS_AT_ONCE
+    scores_at_once = SCORES_AT_ONCE
+
+    def __init__(
+        self,
+        model: str = EMBEDDED,
+        *,
+        template: str = TEMPLATE,
+        revision: str | None = None,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+        shared_prefix: bool = True,
+    ) -> None:
+        from accelerate import Accelerator
+        from transformers import AutoConfig, AutoModel, AutoProcessor
+        from transformers.utils import logging
+
+        if not sys.stderr.isatty():  # bars are for people
+            logging.disable_progress_bar()
+        self.template = check_template(template)
+        self.model_id = str(model)
+        source = str(MODEL_FOLDER) if self.model_id == EMBEDDED else self.model_id
+        if len(source) > LONGEST:
+            raise InputError(f"expected a Hub id or a folder, got {len(source):,} characters: {brief(source)}")
+        if is_file(source):
+            raise InputError(f"{source}: a file; expected the folder of a transformers checkpoint, or a Hub id")
+        on_hub = not is_folder(source)
+        self.revision: str | None = commit_of(source, revision) if on_hub else None
+        pinned: dict[str, Any] = {"revision": self.revision, "trust_remote_code": False}
+        try:
+            with loading(source, revision):
+                config = AutoConfig.from_pretrained(source, **pinned)
+        except HubError:
+            raise
+        except Exception as error:
+            if _is_open_clip(source, self.revision):
+                raise InputError(f"{model}: {OPEN_CLIP}") from error
+            if not isinstance(error, OSError):
+                raise _fits_none(model, error) from error
+            raise StorageError(
+                f"{model}: no such CLIP, as a folder or on the Hub ({str(error).splitlines()[0]})"
+            ) from error
+        if config.model_type not in FAMILIES:
+            raise InputError(
+                f"{model}: {brief(config.model_type)} is no zero-shot CLIP we know; expected {', '.join(FAMILIES)}"
+            )
+        self.family: str = config.model_type
+        self.device = torch.device(device) if device else Accelerator().device
+        with _read(model, self.family), loading(source, revision):
+            self.model, told = AutoModel.from_pretrained(
+                source, dtype=dtype, use_safetensors=True, output_loading_info=True, **pinned
+            )
+            if lacking := sorted(told["missing_keys"]):
+                raise StorageError(
+                    f"{model}: its weights lack {len(lacking)} tensors, {brief(lacking[0])} among them; get a whole "
+                    "checkpoint, with the names that transformers gives"
+                )
+        self.model.eval().requires_grad_(False).to(self.device)
+        with _read(model, self.family), loading(source, revision):
+            self.processor = AutoProcessor.from_pretrained(source, **pinned)
+            self._measure(config)
+        self.ledger = Ledger()
+        if self.device.type == "cuda":
+            self.prompts_at_once, self.scores_at_once = 32_768, 2**28  # a GPU wants much at a time
+        self._layers = layers_of(self.model.text_model) if shared_prefix and self.family in CAUSAL else None
+        self._towers = lru_cache(maxsize=8)(self._tower)
+
+    def _measure(self, config: Any) -> None:
+        """What others ask of the model and its tokenizer."""
+        self.tokenizer = self.processor.tokenizer
+        embedding = self.model.text_model.get_input_embeddings()
+        self.dim = embedding.embedding_dim
+        self.width = projection_of(self.model).out_features
+        self.token_mean = embedding.weight.float().mean(0).cpu()
+        self.token_std = embedding.weight.float().std().item()
+        self.positions = config.text_config.max_position_embeddings
+        self.max_n_ctx = self._longest_context()
+
+    def add_images(self, images: Any) -> ImageSet:
+        """Encodes images once, in batches, with a progress bar on a terminal.
+
+        Args:
+            images: several, or one: paths (no URLs), PIL images, bytes of image files, open files, arrays `(height,
+                width)` or `(height, width, 1 to 4)`, tensors, also with the channels first; or a batch of four axes,
+                `(N, height, width, 1 to 4)`. See `hf_unlearn.data.pixels.to_rgb` for what pixels may be.
+
+        Raises:
+            ValueError: if there is none, or one can't be read; it says which.
+        """
+        images = as_images(images)
+        parts = batches(rgb_images(images), ENCODED_AT_ONCE)
+        total = -(-len(images) // ENCODED_AT_ONCE) if isinstance(images, Sized) else None
+        quiet = not sys.stderr.isatty() or (total is not None and total < 8)
+        features = []
+        for batch in track(
+            parts, "encoding images", total=total, transient=True, disable=quiet, console=Console(stderr=True)
+        ):
+            inputs = self.processor.image_processor(batch, return_tensors="pt")
+            features.append(self._image_features(inputs))
+            self.ledger.image_encodings += len(batch)
+        if not features:
+            raise InputError("expected at least one image, got none")
+        return ImageSet(torch.cat(features))
+
+    @torch.no_grad()
+    def _image_features(self, inputs: Any) -> Tensor:
+        inputs = inputs.to(self.device)
+        inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=torch.backends.cuda.matmul.allow_tf32):
+            features = self.model.get_image_features(**inputs).pooler_output.float()
+        return F.normalize(features, dim=-1)
+
+    def log_scores(self, contexts: Tensor, images: ImageSet, names: Sequence[str]) -> Tensor:
+        """See `BlackBox`. A context of no tokens, `(1, 0, dim)`, is the plain model.
+
+        Raises:
+            PromptTooLongError: if a prompt has more tokens than the text tower reads.
+            ValueError: if contexts have another width, or names are none or no list of text.
+        """
+        return self.compare(self.text_features(contexts, names), images)
+
+    def compare(self, texts: Tensor, images: ImageSet) -> Tensor:
+        """Unit text features `(P, C, width)` -> log-scores `(P, N, C)` float32; `P` queries."""
+        self.ledger.queries += len(texts)
+        logits = self.model.logit_scale.exp().float() * (images.features @ texts.transpose(1, 2))
+        return logits.log_softmax(-1)
+
+    def under(self, adapter: Adapter) -> AdaptedBox:
+        """This model under an adapter, as a black box. Raises: WrongBaseError: if it was made for another base."""
+        return adapter.applied_to(self)
+
+    def zero_shot(self, images: ImageSet, names: Sequence[str]) -> Tensor:
+        """Log-scores of the plain model, `(N, C)`; no query counted."""
+        queries = self.ledger.queries
+        scores = self.log_scores(torch.zeros(1, 0, self.dim), images, names)[0]
+        self.ledger.queries = queries
+        return scores
+
+    @torch.no_grad()
+    def text_features(self, contexts: Tensor, names: Sequence[str]) -> Tensor:
+        """`(P, m, dim)` -> unit text features `(P, C, width)`, float32, on the device. Raises as `log_scores` does."""
+        names = text_list("names", names)
+        if contexts.ndim != 3 or contexts.shape[2] != self.dim:
+            raise InputError(f"expected contexts of shape (P, m, {self.dim}), got {tuple(contexts.shape)}")
+        prompts, tower = self._towers(tuple(names))
+        longest = max(map(len, prompts)) + contexts.shape[1]
+        if longest > self.positions:
+            worst = names[max(range(len(prompts)), key=lambda i: len(prompts[i]))]
+            raise PromptTooLongError(
+                f"a context of {contexts.shape[1]} tokens and the prompt of {brief(worst)} take {longest} tokens, "
+                f"the text tower of {self.model_id} reads {self.positions}; use a shorter context or name"
+            )
+        contexts = contexts.to(self.device, self.model.dtype)
+        self.ledger.text_tokens += len(contexts) * sum(len(prompt) + contexts.shape[1] for prompt in prompts)
+        if tower is not None:
+            return tower(contexts)
+        rows = max(1, 16_384 // (len(prompts) * longest))  # candidates at a time: bounds memory
+        return F.normalize(torch.cat([self._inject(part, prompts) for part in contexts.split(rows)]), dim=-1)
+
+    def _inject(self, contexts: Tensor, prompts: list[list[int]]) -> Tensor:
+        """The reference path, good for every family: placeholder ids, and a hook that puts the context there."""
+        n_ctx = contexts.shape[1]
+        special = set(self.tokenizer.all_special_ids)
+        start = 1 if prompts[0][0] in special else 0
+        placeholder = next(token for token in range(len(self.tokenizer)) if token not in special)
+        rows = [prompt[:start] + [placeholder] * n_ctx + prompt[start:] for prompt in prompts]
+        siglip = self.family.startswith("siglip")  # trained to read, and attend to, 64 tokens with padding
+        length = 64 if siglip else max(map(len, rows))
+        padding = [length - len(row) for row in rows]
+        left = self.tokenizer.padding_side == "left"
+        pad, mask_off = self.tokenizer.pad_token_id, 1 if siglip else 0
+        ids = [[pad] * n * left + row + [pad] * n * (not left) for row, n in zip(rows, padding, strict=True)]
+        mask = [[mask_off] * n * left + [1] * (length - n) + [mask_off] * n * (not left) for n in padding]
+        first = torch.tensor([start + n * left for n in padding], device=self.device).repeat(len(contexts))
+        where = first[:, None] + torch.arange(n_ctx, device=self.device)
+
+        def put(module: Any, args: Any, output: Tensor) -> Tensor:
+            output = output.clone()
+            everyone = torch.arange(len(output), device=self.device)[:, None]
+            output[everyone, where] = contexts.repeat_interleave(len(rows), 0)
+            return output
+
+        hook = self.model.text_model.get_input_embeddings().register_forward_hook(put)
+        try:
+            ids_of_all, mask_of_all = (
+                torch.tensor(rows_of, device=self.device).repeat(len(contexts), 1) for rows_of in (ids, mask)
+            )
+            output = self.model.get_text_features(input_ids=ids_of_all, attention_mask=mask_of_all)
+            features = output.pooler_output.float()
+        finally:
+            hook.remove()
+        return features.view(len(contexts), len(rows), -1)
+
+    def with_template(self, template: str) -> ClipBlackBox:
+        """The same model under another template; weights, device and ledger are shared.
+
+        Raises:
+            ValueError: if the template has not exactly one `{}`.
+        """
+        other = copy(self)
+        other.template = check_template(template)
+        other.max_n_ctx = other._longest_context()
+        other._towers = lru_cache(maxsize=8)(other._tower)
+        return other
+
+    def fingerprint(self) -> list[list[float]]:
+        """Text features of eight fixed strings, the first 32 numbers of each: which base model this is."""
+        plain = self.with_template("{}")
+        plain.ledger = Ledger()
+        features = plain.text_features(torch.zeros(1, 0, self.dim), PROBES)[0, :, :32]
+        return [[round(value, 4) for value in row] for row in F.normalize(features, dim=-1).tolist()]
+
+    def _tower(self, names: tuple[str, ...]) -> tuple[list[list[int]], Replayed | None]:
+        prompts = [self._ids(name) for name in names]
+        if self._layers is None:
+            return prompts, None
+        tower = PrefixTower(self.model.text_model, prompts, self._layers)
+        project = self.model.text_projection
+        return prompts, Replayed(lambda contexts: F.normalize(project(tower.pooled(contexts)).float(), dim=-1))
+
+    def _longest_context(self) -> int:
+        return self.positions - len(self._ids("")) - NAME_ROOM
+
+    def _ids(self, name: str) -> list[int]:
+        ids = self.tokenizer(self.template.format(name))["input_ids"]
+        known = self.model.text_model.get_input_embeddings().num_embeddings
+        if max(ids, default=0) >= known:
+            raise InputError(
+                f"{self.model_id}: its tokenizer gives token {max(ids)}, its text tower has {known} of them; "
+                "tokenizer and weights are of different models: get both again"
+            )
+        return ids
+
+
+def projection_of(model: Any) -> torch.nn.Linear:
+    """The linear map that a transformers CLIP's text features come out of."""
+    return model.text_projection if hasattr(model, "text_projection") else model.text_model.head
+
+
+@contextmanager
+def _read(model: str, family: str) -> Iterator[None]:
+    """Whatever transformers stumbles over in a checkpoint's files, which may be anything, is said in one sentence."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        again = "get the folder again" if is_folder(model) else f"hf cache rm model/{model}, then load it again"
+        raise StorageError(f"{model}: its weights are damaged ({error}); {again}") from error
+    except ImportError as error:
+        needed = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{model}: its {family} tokenizer needs packages that are not installed ({needed}); "
+            "pip install 'hf_unlearn[siglip]'"
+        ) from error
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise _fits_none(model, error) from error
+
+
+def _fits_none(model: str, error: Exception) -> Exception:
+    if "trust_remote_code" in str(error):
+        return error
+    why = " ".join(str(error).split())[:200]
+    kind = ValueError if isinstance(error, ValueError) else OSError
+    return kind(f"{model}: its files fit no CLIP ({type(error).__name__}: {why}); get it again, or choose another one")
+
+
+def _is_open_clip(source: str, revision: str | None) -> bool:
+    from transformers.utils import cached_file
+
+    try:
+        return cached_file(source, "open_clip_config.json", revision=revision) is not None
+    except OSError:
+        return False

@@ -1,0 +1,1 @@
+"""Black-box optimizers of soft-prompt contexts, the objective they minimize, and the registry of methods."""

@@ -1,0 +1,261 @@
+"""Log-scores to a loss: what "forget these, keep those" means in numbers. Pure functions of tensors.
+
+No index here names an element twice: several threads add up such an index's gradient in any order, and the same seed
+would give another adapter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hf_unlearn.errors import InputError
+
+LEAK_FLOOR = 0.01  # ε of the leak term; a spread of 0.1 in a log-score is nothing
+DISPLACEMENTS = 256  # that vicinal images take in turns, at most
+WITHIN = 0.34  # share of an image feature's squared length by which images of one class differ, about
+
+
+@dataclass(frozen=True)
+class _Fixed:
+    """What of `N` examples doesn't depend on their scores; `n` of them are of classes to forget.
+
+    Attributes:
+        weight: `(N, 1)`, of an example's log-partition function.
+        target: `(N, C)`, weights of its scores.
+        gone: `(n,)`, the examples to be forgotten.
+        truth, of_class: `(n, C)` and `(n, classes to forget)`, one-hot.
+    """
+
+    weight: Tensor
+    target: Tensor
+    gone: Tensor
+    truth: Tensor
+    of_class: Tensor
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Retain cross-entropy + entropy term + margin term + leak term over labelled log-scores.
+
+        L = CE(retain images) + w_e · mean_forget[ −(1/C) Σ_c log p_c ]
+            + w_m · mean_forget[ softplus(k · (log p_y − max_{j≠y} log p_j)) ]
+            + w_l · mean over scores c of [ log(1 + B_c / (W_c + ε)) ]
+
+    `B_c` and `W_c` are the variance of the log-score of class `c` on forget images, between their classes and
+    within them: small, and whoever sees all scores can't tell which forgotten thing a picture shows (Fisher's
+    criterion, turned round). With `entropy_weight=1, margin_weight=0` it is the paper's loss (its equations 1
+    to 3).
+
+    With a `vicinity` every image counts twice, as it is and displaced by `vicinity` times a random combination of
+    what tells images of one class apart: few images stand for what lies around them (vicinal risk minimization,
+    Chapelle et al., NeurIPS 2000). Two-tower logits are linear in the image feature, so the scores of
+    displaced images follow from those of the images, with no further query.
+
+    With `namings` the log-scores are of more names than classes, and the loss is the mean over namings, each of which
+    takes the scores of `C` names.
+
+    Attributes:
+        labels: `(N,)` class of each image.
+        forget: `(C,)` bool, True for the classes to forget.
+        entropy_weight: `w_e`, cross-entropy of forget images to the uniform distribution.
+        margin_weight: `w_m`, pushes the true class of a forget image below the runner-up.
+        margin_scale: `k`, how sharp the margin is.
+        leak_weight: `w_l`, keeps the scores of forget images from telling their classes apart.
+        vicinity: how far displaced images lie, in standard deviations within a class; 0 for none.
+        namings: `(V, C)`, which columns of the log-scores are the classes under each naming; None for the only one.
+    """
+
+    labels: Tensor
+    forget: Tensor
+    entropy_weight: float = 1.0
+    margin_weight: float = 0.0
+    margin_scale: float = 1.0
+    leak_weight: float = 0.0
+    vicinity: float = 0.0
+    namings: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        of_images = self.forget[self.labels]
+        if not of_images.any() or of_images.all():
+            raise InputError("the objective needs images of forget classes and of retain classes; one kind is missing")
+
+    def part(self, images: Tensor) -> Objective:
+        """The same objective on some of the images, given by their indices.
+
+        Raises:
+            ValueError: if they are all of forget classes, or all of retain classes.
+        """
+        return replace(self, labels=self.labels[images])
+
+    def to(self, device: torch.device) -> Objective:
+        """The same objective for log-scores on another device."""
+        if self.labels.device == device:
+            return self
+        namings = None if self.namings is None else self.namings.to(device)
+        return replace(self, labels=self.labels.to(device), forget=self.forget.to(device), namings=namings)
+
+    def __call__(self, log_scores: Tensor, runner_up: Tensor | None = None) -> Tensor:
+        """`(..., N, C)` -> `(...)`.
+
+        Args:
+            runner_up: `(..., N)` class to hold the margin against; the best other class if not given.
+                Frozen, the loss without its leak term is convex in the logits (what a prox-linear step solves).
+        """
+        log_scores, labels = self._examples(log_scores)
+        is_forget = self.forget[labels]
+        kept = log_scores[..., ~is_forget, :]
+        loss = -kept.gather(-1, labels[~is_forget].expand(kept.shape[:-1])[..., None]).mean((-1, -2))
+        gone = log_scores[..., is_forget, :]
+        if self.entropy_weight:
+            loss = loss - self.entropy_weight * gone.mean((-1, -2))
+        if self.margin_weight:
+            if runner_up is None:
+                runner_up = _runner_up(log_scores, labels)
+            truth = labels[is_forget].expand(gone.shape[:-1])[..., None]
+            rival = runner_up[..., is_forget][..., None]
+            margin = (gone.gather(-1, truth) - gone.gather(-1, rival))[..., 0]
+            loss = loss + self.margin_weight * F.softplus(self.margin_scale * margin).mean(-1)
+        if self.leak_weight:
+            loss = loss + self.leak_weight * leak(gone, labels[is_forget])
+        return loss if self.namings is None else loss.mean(-1)
+
+    def derivative(self, logits: Tensor, runner_up: Tensor) -> tuple[Tensor, Tensor]:
+        """Value and gradient of `self(logits.log_softmax(-1), runner_up)`: `(..., N, C)` -> `(...)`, `(..., N, C)`.
+
+        Args:
+            runner_up: `([V,] N)`, see `runner_up`.
+        """
+        examples = self._displaced(logits)
+        if self.namings is None:
+            value, gradient = self._of_examples(examples, runner_up)
+        else:
+            value, gradient = torch.zeros(()).to(examples), torch.zeros_like(examples)
+            for naming, rival in zip(self.namings, runner_up, strict=True):
+                one, slope = self._of_examples(examples[..., naming], rival)
+                value = value + one / len(self.namings)
+                gradient[..., naming] += slope / len(self.namings)
+        return value, self._displaced_back(gradient)
+
+    def _of_examples(self, logits: Tensor, runner_up: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of examples, displaced images among them, under one naming."""
+        fixed = self._fixed
+        scores = logits.log_softmax(-1)
+        chances = scores.exp()
+        value = -(fixed.target * scores).sum((-1, -2))
+        slope = fixed.weight * chances - fixed.target
+        gone, of_gone = scores[..., fixed.gone, :], torch.zeros_like(scores[..., fixed.gone, :])
+        if self.margin_weight:
+            rivalry = fixed.truth - F.one_hot(runner_up[fixed.gone], scores.shape[-1]).to(scores)
+            margin = self.margin_scale * (gone * rivalry).sum(-1)
+            value = value + self.margin_weight * F.softplus(margin).mean(-1)
+            factor = self.margin_weight * self.margin_scale / len(fixed.gone)
+            of_gone = of_gone + factor * margin.sigmoid()[..., None] * rivalry
+        if self.leak_weight:
+            leaked, by_score = _leak_derivative(gone, fixed.of_class)
+            value = value + self.leak_weight * leaked
+            by_score = by_score - chances[..., fixed.gone, :] * by_score.sum(-1, keepdim=True)
+            of_gone = of_gone + self.leak_weight * by_score
+        slope[..., fixed.gone, :] += of_gone
+        return value, slope
+
+    @cached_property
+    def _fixed(self) -> _Fixed:
+        """What of an example doesn't depend on its scores."""
+        labels = self.labels.repeat(2) if self._moves_images else self.labels
+        is_forget, classes = self.forget[labels], len(self.forget)
+        truth = F.one_hot(labels, classes).float()
+        weight = torch.where(is_forget, self.entropy_weight / is_forget.sum(), 1 / (~is_forget).sum())[:, None]
+        gone = is_forget.nonzero().flatten()
+        of_class = F.one_hot(labels[gone].unique(return_inverse=True)[1]).float()
+        target = weight * torch.where(is_forget[:, None], torch.full_like(truth, 1 / classes), truth)
+        return _Fixed(weight, target, gone, truth[gone], of_class)
+
+    @property
+    def _moves_images(self) -> bool:
+        return bool(self.vicinity) and len(self._displacements) > 0
+
+    def _displaced(self, scores: Tensor) -> Tensor:
+        """`(..., N, C)` -> `(..., 2N, C)`, displaced images behind, up to a constant per image."""
+        if not self._moves_images:
+            return scores
+        moves = self._displacements.to(scores.dtype) @ scores
+        turns = -(-len(self.labels) // len(self._displacements))
+        moves = torch.cat([moves] * turns, -2)[..., : len(self.labels), :]
+        return torch.cat([scores, (scores + self.vicinity * moves) / self._length], -2)
+
+    def _displaced_back(self, slope: Tensor) -> Tensor:
+        """The transpose of `_displaced`: `(..., 2N, C)` -> `(..., N, C)`."""
+        if not self._moves_images:
+            return slope
+        own, near = slope.split(len(self.labels), -2)
+        near = near / self._length
+        count = len(self._displacements)
+        moves = torch.zeros_like(near[..., :count, :])
+        for part in near.split(count, -2):
+            moves[..., : part.shape[-2], :] += part
+        return own + near + self.vicinity * (self._displacements.to(slope.dtype).T @ moves)
+
+    @property
+    def _length(self) -> float:
+        """Of a displaced feature, which the model would make 1."""
+        return (1 + WITHIN * self.vicinity**2) ** 0.5
+
+    def runner_up(self, log_scores: Tensor) -> Tensor:
+        """`(..., N, C)` -> `(..., [V,] N)`, displaced images behind: the best class other than the true one."""
+        return _runner_up(*self._examples(log_scores))
+
+    def _examples(self, log_scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-scores `(..., [V,] N, C)` and labels of the images, displaced ones behind, under every naming."""
+        log_scores, labels = self._near(log_scores)
+        if self.namings is not None:
+            log_scores = torch.stack([log_scores[..., naming] for naming in self.namings], -3).log_softmax(-1)
+        return log_scores, labels
+
+    def _near(self, log_scores: Tensor) -> tuple[Tensor, Tensor]:
+        if not self._moves_images:
+            return log_scores, self.labels
+        near = self._displaced(log_scores)[..., len(self.labels) :, :]
+        return torch.cat([log_scores, near.log_softmax(-1)], -2), self.labels.repeat(2)
+
+    @cached_property
+    def _displacements(self) -> Tensor:
+        """`(r, N)`: random combinations of images' deviations from their class's mean; none if none deviates."""
+        labels = self.labels.cpu()
+        of_class = F.one_hot(labels.unique(return_inverse=True)[1]).float()
+        if len(labels) == of_class.shape[1]:
+            return torch.empty(0, len(labels))
+        count = min(DISPLACEMENTS, len(labels))
+        weights = torch.randn(count, len(labels), generator=torch.Generator().manual_seed(0)) / len(labels) ** 0.5
+        return (weights - (weights @ of_class / of_class.sum(0)) @ of_class.T).to(self.labels.device)
+
+
+def _runner_up(log_scores: Tensor, labels: Tensor) -> Tensor:
+    truth = F.one_hot(labels, log_scores.shape[-1]).bool()
+    return log_scores.masked_fill(truth, -torch.inf).argmax(-1)
+
+
+def leak(log_scores: Tensor, labels: Tensor) -> Tensor:
+    """`(..., n, C)` of `n` labelled images -> `(...)`: how well each score tells their classes apart."""
+    of_class = F.one_hot(labels.unique(return_inverse=True)[1]).to(log_scores)  # (n, classes)
+    means = (of_class / of_class.sum(0)).T @ log_scores
+    between = means.var(-2, correction=0)
+    within = (log_scores - of_class @ means).square().mean(-2)
+    return (between / (within + LEAK_FLOOR)).log1p().mean(-1)
+
+
+def _leak_derivative(log_scores: Tensor, of_class: Tensor) -> tuple[Tensor, Tensor]:
+    """`leak` and its gradient: `(..., n, C)` -> `(...)`, `(..., n, C)`."""
+    counts = of_class.sum(0)
+    means = (of_class / counts).T @ log_scores
+    apart = means - means.mean(-2, keepdim=True)
+    within = log_scores - of_class @ means
+    between, spread = apart.square().mean(-2), within.square().mean(-2) + LEAK_FLOOR
+    value = (between / spread).log1p().mean(-1)
+    by_between = 2 / (len(counts) * log_scores.shape[-1] * (spread + between))[..., None, :]
+    by_spread = -2 / (len(of_class) * log_scores.shape[-1]) * (between / (spread * (spread + between)))[..., None, :]
+    return value, by_between * ((of_class / counts) @ apart) + by_spread * within

@@ -1,0 +1,179 @@
+"""Prox-linear steps that read every score, not one number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hf_unlearn.errors import CallOrderError
+from hf_unlearn.models.cuda_graphs import Replayed
+from hf_unlearn.optimizers.base import Array, State
+from hf_unlearn.optimizers.jacobian import FilteredJacobian
+from hf_unlearn.optimizers.lbfgs import minimize
+from hf_unlearn.optimizers.objective import Objective
+
+LEAST_ETA = 0.1  # near a minimum, float32 can't tell what a step with a smaller one changes
+EVALUATIONS = 20  # of the model for a step
+PROBE_NOISE, TRIAL_NOISE = 1e-4, 0.02  # of an observation, as shares of its squared length
+
+
+class Proximal:
+    """Prox-linear steps on the log-scores, whose Jacobian a Kalman filter keeps from every query (`jacobian`).
+
+    A query returns `N x C` log-scores, not one number. Around the incumbent `z` they are modelled as
+    `f(z) + J a`, `J` known with a covariance `P` over the latent's directions, the same for every score.
+    Each round probes the coordinates that `P` is most in doubt about (new ones as long as there are any), then
+    solves for several strengths `eta` of the proximal term, without a query,
+
+        a* = argmin_a  L(log_softmax(f(z) + J a)) + |a|² / (2 eta)
+
+    queries every `z + a*`, moves to the best if the loss fell, and keeps its `eta` (or shrinks it). Probes
+    and trials correct `J` as a Kalman filter does, trials with a noise that grows with their length; a
+    move makes all of `J` more doubtful, the more the longer it was, and so does a round in which no trial is
+    better. Relatives: prox-linear methods
+    (Drusvyatskiy & Paquette, 2019), derivative-free Gauss-Newton (Cartis & Roberts, 2019), Broyden's
+    method (1965), which is this filter with `P` reset to 1 before every query.
+
+    Args:
+        size: width of the latent.
+        objective: the loss; convex in the logits once the margin's rival is frozen.
+        seed: for which images make the model, where there are more.
+        probes: directions per round.
+        step: length of a probe.
+        eta: first strength; a larger one allows larger steps.
+        strengths: factors on `eta` that each round tries, ascending.
+        drift: how doubtful a move of length 1, or trials in vain, make every direction.
+        model_images: at most so many images, drawn evenly over the classes, make the model; the loss
+            that decides is always on all.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        objective: Objective,
+        seed: int,
+        probes: int = 8,
+        step: float = 0.03,
+        eta: float = 1.0,
+        strengths: Sequence[float] = (0.3, 1.0, 3.0),
+        drift: float = 0.1,
+        model_images: int = 1_000,
+    ) -> None:
+        generator = np.random.default_rng(seed)
+        self.images = _evenly(objective.labels.cpu(), model_images, generator)
+        self._objective = objective.part(self.images)
+        self.incumbent: Array = np.zeros(size)
+        self.iterates: Sequence[int] = ()
+        self.eta = eta
+        self.probes = min(probes, size)
+        self.step = step
+        self.strengths = tuple(strengths)
+        self.drift = drift
+        self._jacobian = FilteredJacobian(size)
+        self._steps = Replayed(self._steps_of)
+        self._phase = "start"
+        self._waiting = False
+        self._loss = np.inf
+        self._scores = torch.empty(0)  # (images, C), at the incumbent
+        self._etas: list[float] = []
+
+    def ask(self) -> Array:
+        if self._waiting:
+            raise CallOrderError("ask was called twice; tell the losses of the last batch first")
+        self._waiting = True
+        if self._phase == "start":
+            return self.incumbent[None].copy()
+        if self._phase == "probe":
+            return self.incumbent + self.step * self._jacobian.doubtful(self.probes).numpy()
+        self._etas = [self.eta * factor for factor in self.strengths]
+        steps = self._solve(self._etas).cpu().double().numpy()
+        trials = np.repeat(self.incumbent[None], len(self._etas), 0)
+        trials[:, : steps.shape[1]] += steps
+        return trials
+
+    def tell(self, latents: Array, losses: Array, log_scores: Tensor) -> None:
+        if not self._waiting:
+            raise CallOrderError("tell was called without ask; ask for latents first")
+        self._waiting = False
+        self.iterates = ()
+        self._to(log_scores.device)
+        if self._phase == "start":
+            self._move(latents, losses, log_scores, 0)
+            self._phase = "probe"
+        elif self._phase == "probe":
+            self._learn(latents, log_scores, PROBE_NOISE)
+            self._phase = "trial" if self._jacobian.known else "probe"
+        else:
+            self._learn(latents, log_scores, TRIAL_NOISE)
+            best = int(np.nanargmin(np.where(np.isfinite(losses), losses, np.inf)))
+            if losses[best] < self._loss:
+                self.eta = self._etas[best]
+                self._jacobian.blur(self.drift * min(1.0, float(np.square(latents[best] - self.incumbent).sum())))
+                self._move(latents, losses, log_scores, best)
+            else:
+                self.eta = max(0.3 * min(self._etas), LEAST_ETA)
+                self._jacobian.blur(self.drift)
+            self._phase = "probe"
+
+    def state(self) -> State:
+        facts = {"phase": self._phase, "eta": self.eta, "loss": self._loss}
+        return facts, {
+            "incumbent": torch.from_numpy(self.incumbent),
+            "scores": self._scores,
+            **self._jacobian.state(),
+        }
+
+    def restore(self, state: State) -> None:
+        facts, tensors = state
+        self._phase, self.eta, self._loss = facts["phase"], facts["eta"], facts["loss"]
+        self.incumbent = tensors["incumbent"].numpy().copy()
+        self._scores = tensors["scores"]
+        self._jacobian.restore(tensors)
+        self._to(self._objective.labels.device)
+
+    def restart(self) -> None:
+        self._phase = "start"
+
+    def _to(self, device: torch.device) -> None:
+        self._objective, self._scores = self._objective.to(device), self._scores.to(device)
+        self._jacobian.to(device)
+
+    def _move(self, latents: Array, losses: Array, log_scores: Tensor, row: int) -> None:
+        self.incumbent, self._loss, self._scores = latents[row].copy(), float(losses[row]), log_scores[row].clone()
+        self.iterates = (row,)
+
+    def _learn(self, latents: Array, log_scores: Tensor, noise: float) -> None:
+        self._jacobian.learn(torch.from_numpy(latents - self.incumbent), log_scores - self._scores, noise)
+
+    @torch.no_grad()
+    def _solve(self, etas: Sequence[float]) -> Tensor:
+        """The prox-linear steps `a*`, `(strengths, known)`."""
+        jacobian = self._jacobian
+        known = jacobian.size if self._scores.is_cuda else jacobian.known  # a graph wants the same shapes every time
+        firmness = 1 / torch.tensor(etas).to(self._scores)
+        steps = self._steps(self._scores, firmness, jacobian.patterns, jacobian.values[:known])
+        return steps[:, : jacobian.known]
+
+    def _steps_of(self, scores: Tensor, firmness: Tensor, patterns: Tensor, values: Tensor) -> Tensor:
+        """The same for `1 / eta`; the models are convex but for the leak term. Unknown directions stay at 0."""
+        rival = self._objective.runner_up(scores)
+
+        def model(steps: Tensor) -> tuple[Tensor, Tensor]:
+            changes = patterns @ (steps @ values).unflatten(-1, (patterns.shape[1], -1))
+            value, slopes = self._objective.derivative(scores + changes, rival)
+            value = value + firmness / 2 * steps.square().sum(-1)
+            return value, (patterns.T @ slopes).flatten(-2) @ values.T + firmness[:, None] * steps
+
+        return minimize(model, scores.new_zeros(len(firmness), len(values)), EVALUATIONS)
+
+
+def _evenly(labels: Tensor, count: int, generator: np.random.Generator) -> Tensor:
+    """Indices of at most `count` images, the classes taking turns; in order."""
+    turn = torch.empty(len(labels))
+    for label in labels.unique():
+        own = (labels == label).nonzero().flatten()
+        turn[own] = torch.from_numpy(generator.permutation(len(own))).float()
+    return turn.argsort(stable=True)[:count].sort().values

@@ -1,0 +1,1 @@
+"""What visitors send: bounded, checked and turned into data."""

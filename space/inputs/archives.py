@@ -1,0 +1,224 @@
+"""Zips and loose files from strangers, unpacked into a temporary folder within bounds, no path leaving it."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from hf_unlearn.data.folder_layout import TEST, loose_images, named, split_folders, sub_folders
+from hf_unlearn.data.image_files import is_litter
+from hf_unlearn.data.labeled_images import LabeledImages
+from hf_unlearn.errors import BrokenFilesError
+from space.inputs.limits import open_image
+from space.inputs.zip_names import names_of
+
+MAX_ENTRIES, MAX_UNPACKED, MAX_DEPTH = 5_000, 200 * 2**20, 16
+MAX_LIST, LONGEST_END = 2 * 2**20, 22 + 65_535  # bytes of a zip's list of entries, and of what stands after it
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, UnicodeDecodeError)
+MAX_IMAGES = 2_000
+WINDOWS = os.name == "nt"
+DEVICE = re.compile(
+    r"(con|prn|aux|nul|com\d|lpt\d)\s*(\..*)?|.*[. ]", re.IGNORECASE | re.DOTALL
+)  # there no file's name
+SIDE = 512  # pixels; larger images of a training set are made smaller as they are read
+
+
+@dataclass(frozen=True)
+class Sent:
+    """The images of an upload, decoded; they outlive its folder.
+
+    Attributes:
+        images: all of them, or of an upload with splits those that are not the test split.
+        test: the test split, if it has one.
+        note: what was passed over, and which splits there are, in sentences; empty if there is nothing to say.
+    """
+
+    images: LabeledImages
+    test: LabeledImages | None = None
+    note: str = ""
+
+
+@contextmanager
+def unpacked(paths: Sequence[str | Path]) -> Iterator[Path]:
+    """A temporary folder with the files of a zip, or with loose files; gone when the block ends.
+
+    Raises:
+        ValueError: if there is nothing, a zip is damaged, encrypted or too large, or a path in it leads outside.
+    """
+    if not paths:
+        raise ValueError("There is no file yet: choose a zip, or the files themselves.")
+    with tempfile.TemporaryDirectory(prefix="space-") as name:
+        folder = Path(name)
+        files = [Path(path) for path in paths]
+        if len(files) == 1 and (files[0].suffix.lower() == ".zip" or zipfile.is_zipfile(files[0])):
+            _unzip(files[0], folder)
+        else:
+            for file in files:
+                if (folder / file.name).exists():
+                    raise ValueError(f"You sent two files named '{file.name[:60]}'; send a zip of folders instead.")
+                (folder / file.name).write_bytes(file.read_bytes())
+        yield folder
+
+
+def adapter_folder(folder: Path) -> Path:
+    """Where in an unpacked upload the adapter is: at the top, or one folder down.
+
+    Raises:
+        ValueError: if there is none, or more than one.
+    """
+    from hf_unlearn.adapters.storage import CONFIG, CONTEXT, EDIT, is_adapter  # loads torch
+
+    found = [path for path in (folder, *sub_folders(folder)) if is_adapter(path)]
+    if len(found) != 1:
+        got = "none" if not found else f"{len(found)} of them"
+        wanted = f"{CONFIG} beside {CONTEXT} or {EDIT}"
+        raise ValueError(f"Expected one adapter, that is {wanted}, in what you sent; got {got}.")
+    return found[0]
+
+
+def labelled_images(folder: Path) -> Sent:
+    """The images of an unpacked upload: one sub-folder per class, maybe in a folder, maybe below `train` and `test`.
+
+    Raises:
+        ValueError: if they are none or too many, lie in no sub-folders, or one is no image we read.
+    """
+    folder = _top(folder)
+    notes: list[str] = []
+    try:
+        splits = split_folders(folder)
+        found = {
+            kind: LabeledImages.from_folder(place, tell=notes.append)
+            for kind, place in (splits or {"": folder}).items()
+        }
+    except BrokenFilesError as error:
+        first, *others = error.files
+        more = f"; and {len(others):,} more file{'s' * (len(others) > 1)}" if others else ""
+        raise ValueError(f"{first.path.relative_to(folder)}: {first.why}{more}.") from None
+    except ValueError as error:
+        raise ValueError(str(error).replace(f"{folder}: ", "").replace(f"{folder}/", "")) from None
+    if (count := sum(map(len, found.values()))) > MAX_IMAGES:
+        raise ValueError(f"These are {count:,} images; at most {MAX_IMAGES:,} are taken.")
+    decoded = {kind: _decoded(images) for kind, images in found.items()}
+    test = decoded.pop(TEST, None)
+    if splits:
+        learned = " and ".join(splits[kind].name for kind in decoded)
+        notes.insert(0, f"from {learned} it learns, {splits[TEST].name if test else 'a part of it'} judges")
+    return Sent(_joined([*decoded.values()]), test, "; ".join(notes))
+
+
+def _top(folder: Path) -> Path:
+    """Where the folders of classes, or of splits, are: a zip may hold a folder of them.
+
+    Raises:
+        ValueError: if there are none, or images lie beside them.
+    """
+    while not loose_images(folder) and len(inner := sub_folders(folder)) == 1 and sub_folders(inner[0]):
+        folder = inner[0]
+    if loose := loose_images(folder):
+        lie = "lies" if len(loose) == 1 else "lie"
+        raise ValueError(
+            f"{named(loose, folder)[:200]} {lie} in no class's folder; put every image into the folder of its class."
+        )
+    if not sub_folders(folder):
+        zips = [path.name for path in folder.iterdir() if path.suffix.lower() in (".zip", ".rar", ".7z", ".tar", ".gz")]
+        if zips:
+            raise ValueError(f"'{zips[0][:60]}' is packed inside the zip; unpack it, then zip the folders themselves.")
+        raise ValueError("Expected one folder of images per class in the zip, the folder's name being the class.")
+    return folder
+
+
+def _decoded(found: LabeledImages) -> LabeledImages:
+    images = []
+    for item in found.items:
+        assert isinstance(item, Path)
+        try:
+            image = open_image(item)
+        except ValueError as error:
+            raise ValueError(f"{item.parent.name[:60]}/{item.name[:60]}: {error}") from error
+        image.thumbnail((SIDE, SIDE))
+        images.append(image)
+    return LabeledImages(tuple(images), found.labels, found.names)
+
+
+def _joined(parts: Sequence[LabeledImages]) -> LabeledImages:
+    items = tuple(item for part in parts for item in part.items)
+    return LabeledImages(items, tuple(label for part in parts for label in part.labels), parts[0].names)
+
+
+def _unzip(path: Path, folder: Path) -> None:
+    """Nothing is written before all names are known; sizes are counted as bytes come out: a zip may lie about them."""
+    try:
+        _check_list(path)
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            if len(entries) > MAX_ENTRIES:
+                raise ValueError(f"This zip has {len(entries):,} entries; at most {MAX_ENTRIES:,} are unpacked.")
+            if sum(entry.file_size for entry in entries) > MAX_UNPACKED:
+                raise ValueError(_too_much())
+            names = names_of(entries)
+            places = [_inside(entry, name) for entry, name in zip(entries, names, strict=True)]
+            kept = [
+                (entry, folder / place)
+                for entry, name, place in zip(entries, names, places, strict=True)
+                if not name.endswith("/") and not any(map(is_litter, place.parts))
+            ]
+            _check_twice([target.relative_to(folder) for _, target in kept])
+            left = MAX_UNPACKED
+            for entry, target in kept:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(entry) as source, target.open("xb") as sink:
+                    while chunk := source.read(min(2**20, left + 1)):
+                        if (left := left - len(chunk)) < 0:
+                            raise ValueError(_too_much())
+                        sink.write(chunk)
+    except UNREADABLE as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)[:80]
+        raise ValueError(f"This zip can't be read ({why or 'it is damaged'}); make it again.") from error
+
+
+def _check_list(path: Path) -> None:
+    """The size of a zip's list of entries, which `zipfile` reads whole, ten times as large in memory."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - LONGEST_END))
+        tail = file.read()
+    bare = tail[-22:-18] == b"PK\5\6" and tail.endswith(b"\0\0")  # zipfile looks there first
+    at = len(tail) - 22 if bare else tail.rfind(b"PK\5\6")
+    large = tail[max(0, at - 20) : at].startswith(b"PK\6\7")  # then its size stands elsewhere
+    if at >= 0 and (large or int.from_bytes(tail[at + 12 : at + 16], "little") > MAX_LIST):
+        raise ValueError(f"This zip's list of entries is too long; at most {MAX_ENTRIES:,} are unpacked.")
+
+
+def _check_twice(places: Sequence[PurePosixPath | Path]) -> None:
+    """Raises: ValueError: if two files have one place."""
+    seen: set[str] = set()
+    for place in map(str, places):
+        if place in seen:
+            raise ValueError(f"This zip has two files named '{place[:60]}'; make it again, with one of them.")
+        seen.add(place)
+
+
+def _inside(entry: zipfile.ZipInfo, called: str) -> PurePosixPath:
+    name = PurePosixPath(called)
+    kind = entry.external_attr >> 28  # of a Unix file: 8 is a plain one, 4 a folder, 0 not said
+    if name.is_absolute() or ".." in name.parts or ":" in str(name) or kind not in (0, 4, 8):
+        raise ValueError(f"This zip has an entry that leads elsewhere ('{called[:60]}'); nothing was unpacked.")
+    if WINDOWS and (odd := next(filter(DEVICE.fullmatch, name.parts), None)):
+        raise ValueError(f"This zip has an entry named '{odd[:60]}', which no file can be here; rename it.")
+    if len(name.parts) > MAX_DEPTH:
+        raise ValueError(f"This zip has folders in folders, {len(name.parts)} deep; at most {MAX_DEPTH} are unpacked.")
+    if entry.flag_bits & 1:
+        raise ValueError("This zip is encrypted; send one without a password.")
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError("This zip is packed in an unusual way; make an ordinary one (deflate).")
+    return name
+
+
+def _too_much() -> str:
+    return f"Unpacked, this zip is larger than {MAX_UNPACKED >> 20} MB; send a smaller one."

@@ -1,0 +1,126 @@
+"""What the Space takes from strangers: images, labels and texts, within bounds, each refusal one sentence."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
+
+from hf_unlearn.data.class_names import clean_name
+from hf_unlearn.data.pixels import needs_heic, open_file, to_rgb
+
+MAX_PIXELS, MAX_RATIO = 25_000_000, 20  # a model resizes the short side, so a thin strip would grow huge
+MAX_LABELS, MAX_LABEL = 1_000, 200
+MAX_UPLOAD = "50mb"
+MARK = " (to be forgotten)"
+UNREADABLE = "This file is not an image we can read; use PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF."
+NO_HEIC_HERE = "This is a HEIC photo, which is not read here; save it as JPEG or PNG."
+SHOWN = 200  # names of a list that are written out
+# lines, tabs, and the semicolons and commas of other scripts: none of them is ever part of a name, as a comma may be
+BETWEEN_NAMES = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029\t;；﹔؛，﹐､、﹑،፣߸]")
+
+
+def open_image(path: str | Path | BinaryIO) -> Image.Image:
+    """An uploaded image file, upright RGB; its size is known before its pixels are decoded.
+
+    Raises:
+        ValueError: if it is no image of a format we read, or larger than `check_image` allows.
+    """
+    try:
+        image = open_file(path)
+    except Image.DecompressionBombError:
+        raise ValueError(_too_large("more than 100")) from None
+    except Exception:  # Pillow's readers raise whatever they stumble over
+        raise ValueError(NO_HEIC_HERE if needs_heic(path) else UNREADABLE) from None
+    with image:
+        check_image(image)
+        image.filename = ""  # type: ignore[attr-defined]  # a path of ours, which an error would tell a visitor
+        return to_rgb(image)
+
+
+def check_image(image: object) -> Image.Image:
+    """The image itself.
+
+    Raises:
+        ValueError: if it is no PIL image, has more than 25 megapixels or is a thin strip.
+    """
+    if image is None:
+        raise ValueError("There is no image yet: drop one, paste one, or pick a drawing.")
+    if not isinstance(image, Image.Image):
+        raise ValueError(f"Expected a PIL image, got {type(image).__name__}.")
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(_too_large(f"{image.width * image.height / 1e6:.0f}"))
+    if max(image.size) > MAX_RATIO * min(image.size):
+        size = f"{image.width} × {image.height}"
+        raise ValueError(f"This image is a strip of {size} pixels; its sides may differ by a factor of {MAX_RATIO}.")
+    return image
+
+
+def parse_labels(text: str, most: int = MAX_LABELS, what: str = "labels") -> list[str]:
+    """Labels from a text: one per line, or separated by semicolons, tabs or commas, of any script.
+
+    A plain comma separates only where nothing else does: "washington, d.c." on a line of its own is one name. Labels
+    are as `clean_name` makes them. Duplicates count once.
+
+    Raises:
+        ValueError: if none is left, there are more than `most`, or one is longer than 200 characters or no Unicode.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"Expected the {what} as text, one per line; got {type(text).__name__}.")
+    if len(text) > MAX_LABELS * (MAX_LABEL + 2):
+        raise ValueError(f"The {what} are too long a text; at most {most:,} of {MAX_LABEL} characters are read.")
+    labels = list(dict.fromkeys(_split(text)))
+    if not labels:
+        raise ValueError(f"There are no {what}: write at least one, one per line or separated by commas.")
+    if len(labels) > most:
+        raise ValueError(f"These are {len(labels):,} {what}; at most {most:,} are taken at once.")
+    if longest := next((label for label in labels if len(label) > MAX_LABEL), None):
+        raise ValueError(f"The label '{longest[:30]}…' has {len(longest):,} characters; at most {MAX_LABEL} are read.")
+    if any("\ud800" <= letter <= "\udfff" for label in labels for letter in label):
+        raise ValueError(f"One of the {what} is no valid Unicode text; write it again.")
+    return labels
+
+
+def repeated(*texts: str) -> str:
+    """What to say of names that stand in one of the texts more than once; nothing if none does."""
+    twice = [name for text in texts for name, count in Counter(_split(text)).items() if count > 1]
+    if not twice:
+        return ""
+    return f"{listed(twice)}: written more than once, counted once."
+
+
+def has_names(text: str) -> bool:
+    return bool(_split(text))
+
+
+def _split(text: str) -> list[str]:
+    text = unicodedata.normalize("NFC", text)
+    parts = [part for part in BETWEEN_NAMES.split(text) if part.strip(" ,")]
+    if len(parts) == 1:
+        parts = parts[0].split(",")
+    names = (clean_name(clean_name(part.strip(" ,")).removesuffix(MARK)) for part in parts)
+    return [name for name in names if name]
+
+
+def plain_text(value: object) -> str:
+    """A string from a stranger as Markdown or HTML in which nothing is markup: specials become HTML entities."""
+    line = one_line(str(value))
+    return "".join(c if c.isalnum() or c in " ,'" else f"&#{ord(c)};" for c in line if c.isprintable())
+
+
+def listed(names: list[str] | tuple[str, ...]) -> str:
+    """Names from a stranger as text, the first 200 of them."""
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return ", ".join(map(plain_text, names[:SHOWN])) + more
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _too_large(megapixels: str) -> str:
+    return f"This image has {megapixels} megapixels; at most {MAX_PIXELS // 1_000_000} are read. Make it smaller."

@@ -1,0 +1,1 @@
+"""What the Space does: models, adapters, runs, downloads and pushes. Nothing here knows Gradio."""

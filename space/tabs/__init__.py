@@ -1,1 +1,0 @@
-"""The page, tab by tab: each module draws one and wires it."""

@@ -1,0 +1,1 @@
+"""The page: the Gradio app, one module a tab."""

@@ -1,0 +1,284 @@
+"""Forget: choose names, watch the run, read the report, take the adapter along."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+
+from hf_unlearn.adapters.model_card import scope
+from hf_unlearn.models.embedded import EMBEDDED
+from space.inputs.data_sources import (
+    BUDGETS,
+    CONTEXT,
+    DATASET,
+    DRAWINGS,
+    EDIT,
+    FILES,
+    METHODS,
+    NAMES,
+    SOURCES,
+    STRENGTHS,
+    Order,
+    everyday,
+)
+from space.inputs.limits import plain_text
+from space.services.adapter_store import Shelf
+from space.services.classification import neighbours
+from space.services.downloads import Outbox
+from space.services.runs import Made, Progress, Runs
+from space.ui import keep_tab
+from space.ui.page import HEAVY, LAST, LIGHT, PRIVATE, RUN, first_line, in_words, session_of
+from space.ui.presence import call_id, waiting
+from space.views import run_report as report
+from space.views.library import bases_of
+
+MEASURES = {"H": "H", "err_for": "forget error", "acc_mem": "retain accuracy"}
+UNDRAWN = "People & Body"  # professions for the audit of groups: too few artists drew them
+COLOURS = {"H": "#2a9d57", "forget error": "#c44e52", "retain accuracy": "#4c72b0"}
+# hides the boxes whose name lacks the words; ticks stay as they are
+SEARCH = """(text) => {
+  const words = text.toLowerCase().split(/\\s+/);
+  for (const box of document.querySelectorAll('.concepts label')) {
+    const name = box.innerText.toLowerCase();
+    box.style.display = words.every(word => name.includes(word)) ? '' : 'none';
+  }
+  return [];
+}"""
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What a visitor fills in."""
+
+    base: gr.Dropdown
+    forget: gr.Textbox
+    keep: gr.Textbox
+    source: gr.Radio
+    budget: gr.Slider
+    strength: gr.Radio
+    files: gr.File
+    dataset: gr.Textbox
+    method: gr.Radio
+
+    def inputs(self) -> list[Any]:
+        return [
+            self.base, self.forget, self.keep, self.source, self.budget, self.strength, self.files, self.dataset,
+            self.method,
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Buttons:
+    start: gr.Button
+    stop: gr.Button
+
+
+def _order(
+    base: str, forget: str, keep: str, source: str, budget: float, strength: str, files: str | None, dataset: str,
+    method: str,
+) -> Order:  # fmt: skip
+    """From the values of the form."""
+    return Order.of(base, forget, keep, source, budget, strength, [files] if files else [], dataset, method)
+
+
+def draw(shelf: Shelf, runs: Runs, outbox: Outbox, made: gr.BrowserState, demo: gr.Blocks) -> gr.Textbox:
+    """Draws and wires the tab; the key in `made` arrives in the textbox returned when Try is to use it."""
+    with gr.Row():
+        with gr.Column(scale=1):
+            base = gr.Dropdown(
+                bases_of(shelf), value=next(iter(shelf.models.bases)), allow_custom_value=True, interactive=True,
+                label="Base model, or any CLIP's id on the Hub",
+            )  # fmt: skip
+            forget = gr.Textbox(
+                label="Forget",
+                lines=4,
+                max_lines=6,
+                info="Ticked names, or any of yours; one per line, or separated by commas.",
+                render=False,
+            )
+            _draw_concepts(forget)
+        with gr.Column(scale=1):
+            forget.render()
+            form = _draw_form(base, forget)
+            estimate = gr.Markdown("", elem_classes="note")
+            with gr.Row():
+                buttons = _Buttons(
+                    gr.Button("Make it forget", variant="primary"),
+                    gr.Button("Stop, keep the best so far", variant="stop", interactive=False),
+                )
+    bar = gr.HTML()
+    chart = gr.LinePlot(
+        _frame(()), x="queries", y="%", color="measure", color_map=COLOURS, y_lim=[0, 100], height=340, visible=False,
+        label="Best so far on validation images: H green, forget error red, retain accuracy blue", x_title="queries",
+    )  # fmt: skip
+    shown = gr.HTML(elem_classes="report")
+    keeping = keep_tab.draw(shelf, outbox, shown, made, demo)
+    _wire_form(shelf, runs, form, estimate)
+    _wire_run(runs, outbox, form, buttons, [bar, chart, shown, made, keeping.panel, keeping.zipped])
+    _offer(runs)
+    return keeping.chosen
+
+
+def _draw_concepts(forget: gr.Textbox) -> None:
+    """The demo's names, to be ticked."""
+    grouped, preset = _concepts()
+    search = gr.Textbox(label="Search the categories", placeholder="beer, guitar …", max_lines=1)
+    groups = []
+    with gr.Group(elem_classes="concepts"):
+        for category, names in grouped.items():
+            groups.append(gr.CheckboxGroup(names, label=f"Forget: {category}"))
+    example = gr.Button("Example: alcohol, weapons, gambling, tobacco", size="sm")
+    search.change(None, search, None, js=SEARCH, **PRIVATE)
+    ticked: dict[str, Any] = {"outputs": forget, **LAST, **LIGHT, **PRIVATE}
+    for group in groups:
+        group.input(lambda *names: "\n".join(name for part in names for name in part), groups, **ticked)
+    example.click(
+        lambda: (*(gr.CheckboxGroup(value=[n for n in names if n in preset]) for names in grouped.values()),
+                 "\n".join(preset)),
+        None, [*groups, forget], **LIGHT, **PRIVATE,
+    )  # fmt: skip
+
+
+def _draw_form(base: gr.Dropdown, forget: gr.Textbox) -> _Form:
+    keep = gr.Textbox(
+        label="Keep", lines=3, max_lines=6,
+        info="What must not suffer. An edit needs none, it keeps everything else. With images of your own, leave it "
+        "empty to keep all their other classes.",
+    )  # fmt: skip
+    method = gr.Radio([(words, key) for key, words in METHODS.items()], value=EDIT, label="Make it by")
+    source = gr.Radio(
+        [(words, key) for key, words in SOURCES.items()], value=NAMES, label="Images",
+        info="A context learns from them. An edit is only judged by them.",
+    )  # fmt: skip
+    files = gr.File(label="A zip: one folder of images per class", file_types=[".zip"], height=140, visible=False)
+    dataset = gr.Textbox(label="Data set on the Hub", placeholder="user/pets", max_lines=1, visible=False)
+    strength = gr.Radio(list(STRENGTHS), value="normal", label="Strength")
+    budget = gr.Slider(*BUDGETS, value=300, step=50, label="Budget, queries", visible=False)
+    return _Form(base, forget, keep, source, budget, strength, files, dataset, method)
+
+
+def _wire_form(shelf: Shelf, runs: Runs, on: _Form, estimate: gr.Markdown) -> None:
+    def tell(*fields: Any) -> str:
+        try:
+            asked = _order(*fields)
+            if asked.method == EDIT:
+                words = "A few seconds; the first time for a model it reads the model's own words, which takes longer."
+            elif asked.base not in shelf.models.bases:
+                words = "How long it takes is told once it runs."
+            else:
+                words = f"About {report.duration(runs.estimate(asked))} on this machine as it is now, then the report."
+            return f"{words} {asked.merged}".rstrip()
+        except (ValueError, OSError) as error:
+            return plain_text(first_line(error))
+
+    def way(method: str, source: str, keep: str) -> tuple[Any, Any]:
+        """A context has a budget, and must be told what to keep."""
+        lacking = method == CONTEXT and source in (DRAWINGS, NAMES) and not keep.strip()
+        return gr.Slider(visible=method == CONTEXT), "\n".join(everyday()) if lacking else gr.skip()
+
+    on.source.input(
+        lambda kind: (gr.File(visible=kind == FILES), gr.Textbox(visible=kind == DATASET),
+                      EDIT if kind == NAMES else CONTEXT),
+        on.source, [on.files, on.dataset, on.method], **LIGHT, **PRIVATE,
+    )  # fmt: skip
+    on.base.input(
+        lambda base: (gr.skip(), gr.skip()) if base == EMBEDDED else (NAMES, EDIT), on.base, [on.source, on.method],
+        **LIGHT, **PRIVATE,
+    )  # fmt: skip
+    on.method.change(way, [on.method, on.source, on.keep], [on.budget, on.keep], **LIGHT, **PRIVATE)
+    gr.on(
+        [on.forget.change, on.keep.change, on.source.input, on.method.change, on.budget.release, on.files.change], tell,
+        on.inputs(), estimate, **LAST, **HEAVY, **PRIVATE, show_progress="hidden",
+    )  # fmt: skip
+
+
+def _wire_run(runs: Runs, outbox: Outbox, form: _Form, on: _Buttons, told: list[Any]) -> None:
+    """Args: told: where progress, chart, report, key, panel and download go."""
+
+    @in_words
+    def run(request: gr.Request, *fields: Any) -> Iterator[tuple[Any, ...]]:
+        for news in runs.run(_order(*fields), session_of(request), waiting()):
+            line = gr.LinePlot(_frame(news.steps), visible=bool(news.steps))
+            if isinstance(news, Progress):
+                yield report.progress_bar(news), line, "", "", gr.Column(visible=False), gr.skip()
+            else:
+                download = gr.DownloadButton(value=outbox.adapter(news.adapter))
+                yield "", line, report.full_report(news), news.key, gr.Column(visible=True), download
+
+    def halt(request: gr.Request) -> None:
+        runs.stop(session_of(request))
+
+    buttons = [on.start, on.stop]
+    started = on.start.click(
+        lambda: (gr.Button(interactive=False), gr.Button(interactive=True)), None, buttons, **PRIVATE
+    )
+    ran = started.then(run, form.inputs(), told, **RUN, **PRIVATE)
+    ran.then(None, js=keep_tab.STAY, **PRIVATE)
+    ran.then(
+        lambda: (gr.Button(interactive=True), gr.Button(interactive=False), ""), None, [*buttons, told[0]], **PRIVATE
+    )
+    on.stop.click(halt, None, None, queue=False, **PRIVATE)
+
+
+def _offer(runs: Runs) -> None:
+    """The endpoint for clients and agents."""
+
+    @in_words
+    def forget(
+        forget: str, request: gr.Request, keep: str = "", model: str = EMBEDDED, images: str = NAMES,
+        budget: int = 300, strength: str = "normal", dataset: str = "", method: str = "",
+    ) -> dict[str, Any]:  # fmt: skip
+        """Makes an adapter under which a CLIP forgets names. From names alone it is an edit of the text features, made
+        in seconds (more when a model is edited for the first time): images and their features stay as they are, so
+        searching images by image still finds what is forgotten. With images it is a context, unless said otherwise.
+
+        Args:
+            forget: the names to forget, one per line or separated by commas or semicolons.
+            keep: names to keep, the same way; an edit needs none, it keeps everything else.
+            model: embedded, or a CLIP's id on the Hub.
+            images: names (no images), drawings (of the demo), or dataset. A context learns from them; an edit is only
+                judged by them.
+            budget: of a context, candidates to score at most, 50 to 3000; takes a minute or more.
+            strength: gentle, normal or strong.
+            dataset: a data set's id on the Hub, where images is dataset.
+            method: edit, or context (needs the model's scores only); if not given, edit where images is names.
+
+        Returns:
+            adapter (a key that /classify takes for an hour), kind, reason, forget, retain, figures, landed (which names
+            the forgotten images get now), neighbours (words that an edit changes most), note (the same in words).
+        """
+        asked = Order.of(model, forget, keep, images, budget, strength, [], dataset, method)
+        *_, made = runs.run(asked, session_of(request), waiting(), call_id())
+        assert isinstance(made, Made)
+        config = made.adapter.config
+        others = neighbours(made.adapter)
+        return {
+            "adapter": made.key, "kind": config.kind, "reason": made.reason, "forget": config.forget,
+            "retain": config.retain, "figures": config.metrics, "landed": made.landed, "neighbours": config.neighbours,
+            "note": " ".join(filter(None, [others and f"Words nobody asked about: {others}.", scope(config.kind),
+                                           asked.merged, made.note])),
+        }  # fmt: skip
+
+    gr.api(forget, api_name="forget", **RUN)
+
+
+def _frame(steps: tuple[Any, ...]) -> pd.DataFrame:
+    thin = steps[:: max(1, len(steps) // 150)]
+    rows = [(step.queries, words, 100 * getattr(step, key)) for step in thin for key, words in MEASURES.items()]
+    return pd.DataFrame(rows, columns=["queries", "measure", "%"])
+
+
+def _concepts() -> tuple[dict[str, list[str]], list[str]]:
+    """All names by category; the example's names to forget."""
+    from hf_unlearn.demo import emoji_tasks as demo
+
+    grouped: dict[str, list[str]] = defaultdict(list)
+    for name, concept in sorted(demo.concepts().items()):
+        if concept["category"] != UNDRAWN:
+            grouped[concept["category"]].append(name)
+    return dict(sorted(grouped.items())), demo.tasks()["moderation"][0]["forget"]

@@ -1,0 +1,91 @@
+"""What can be done with an adapter just made: use it, download it, export it, push it; also after a log-in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from space.services.adapter_store import Shelf
+from space.services.downloads import Outbox, file_name
+from space.services.hub_push import login_is_possible, push
+from space.services.runs import Made
+from space.ui.page import HEAVY, LIGHT, PRIVATE, in_words, session_of
+from space.views import run_report as report
+
+STAY = "() => history.replaceState(null, '', '?tab=forget')"  # where the log-in leads back to
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """Where a run puts what it made.
+
+    Attributes:
+        chosen: its key, when Try is to use it.
+        panel: all of this, shown once there is something.
+        zipped: the download.
+    """
+
+    chosen: gr.Textbox
+    panel: gr.Column
+    zipped: gr.DownloadButton
+
+
+def draw(shelf: Shelf, outbox: Outbox, shown: gr.HTML, made: gr.BrowserState, demo: gr.Blocks) -> Keeping:
+    """Draws and wires the panel.
+
+    Args:
+        shown: where the report is.
+        made: the key of what was made; the browser keeps it, since a log-in loads the page anew.
+    """
+    chosen = gr.Textbox(visible=False)
+    with gr.Column(visible=False) as panel:
+        with gr.Row():
+            use = gr.Button("Use it in Try", variant="primary")
+            zipped = gr.DownloadButton("Download the adapter (zip)")
+            export = gr.Button("Export a checkpoint")
+        exported = gr.File(label="A plain transformers checkpoint that forgets by itself", visible=False)
+        _draw_push(shelf, made, demo)
+
+    def resume(key: str, request: gr.Request) -> tuple[Any, ...]:
+        try:
+            adapter = shelf.reclaim(str(key), session_of(request))
+        except ValueError:  # none was made, or it is no longer here
+            return "", gr.skip(), gr.skip(), gr.skip()
+        again = Made(adapter, key, "made before this page was loaded", ())
+        return key, report.full_report(again), gr.Column(visible=True), gr.DownloadButton(value=outbox.adapter(adapter))
+
+    @in_words
+    def save(key: str) -> gr.File:
+        return gr.File(value=outbox.export(shelf, shelf.adapter(key)), visible=True)
+
+    demo.load(resume, made, [made, shown, panel, zipped], **LIGHT, **PRIVATE)
+    use.click(lambda key: key, made, chosen, **LIGHT, **PRIVATE)
+    export.click(save, made, exported, **HEAVY, **PRIVATE)
+    return Keeping(chosen, panel, zipped)
+
+
+def _draw_push(shelf: Shelf, made: gr.BrowserState, demo: gr.Blocks) -> None:
+    with gr.Accordion("Push it to your account on the Hub", open=False) as panel:
+        if not login_is_possible():
+            gr.Markdown(
+                "Logging in is not set up here. Download the zip, unpack it, then `hf-unlearn push FOLDER NAME`."
+            )
+            return
+        gr.LoginButton()
+        name = gr.Textbox(label="Name of the new repository", placeholder="clip-without-beer", max_lines=1)
+        private = gr.Checkbox(True, label="Private")
+        button = gr.Button("Push")
+        said = gr.Markdown()
+
+    @in_words
+    def send(key: str, name: str, private: bool, token: gr.OAuthToken | None) -> str:
+        return push(shelf.adapter(key), name, private, token.token if token else None)
+
+    def back(token: gr.OAuthToken | None) -> gr.Accordion:
+        return gr.Accordion(open=token is not None)
+
+    button.click(send, [made, name, private], said, **HEAVY, **PRIVATE)
+    made.change(in_words(lambda key: file_name(shelf.adapter(key)) if key else ""), made, name, **LIGHT, **PRIVATE)
+    demo.load(back, None, panel, **LIGHT, **PRIVATE)

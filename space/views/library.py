@@ -1,0 +1,118 @@
+"""The Library's cards and the About page, as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from hf_unlearn.adapters.model_card import DUAL_USE, EDIT_SCOPE, SCOPE
+from hf_unlearn.models.embedded import EMBEDDED
+from space.inputs.limits import plain_text
+from space.services.adapter_store import Shelf
+from space.services.model_cache import PRESETS
+from space.views.run_report import figures
+
+if TYPE_CHECKING:
+    from hf_unlearn import ForgetAdapter
+
+NAMED, FROM_HUB = 12, 12
+PICTURE = """
+<svg class="how" viewBox="0 0 720 200" role="img" aria-labelledby="how-title">
+<title id="how-title">An image goes through the image tower. A learned context goes before each label's prompt, through
+the text tower. The two are compared; names to be forgotten no longer match, the others still do.</title>
+<g class="box"><rect x="10" y="14" width="120" height="54" rx="8"/><rect x="180" y="14" width="150" height="54" rx="8"/>
+<rect x="180" y="122" width="150" height="54" rx="8"/><rect x="400" y="68" width="110" height="54" rx="8"/></g>
+<rect class="context" x="10" y="122" width="62" height="54" rx="8"/><g class="box">
+<rect x="76" y="122" width="84" height="54" rx="8"/></g>
+<g class="line"><path d="M130 41H176M160 149H176
+M330 41C370 41 360 85 396 88M330 149C370 149 360 106 396 102M510 95H546"/>
+</g><g class="words"><text x="70" y="46">image</text><text x="255" y="46">image tower</text>
+<text x="255" y="154">text tower</text><text class="on-colour" x="41" y="154">context</text>
+<text x="118" y="154">“beer mug”</text>
+<text x="455" y="100">compare</text></g>
+<g class="words left"><text x="556" y="66" class="gone">beer mug: no match</text>
+<text x="556" y="100">guitar: match</text>
+<text x="556" y="134">banana: match</text><text x="10" y="196">a few KB</text>
+<text x="180" y="196">weights as they were</text></g></svg>
+"""
+
+
+def library(shelf: Shelf) -> str:
+    """Cards of the adapters that come with this Space."""
+    found, left_out = shelf.library()
+    cards = "".join(card(key, adapter, of_hub=False) for key, adapter in found.items())
+    if not cards:
+        cards = "<p>No adapter is saved here yet. Make one under <b>Forget</b>, or look on the Hub.</p>"
+    return f'<div class="cards">{cards}</div>' + "".join(f"<p class='note'>{line}</p>" for line in left_out)
+
+
+def of_hub(shelf: Shelf, base: str) -> str:
+    """Cards of the public adapters on the Hub, for one base model or for any.
+
+    Raises:
+        OSError: if the Hub can't be asked.
+    """
+    from hf_unlearn.hub.client import find
+
+    cards = []
+    for info in find((base or "").strip() or None, limit=FROM_HUB):
+        try:
+            cards.append(card(info.id, shelf.adapter(info.id), of_hub=True))
+        except (ValueError, OSError) as error:
+            why = plain_text(str(error))[:300]
+            cards.append(f'<article class="card"><h3>{plain_text(info.id)}</h3><p>Left out: {why}</p></article>')
+    return f'<div class="cards">{"".join(cards)}</div>' if cards else "<p>The Hub lists no adapter for this base.</p>"
+
+
+def card(key: str, adapter: ForgetAdapter, of_hub: bool) -> str:
+    """One adapter: what it forgets, its base and figures, the line of code, and a link that opens it in Try."""
+    config = adapter.config
+    names = ", ".join(map(plain_text, config.forget[:NAMED]))
+    names += f" and {len(config.forget) - NAMED} more" if len(config.forget) > NAMED else ""
+    of_all = f" of {len(config.forget) + len(config.retain)}" if config.retain else ""
+    shares = "".join(
+        f"<div><dt>{escape(words)}</dt><dd>{100 * value:.0f} %</dd></div>" for words, value in figures(adapter)
+    )
+    code = f'ForgetAdapter.from_pretrained("{key}")'
+    link = "?" + urlencode({"tab": "try", "model": config.base_model, "adapter": key})
+    return (
+        f'<article class="card"><h3>{plain_text(key if of_hub else key.split("/")[-1])}</h3>'
+        f"<p><b>Forgets {len(config.forget)}</b>{of_all}: {names}</p>"
+        f"<p>Base: {plain_text(config.base_model)}</p><dl>{shares}</dl><code>{escape(code)}</code>"
+        f'<p><a href="{escape(link)}" aria-label="Open {plain_text(key)} in Try">Open in Try</a></p></article>'
+    )
+
+
+def about() -> str:
+    """How it works in one picture, limits, scope and dual use."""
+    parts: Mapping[str, str] = {
+        "How it works": "A CLIP scores an image against each label's prompt. An edit is a small map behind the text "
+        "tower that turns the names to forget away and leaves all other words in place; it is computed from names in "
+        "a second. Where a model answers with scores only, a context, a few learned token embeddings, is put before "
+        "the prompt (the picture). It is searched for with forward calls. Either way images of the names to forget no "
+        "longer find their label, the other names keep theirs.",
+        "What it is not": f"A context: {SCOPE} An edit of the text features: {EDIT_SCOPE}",
+        "Dual use": DUAL_USE,
+        "Limits": "A label mask, which only strikes the names from the list, is hard to beat: see every table. "
+        "Other names of the same thing are forgotten only in part, and names in neither list often lose accuracy. "
+        "Scores are shares among the labels given. The embedded model is small, was trained on emoji drawings, and "
+        "knows little of photos.",
+        "Your data": "Images are looked at and not kept. Adapters that you make or bring stay in this app's memory for "
+        "an hour after their last use, under a key that only you have; your browser keeps the last one. "
+        "A token you log in with is used for your push and stored nowhere.",
+    }
+    return PICTURE + "".join(f"<h3>{title}</h3><p>{escape(text)}</p>" for title, text in parts.items())
+
+
+def base_label(base: str) -> str:
+    return "embedded: a small CLIP trained on emoji" if base == EMBEDDED else base
+
+
+def bases_of(shelf: Shelf) -> list[tuple[str, str]]:
+    """The base models to choose from: what each is called, and its name."""
+    presets = PRESETS if shelf.models.any_on_hub else {}
+    return [(base_label(base), base) for base in shelf.models.bases] + [
+        (f"{base}: {words}", base) for base, words in presets.items()
+    ]

@@ -1,0 +1,170 @@
+"""A run and its report as HTML: tables that a screen reader reads, colours that follow the page's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from hf_unlearn.adapters.model_card import COMPARED, leaks_of, scope
+from space.inputs.limits import one_line, plain_text
+from space.services.classification import neighbours
+
+if TYPE_CHECKING:
+    from hf_unlearn import ForgetAdapter
+    from space.services.runs import Made, Progress
+
+COLUMNS = {  # key of a row -> heading, in words
+    "H": "H ↑",
+    "err_for": "wrong on forgotten ↑",
+    "acc_mem": "right on kept ↑",
+    "short_list_4": "named beside 4 kept ↓",
+    "entropy": "entropy ↑",
+    "top5_leak": "top-k leak ↓",
+    "recoverability": "recoverable ↓",
+    "synonym_err": "wrong by other names ↑",
+    "collateral": "others change",
+    "bypass_acc": "right by a plain prompt",
+}
+ROWS = {"zero-shot": "before", "label-mask": "label mask"}
+SHOWN_CLASSES, SHOWN_NAMES = 60, 10
+
+
+def progress_bar(progress: Progress) -> str:
+    """How far a run is, and how long it will take."""
+    share = round(100 * progress.share)
+    words = (
+        f"{progress.doing}: {progress.queries:,} of {progress.budget:,} {progress.unit}"
+        if progress.budget
+        else (f"{progress.doing} …")
+    )
+    if progress.left is not None:
+        words += f", about {duration(progress.left)} left, then the report"
+    return (
+        f'<div class="run" role="status"><p>{escape(words)}</p><div class="bar" role="progressbar" aria-label="Run" '
+        f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{share}"><span style="width:{share}%"></span></div>'
+        "</div>"
+    )
+
+
+def duration(seconds: float) -> str:
+    return f"{max(1, round(seconds))} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def full_report(made: Made) -> str:
+    """What a run made: what an edit changes besides, the table, every class, where forgotten images go, what leaks."""
+    spent = made.adapter.config.ledger
+    head = (
+        f"<p><b>Done: {escape(made.reason)}.</b> {spent.get('queries', 0):,.0f} queries in "
+        f"{duration(spent.get('seconds', 0))}. {escape(scope(made.adapter.kind))}</p>"
+    )
+    if made.note:
+        head += f"<p class='note'>Your images: {plain_text(made.note)}.</p>"
+    if others := neighbours(made.adapter):
+        head += (
+            f"<h3>Words nobody asked about</h3><p>{others}.</p><p class='note'>Too much? Write those to spare under "
+            "Keep and make it again. Too little? Write more under Forget.</p>"
+        )
+    if made.adapter.report is None:
+        return f"{head}<p>It was not judged: there are no images of these names here. Try it on some of your own.</p>"
+    return head + table(made.adapter.report) + bars(made.adapter.report) + heat_map(made.landed) + leaks(made.adapter)
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """Before, label mask and adapter, one row each."""
+    keys = [key for key in COLUMNS if any(row.get(key) is not None for row in report["rows"])]
+    heads = "".join(f'<th scope="col">{_text(COLUMNS[key])}</th>' for key in keys)
+    rows = "".join(
+        f'<tr><th scope="row">{_text(ROWS.get(row["name"], "after"))}</th>'
+        + "".join(f"<td>{_percent(row.get(key))}</td>" for key in keys)
+        + "</tr>"
+        for row in report["rows"]
+    )
+    judged = report["images"]
+    caption = f"{judged['forget']} forget and {judged['retain']} kept images ({judged['kind']}), %"
+    note = (
+        "<p class='note'>A label mask only strikes the forgotten names from the list: it costs nothing and is hard to "
+        "beat. Where it fails is what still leaks.</p>"
+    )
+    return (
+        f'<div class="wide" tabindex="0" role="region" aria-label="Figures"><table><caption>{_text(caption)}</caption>'
+        f'<thead><tr><th scope="col"></th>{heads}</tr></thead><tbody>{rows}</tbody></table></div>{note}'
+    )
+
+
+def bars(report: Mapping[str, Any]) -> str:
+    """Share of right answers per class, before (pale) and after (full)."""
+    classes = sorted(report["per_class"], key=lambda item: (item["role"], item["name"]))[:SHOWN_CLASSES]
+    rows = "".join(
+        f'<tr class="{"gone" if item["role"] == "forget" else "kept"}"><th scope="row">{_text(item["name"])}</th>'
+        f'<td class="track"><span class="was" style="width:{100 * item["accuracy_before"]:.0f}%"></span>'
+        f'<span class="now" style="width:{100 * item["accuracy_after"]:.0f}%"></span></td>'
+        f"<td>{100 * item['accuracy_before']:.0f} → {100 * item['accuracy_after']:.0f}</td></tr>"
+        for item in classes
+    )
+    left = len(report["per_class"]) - len(classes)
+    more = f"<p class='note'>and {left} more classes, in the download.</p>" if left > 0 else ""
+    return (
+        '<table class="bars"><caption>Right answers per class, before (pale) and after, %; the classes to be '
+        f"forgotten come first</caption><tbody>{rows}</tbody></table>{more}"
+    )
+
+
+def heat_map(landed: Mapping[str, Mapping[str, float]]) -> str:
+    """Where the images of forgotten classes go now."""
+    if not landed:
+        return ""
+    total: dict[str, float] = {}
+    for row in landed.values():
+        for name, share in row.items():
+            total[name] = total.get(name, 0.0) + share
+    names = sorted(total, key=lambda name: -total[name])[:SHOWN_NAMES]
+    heads = "".join(f'<th scope="col">{_text(name)}</th>' for name in names)
+    rows = ""
+    for gone, row in list(landed.items())[:SHOWN_CLASSES]:
+        shares = [
+            *(row.get(name, 0.0) for name in names),
+            sum(row.values()) - sum(row.get(name, 0.0) for name in names),
+        ]
+        cells = "".join(f'<td style="--heat:{share:.2f}">{100 * share:.0f}</td>' for share in shares)
+        rows += f'<tr><th scope="row">{_text(gone)}</th>{cells}</tr>'
+    return (
+        '<div class="wide" tabindex="0" role="region" aria-label="Where forgotten images go"><table class="heat">'
+        "<caption>Where the images of each forgotten class go now, % of its images</caption>"
+        f'<thead><tr><th scope="col">images of</th>{heads}<th scope="col">elsewhere</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def leaks(adapter: ForgetAdapter) -> str:
+    """What still leaks, in words, beside the label mask's."""
+    rows = adapter.report["rows"] if adapter.report else []
+    own: Mapping[str, Any] = next(
+        (row for row in rows if row.get("weights_sha256") == adapter.config.weights_sha256), {}
+    )
+    mask: Mapping[str, Any] = next((row for row in rows if row["name"] == "label-mask"), {})
+    lines = []
+    for key, words in leaks_of(adapter.kind).items():
+        if own.get(key) is not None:
+            beside = f" A label mask: {100 * mask[key]:.0f}." if key in COMPARED and mask.get(key) is not None else ""
+            lines.append(f"<li>{escape(words.format(f'{100 * own[key]:.0f}') + beside)}</li>")
+    return f"<h3>What still leaks</h3><ul>{''.join(lines)}</ul>" if lines else ""
+
+
+def figures(adapter: ForgetAdapter) -> Sequence[tuple[str, float]]:
+    """The figures of an adapter that fit on a card, as shares: those of its evaluation, else of its validation."""
+    found = [
+        (words, adapter.config.metrics.get(key, adapter.config.metrics.get(f"validation_{key}")))
+        for key, words in (("H", "H"), ("err_for", "wrong on forgotten"), ("acc_mem", "right on kept"))
+    ]
+    return [(words, value) for words, value in found if isinstance(value, int | float)]
+
+
+def _percent(value: Any) -> str:
+    return f"{100 * value:.0f}" if isinstance(value, int | float) else "–"
+
+
+def _text(value: object) -> str:
+    """A stranger's string as text: one line, nothing in it is markup."""
+    line = one_line(str(value))
+    return escape("".join(c if c.isprintable() else "�" for c in line[:200]))

@@ -1,0 +1,399 @@
+"""One contract for every optimizer, on a linear-softmax black box of known minimum; and each one's own promise."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from cmaes import CMA
+from scipy.optimize import minimize
+
+from hf_unlearn.optimizers.block_cma import BlockCMA
+from hf_unlearn.optimizers.objective import Objective
+from hf_unlearn.optimizers.proximal import LEAST_ETA, Proximal
+
+IMAGES, CLASSES, SIZE = 40, 4, 10
+
+
+class LinearBlackBox:
+    """log-scores of `N` images are log_softmax(B + W z): what CLIP's are for a small step."""
+
+    def __init__(self, size: int = SIZE, seed: int = 0, **weights: float) -> None:
+        draw = torch.Generator().manual_seed(seed)
+        labels = torch.arange(IMAGES) % CLASSES
+        self.bias = torch.randn(IMAGES, CLASSES, generator=draw) + 2 * torch.eye(CLASSES)[labels]
+        self.slope = torch.randn(IMAGES, CLASSES, size, generator=draw)
+        self.size = size
+        self.objective = Objective(labels, torch.tensor([True, False, False, False]), **weights)
+        self.queries = 0
+
+    def scores(self, latents: np.ndarray) -> torch.Tensor:
+        self.queries += len(latents)
+        return self._exact(torch.from_numpy(latents)).float()
+
+    def _exact(self, latents: torch.Tensor) -> torch.Tensor:
+        steps = torch.einsum("ncd,pd->pnc", self.slope.double(), latents.double())
+        return (self.bias.double() + steps).log_softmax(-1)
+
+    def losses(self, latents: np.ndarray) -> np.ndarray:
+        return self.objective(self._exact(torch.from_numpy(np.atleast_2d(latents)))).numpy()
+
+    def minimum(self, penalty: float = 0.0, rival: torch.Tensor | None = None) -> tuple[float, np.ndarray]:
+        """The least loss (+ penalty |z|²) and where, by scipy's BFGS in float64."""
+
+        def value(z: np.ndarray) -> tuple[float, np.ndarray]:
+            latent = torch.from_numpy(z).requires_grad_()
+            loss = self.objective(self._exact(latent[None])[0], rival) + penalty * latent.square().sum()
+            loss.backward()
+            return loss.item(), latent.grad.numpy()
+
+        found = minimize(value, np.zeros(self.size), jac=True, method="BFGS", options={"gtol": 1e-8})
+        return found.fun, found.x
+
+
+MAKERS: dict[str, Callable] = {
+    "cma-lcs": lambda box, seed: BlockCMA([slice(0, 4), slice(4, 7), slice(7, 10)], seed),
+    "cma-independent": lambda box, seed: BlockCMA([slice(0, 5), slice(5, 10)], seed),
+    "cma-single": lambda box, seed: BlockCMA([slice(0, 10)], seed),
+    "proximal": lambda box, seed: Proximal(box.size, box.objective, seed),
+    "proximal-few-probes": lambda box, seed: Proximal(box.size, box.objective, seed, probes=3),
+}
+
+
+def turn(optimizer, box: LinearBlackBox) -> np.ndarray:
+    latents = optimizer.ask()
+    optimizer.tell(latents, box.losses(latents), box.scores(latents))
+    return latents
+
+
+def run(optimizer, box: LinearBlackBox, queries: int) -> float:
+    while box.queries < queries:
+        turn(optimizer, box)
+    return float(box.losses(optimizer.incumbent)[0])
+
+
+@pytest.fixture
+def box() -> LinearBlackBox:
+    return LinearBlackBox()
+
+
+@pytest.fixture(params=MAKERS)
+def make(request) -> Callable:
+    return MAKERS[request.param]
+
+
+# The contract
+
+
+def test_ask_gives_rows_of_the_latents_width_in_float64(make, box):
+    optimizer = make(box, 0)
+    for _ in range(4):
+        latents = turn(optimizer, box)
+        assert latents.ndim == 2
+        assert latents.shape[1] == SIZE
+        assert latents.dtype == np.float64
+        assert np.isfinite(latents).all()
+
+
+def test_the_incumbent_is_a_latent_from_the_start(make, box):
+    optimizer = make(box, 0)
+    assert optimizer.incumbent.shape == (SIZE,)
+    turn(optimizer, box)
+    assert optimizer.incumbent.shape == (SIZE,)
+
+
+def test_ask_fails_when_called_twice(make, box):
+    optimizer = make(box, 0)
+    optimizer.ask()
+    with pytest.raises(RuntimeError, match="ask was called twice"):
+        optimizer.ask()
+
+
+def test_tell_fails_before_ask_and_when_called_twice(make, box):
+    optimizer = make(box, 0)
+    latents = np.zeros((1, SIZE))
+    with pytest.raises(RuntimeError, match="tell was called without ask"):
+        optimizer.tell(latents, box.losses(latents), box.scores(latents))
+    latents = turn(optimizer, box)
+    with pytest.raises(RuntimeError, match="tell was called without ask"):
+        optimizer.tell(latents, box.losses(latents), box.scores(latents))
+
+
+def test_ask_works_again_after_a_refusal(make, box):
+    optimizer = make(box, 0)
+    latents = optimizer.ask()
+    with pytest.raises(RuntimeError):
+        optimizer.ask()
+    optimizer.tell(latents, box.losses(latents), box.scores(latents))
+    assert optimizer.ask().shape[1] == SIZE
+
+
+def asked_with(make, seed):
+    box = LinearBlackBox()
+    optimizer = make(box, seed)
+    return np.concatenate([turn(optimizer, box) for _ in range(6)])
+
+
+def test_the_same_seed_asks_the_same(make):
+    assert np.array_equal(asked_with(make, 5), asked_with(make, 5))
+
+
+@pytest.mark.parametrize("name", [name for name in MAKERS if name.startswith("cma")])
+def test_another_seed_searches_elsewhere(name):
+    """The proximal one leaves chance to the projection."""
+    assert not np.array_equal(asked_with(MAKERS[name], 6), asked_with(MAKERS[name], 5))
+
+
+def test_chance_comes_from_the_seed_alone(make):
+    def asked():
+        box = LinearBlackBox()
+        optimizer = make(box, 5)
+        return np.concatenate([turn(optimizer, box) for _ in range(4)])
+
+    np.random.seed(0)
+    torch.manual_seed(0)
+    first = asked()
+    np.random.seed(1)
+    torch.manual_seed(1)
+    assert np.array_equal(asked(), first)
+
+
+def test_asking_changes_nothing_the_caller_holds(make, box):
+    optimizer = make(box, 0)
+    for _ in range(4):
+        latents = optimizer.ask()
+        kept = latents.copy()
+        optimizer.tell(latents, box.losses(latents), box.scores(latents))
+        latents += 1_000.0  # what the caller does with its own array is its own affair
+        assert float(box.losses(optimizer.incumbent)[0]) < 1_000
+        assert not np.shares_memory(optimizer.incumbent, latents)
+        assert not np.array_equal(kept, latents)
+
+
+def test_the_incumbent_never_gets_worse(make, box):
+    optimizer = make(box, 0)
+    turn(optimizer, box)
+    before = float(box.losses(optimizer.incumbent)[0])
+    for _ in range(25):
+        turn(optimizer, box)
+        now = float(box.losses(optimizer.incumbent)[0])
+        assert now <= before + 1e-6
+        before = now
+
+
+def test_iterates_are_rows_of_the_batch_and_the_incumbent_was_one_of_them(make, box):
+    optimizer = make(box, 0)
+    seen = []
+    for _ in range(8):
+        latents = turn(optimizer, box)
+        rows = list(optimizer.iterates)
+        assert all(0 <= row < len(latents) for row in rows)
+        assert len(set(rows)) == len(rows)
+        seen += [latents[row] for row in rows]
+        assert any(np.array_equal(optimizer.incumbent, latent) for latent in seen)
+
+
+# They find the minimum
+
+
+@pytest.mark.parametrize(("name", "queries"), [("proximal", 200), ("proximal-few-probes", 300), ("cma-lcs", 4_000),
+                                               ("cma-independent", 4_000), ("cma-single", 3_000)])  # fmt: skip
+@pytest.mark.parametrize("weights", [{}, {"entropy_weight": 0.3, "margin_weight": 1.0}])
+def test_the_loss_comes_near_its_known_minimum(name, queries, weights):
+    box = LinearBlackBox(**weights)
+    least, _ = box.minimum()
+    start = float(box.losses(np.zeros(SIZE))[0])
+    found = run(MAKERS[name](box, 0), box, queries)
+    assert found >= least - 1e-6
+    assert found - least < (0.12 if weights else 0.05) * (start - least)  # the margin term has local minima as well
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_proximal_one_reaches_a_lower_loss_than_cma_with_as_many_queries(seed):
+    size = 30
+    lowest = {}
+    for name, make in {
+        "proximal": lambda box: Proximal(size, box.objective, seed),
+        "cma": lambda box: BlockCMA([slice(0, 10), slice(10, 20), slice(20, 30)], seed),
+        "single": lambda box: BlockCMA([slice(0, 30)], seed),
+    }.items():
+        box = LinearBlackBox(size, seed)
+        lowest[name] = run(make(box), box, 200)
+    assert lowest["proximal"] < min(lowest["cma"], lowest["single"])
+
+
+# CMA-ES
+
+
+def test_with_one_block_it_is_plain_cma_es(box):
+    """A variant with its extra switched off is the base: cmaes told the same losses."""
+    ours = BlockCMA([slice(0, SIZE)], seed=7, population=8, sigma=0.5)
+    own_seed = int(np.random.SeedSequence(7).generate_state(1)[0])
+    theirs = CMA(np.zeros(SIZE), 0.5, seed=own_seed, population_size=8)
+    for _ in range(10):
+        latents = turn(ours, box)
+        expected = np.stack([theirs.ask() for _ in range(8)])
+        assert np.array_equal(latents, expected)
+        theirs.tell([(row, float(loss)) for row, loss in zip(expected, box.losses(expected), strict=True)])
+
+
+def test_every_block_is_a_cma_es_of_its_own_told_the_whole_loss(box):
+    blocks = [slice(0, 4), slice(4, 7), slice(7, 10)]
+    ours = BlockCMA(blocks, seed=7)
+    seeds = np.random.SeedSequence(7).generate_state(3)
+    theirs = [CMA(np.zeros(b.stop - b.start), 1.0, seed=int(s), population_size=20)
+              for b, s in zip(blocks, seeds, strict=True)]  # fmt: skip
+    for _ in range(5):
+        latents = turn(ours, box)
+        losses = box.losses(latents)
+        for block, search in zip(blocks, theirs, strict=True):
+            expected = np.stack([search.ask() for _ in range(20)])
+            assert np.array_equal(latents[:, block], expected)
+            search.tell([(row, float(loss)) for row, loss in zip(expected, losses, strict=True)])
+
+
+def test_cma_judges_by_the_loss_alone(box):
+    latents = {}
+    for name, scores in {"right": box.scores, "none": lambda latents: torch.empty(0)}.items():
+        optimizer = BlockCMA([slice(0, SIZE)], seed=0)
+        for _ in range(3):
+            asked = optimizer.ask()
+            optimizer.tell(asked, box.losses(asked), scores(asked))
+        latents[name] = optimizer.ask()
+    assert np.array_equal(latents["right"], latents["none"])
+
+
+def test_every_candidate_of_cma_is_an_iterate(box):
+    optimizer = BlockCMA([slice(0, SIZE)], seed=0, population=6)
+    turn(optimizer, box)
+    assert list(optimizer.iterates) == list(range(6))
+
+
+def test_a_block_of_one_number_is_searched_too(box):
+    optimizer = BlockCMA([slice(0, 1), slice(1, SIZE)], seed=0)
+    assert turn(optimizer, box).shape == (20, SIZE)
+
+
+# Proximal
+
+
+def test_its_first_query_is_the_start_and_probes_are_orthonormal_around_it(box):
+    optimizer = Proximal(SIZE, box.objective, seed=0, probes=4, step=0.25)
+    assert np.array_equal(turn(optimizer, box), np.zeros((1, SIZE)))
+    assert list(optimizer.iterates) == [0]
+    moves = (turn(optimizer, box) - optimizer.incumbent) / 0.25
+    np.testing.assert_allclose(moves @ moves.T, np.eye(4), atol=1e-10)
+    assert list(optimizer.iterates) == []  # probes are not iterates
+
+
+def test_all_directions_are_probed_before_any_is_probed_again(box):
+    optimizer = Proximal(SIZE, box.objective, seed=0, probes=5)
+    turn(optimizer, box)
+    moves = []
+    for _ in range(2):
+        before = optimizer.incumbent
+        moves.append(turn(optimizer, box) - before)
+        turn(optimizer, box)
+    assert np.linalg.matrix_rank(np.concatenate(moves), tol=1e-6) == SIZE
+
+
+@pytest.mark.parametrize("weights", [{}, {"entropy_weight": 0.3, "margin_weight": 1.0, "margin_scale": 2.0}])
+def test_once_all_directions_of_a_linear_model_are_probed_a_trial_is_the_exact_proximal_step(weights):
+    """The model predicts the log-scores exactly there, so its minimizer is the true one, for every strength."""
+    box = LinearBlackBox(**weights)
+    strengths = (0.2, 1.0, 5.0)
+    optimizer = Proximal(SIZE, box.objective, seed=0, probes=SIZE, eta=0.5, strengths=strengths)
+    turn(optimizer, box)
+    turn(optimizer, box)
+    trials = optimizer.ask()
+    rival = box.objective.runner_up(box.scores(np.zeros((1, SIZE)))[0])
+    for trial, strength in zip(trials, strengths, strict=True):
+        least, where = box.minimum(penalty=1 / (2 * 0.5 * strength), rival=rival)
+        np.testing.assert_allclose(trial, where, atol=0.02)
+        scored = box._exact(torch.from_numpy(trial)[None])[0]
+        value = float(box.objective(scored, rival)) + (trial**2).sum() / (2 * 0.5 * strength)
+        assert value == pytest.approx(least, abs=1e-4)
+
+
+def test_many_trials_in_vain_do_not_end_the_search(box):
+    """Steps never get so short that their gain drowns in the rounding of a loss; then the search would stand still."""
+    optimizer = Proximal(SIZE, box.objective, seed=0)
+    turn(optimizer, box)
+    for _ in range(30):
+        turn(optimizer, box)
+        trial = optimizer.ask()
+        optimizer.tell(trial, np.full(len(trial), 1e6), box.scores(trial))
+    assert optimizer.eta >= LEAST_ETA
+    turn(optimizer, box)
+    trial = optimizer.ask()
+    losses = box.objective(box.scores(trial))
+    assert float(losses.min()) < float(box.objective(box.scores(np.zeros((1, SIZE))))) - 0.01
+
+
+def test_directions_probed_rounds_ago_still_count(box):
+    """Two probes a round, every trial refused: after all directions the trial is the exact proximal step."""
+    optimizer = Proximal(SIZE, box.objective, seed=0, probes=2, strengths=(1.0,))
+    turn(optimizer, box)
+    for _ in range(SIZE // 2):
+        turn(optimizer, box)
+        trial = optimizer.ask()
+        optimizer.tell(trial, np.full(len(trial), 1e6), box.scores(trial))
+        assert np.array_equal(optimizer.incumbent, np.zeros(SIZE))
+    turn(optimizer, box)
+    rival = box.objective.runner_up(box.scores(np.zeros((1, SIZE)))[0])
+    _, where = box.minimum(penalty=1 / (2 * optimizer.eta), rival=rival)
+    np.testing.assert_allclose(optimizer.ask()[0], where, atol=0.03)
+
+
+def test_it_probes_again_while_no_answer_is_a_number(box):
+    optimizer = Proximal(SIZE, box.objective, seed=0, probes=4)
+    turn(optimizer, box)
+    first = optimizer.ask()
+    optimizer.tell(first, np.full(4, np.nan), torch.full_like(box.scores(first), torch.nan))
+    assert np.array_equal(turn(optimizer, box), first)
+    assert len(turn(optimizer, box)) == 3  # trials
+
+
+def test_a_refused_trial_shortens_the_next_step_and_is_no_iterate(box):
+    optimizer = Proximal(SIZE, box.objective, seed=0, probes=SIZE)
+    turn(optimizer, box)
+    turn(optimizer, box)
+    trials = optimizer.ask()
+    optimizer.tell(trials, np.full(len(trials), 1e6), box.scores(trials))
+    assert list(optimizer.iterates) == []
+    assert np.array_equal(optimizer.incumbent, np.zeros(SIZE))
+    turn(optimizer, box)
+    shorter = optimizer.ask()
+    assert (np.linalg.norm(shorter, axis=1) < 0.5 * np.linalg.norm(trials, axis=1)).all()
+
+
+def test_what_it_asks_for_is_finite_however_often_its_trials_were_refused():
+    box = LinearBlackBox(entropy_weight=0.3, margin_weight=1.0)
+    optimizer = Proximal(SIZE, box.objective, seed=0)
+    for number in range(200):
+        asked = turn(optimizer, box)
+        assert np.isfinite(asked).all(), f"batch {number}, after {box.queries} queries"
+
+
+def test_the_best_trial_becomes_the_incumbent_and_the_only_iterate(box):
+    optimizer = Proximal(SIZE, box.objective, seed=0, probes=SIZE)
+    turn(optimizer, box)
+    turn(optimizer, box)
+    trials = turn(optimizer, box)
+    best = int(box.losses(trials).argmin())
+    assert list(optimizer.iterates) == [best]
+    assert np.array_equal(optimizer.incumbent, trials[best])
+
+
+def test_larger_strengths_allow_longer_steps(box):
+    optimizer = Proximal(SIZE, box.objective, seed=0, probes=SIZE, strengths=(0.1, 1.0, 10.0))
+    turn(optimizer, box)
+    turn(optimizer, box)
+    lengths = np.linalg.norm(optimizer.ask(), axis=1)
+    assert lengths[0] < lengths[1] < lengths[2]
+
+
+def test_it_does_with_fewer_dimensions_than_probes(box):
+    small = LinearBlackBox(size=3)
+    least, _ = small.minimum()
+    assert run(Proximal(3, small.objective, seed=0), small, 60) == pytest.approx(least, abs=0.01)

@@ -1,0 +1,307 @@
+"""The real app on a loopback port, driven over HTTP by the real client; and its handlers without Gradio."""
+
+import asyncio
+import io
+import subprocess
+import sys
+import zipfile
+from base64 import b64encode
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from hf_unlearn import ClipBlackBox, ForgetAdapter, unlearn
+from hf_unlearn.demo import emoji_tasks as demo
+from space.inputs.limits import parse_labels, plain_text
+from space.services.adapter_store import Shelf
+from space.services.classification import describe, examples
+from space.services.model_cache import Models
+from tests.support.gradio_http import Stranger, launched
+from tests.support.images import coloured
+
+REPOSITORY = Path(__file__).parents[2]
+KEY = "runs/colours/adapter"
+BASE_ANY = "embedded"  # an adapter says its own
+
+
+@pytest.fixture(scope="module")
+def shelf(clip, clip_folder, tmp_path_factory) -> Shelf:
+    root = tmp_path_factory.mktemp("root")
+    result = unlearn(clip, coloured(4), forget=["red"], max_queries=30, method="lcs-cma", shots=2, progress=False)
+    result.adapter.save_pretrained(root / KEY)
+    return Shelf(root, Models({result.adapter.config.base_model: clip_folder, "embedded": "embedded"}))
+
+
+@pytest.fixture(scope="module")
+def client(shelf):
+    from space.ui.app import build
+
+    with launched(build(shelf.root, shelf.models.bases)) as address:
+        yield Client(address, verbose=False, analytics_enabled=False)
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("pictures") / "red.png"
+    coloured(1)[0].save(path)
+    return str(path)
+
+
+def ask(client, image, adapter=KEY, labels="red\ngreen\nblue\ngrey", enabled=True):
+    answer = client.predict(handle_file(image), labels, adapter, BASE_ANY, enabled, api_name="/classify")
+    before, after = ({row["label"]: row["confidence"] for row in side["confidences"]} for side in answer[:2])
+    return before, after, answer[2]
+
+
+def test_classify_gives_scores_before_and_after_that_equal_the_library(client, shelf, picture):
+    before, after, message = ask(client, picture)
+    labels = ["red", "green", "blue", "grey"]
+    shown = ["red (to be forgotten)", "green", "blue", "grey"]
+    assert before.keys() == after.keys() == set(shown)
+    adapted = ForgetAdapter.from_pretrained(shelf.root / KEY).load_base(next(iter(shelf.models.bases.values())))
+    image = [Image.open(picture)]
+    assert [after[key] for key in shown] == pytest.approx(adapted.classify(image, labels)[0].tolist(), abs=1e-6)
+    with adapted.disabled():
+        assert [before[key] for key in shown] == pytest.approx(adapted.classify(image, labels)[0].tolist(), abs=1e-6)
+    assert before != after
+    assert "The adapter is in effect" in message
+    assert "suppresses 1 name: red." in message
+    assert "not erasure" in message
+
+
+def test_switched_off_both_sides_are_the_plain_model(client, picture):
+    before, after, message = ask(client, picture, enabled=False)
+    assert before == after == ask(client, picture)[0]
+    assert "switched off" in message
+
+
+def test_the_client_sees_a_documented_endpoint_and_the_saved_adapters(client, shelf):
+    endpoint = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert set(endpoint) == {"/classify", "/adapters", "/forget", "/describe", "/images", "/score"}
+    parameters = {p["parameter_name"]: p["python_type"]["type"] for p in endpoint["/classify"]["parameters"]}
+    assert list(parameters) == ["image", "labels", "adapter", "model", "enabled"]
+    assert parameters["adapter"] == "str"
+    assert "plain model" in endpoint["/classify"]["description"]
+    base = next(iter(shelf.models.bases))
+    assert client.predict(api_name="/adapters") == [
+        {"adapter": KEY, "model": base, "forget": ["red"], "retain": ["green", "blue", "grey"]}
+    ]
+
+
+def test_an_agent_calls_classify_over_mcp(client, picture):
+    mcp = pytest.importorskip("mcp")
+    from mcp.client.streamable_http import streamablehttp_client
+
+    async def call() -> tuple[set[str], str]:
+        async with (
+            streamablehttp_client(f"{client.src.rstrip('/')}/gradio_api/mcp/") as (read, write, _),
+            mcp.ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            image = f"data:image/png;base64,{b64encode(Path(picture).read_bytes()).decode()}"
+            asked = {"image": image, "labels": "red\ngreen", "adapter": KEY, "model": BASE_ANY, "enabled": True}
+            answer = await session.call_tool("classify", asked)
+            assert not answer.isError, answer
+            return {tool.name for tool in (await session.list_tools()).tools}, str(answer.content)
+
+    tools, said = asyncio.run(call())
+    assert {"classify", "forget", "adapters"} <= tools
+    assert "The adapter is in effect" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("beer mug, guitar ,guitar,", ["beer mug", "guitar"]),
+        ("washington, d.c.\n  beer   mug (to be forgotten)\n\nbeer mug", ["washington, d.c.", "beer mug"]),
+        ("啤酒，葡萄酒、伏特加", ["啤酒", "葡萄酒", "伏特加"]),
+        ("啤酒，葡萄酒\n伏特加，", ["啤酒", "葡萄酒", "伏特加"]),
+        ("بندقية، سكين؛ قنبلة", ["بندقية", "سكين", "قنبلة"]),
+        ("gun; knife；bomb", ["gun", "knife", "bomb"]),
+        ("washington, d.c.; paris", ["washington, d.c.", "paris"]),
+        ("gun\tknife\tbomb", ["gun", "knife", "bomb"]),
+        ("gun\r\nknife\u2028bomb\x85sword", ["gun", "knife", "bomb", "sword"]),
+        ("cafe\u0301, caf\u00e9", ["café"]),
+        ("gun\u200b, \ufeffgun, \u200b", ["gun"]),
+        ("gun\u037e knife", ["gun", "knife"]),  # a Greek question mark is a semicolon
+        (" gun ,", ["gun"]),
+    ],
+)
+def test_labels_are_read_whatever_separates_them_and_count_once(text, names):
+    assert parse_labels(text) == names
+
+
+@pytest.mark.parametrize("text", ["", " ,;、\n\t؛ ", "\u200b", "\u200b, \u00ad"])
+def test_where_nothing_is_to_be_seen_there_is_no_label(text):
+    with pytest.raises(ValueError, match="There are no labels"):
+        parse_labels(text)
+
+
+def test_names_written_twice_are_merged_with_a_word(client, picture):
+    message = ask(client, picture, labels="red, green; cafe\u0301\tcaf\u00e9\nred")[2]
+    assert "café: written more than once, counted once." in message
+    assert "written more than once" not in ask(client, picture)[2]
+    made = client.predict("absinthe；absinthe", "water", api_name="/forget")
+    assert made["forget"] == ["absinthe"]
+    assert "absinthe: written more than once, counted once." in made["note"]
+
+
+def test_an_adapter_saved_while_the_app_runs_is_found_and_a_damaged_one_left_out(client, shelf, picture):
+    adapter = ForgetAdapter.from_pretrained(shelf.root / KEY)
+    late, damaged = shelf.root / "space" / "adapters" / "late", shelf.root / "runs" / "damaged"
+    adapter.save_pretrained(late)
+    adapter.save_pretrained(damaged)
+    (damaged / "config.json").write_text("{")
+    found, left_out = shelf.library()
+    assert set(found) == {KEY, "space/adapters/late"}
+    assert len(left_out) == 1
+    assert "damaged" in left_out[0]
+    assert str(shelf.root) not in left_out[0]
+    assert ask(client, picture, adapter="space/adapters/late")[1] == ask(client, picture)[1]
+    with pytest.raises(AppError, match="not valid JSON"):
+        ask(client, picture, adapter="runs/damaged")
+    for folder in (late, damaged):
+        (folder / "config.json").unlink()  # the app goes on without them
+
+
+def test_labels_asked_about_again_get_the_same_scores_and_cost_no_text(shelf, clip):
+    model = shelf.models.get("embedded")
+    images, context = model.add_images(coloured(1)), 0.1 * torch.ones(1, 2, model.dim)
+    for names in (["red", "green"], ["green", "red"]):
+        ledger = replace(model.ledger)
+        first = model.log_scores(context, images, names)
+        asked = model.ledger.text_tokens - ledger.text_tokens
+        assert torch.equal(model.log_scores(context, images, names), first)
+        assert model.ledger.text_tokens - ledger.text_tokens == 2 * asked
+        assert torch.equal(first, ClipBlackBox("embedded").log_scores(context, images, names))
+    tower, model.model.text_model.encoder.layers = model.model.text_model.encoder.layers, None
+    try:
+        assert torch.equal(shelf.models.get("embedded").log_scores(context, images, names), first)
+    finally:
+        model.model.text_model.encoder.layers = tower
+
+
+def test_an_adapter_for_a_base_that_nobody_else_has_is_refused(shelf):
+    elsewhere = Shelf(shelf.root, Models())
+    with pytest.raises(ValueError, match="a folder on its maker's machine"):
+        elsewhere.adapted(elsewhere.adapter(KEY))
+
+
+def test_a_client_searches_for_a_context_by_names_only_and_uses_what_was_made(client, tmp_path):
+    gone, kept = ["beer mug", "wine glass"], ["pizza", "rose", "bicycle", "house", "guitar"]
+    made = client.predict(
+        ", ".join(gone), ", ".join(kept), "embedded", "names", 60, "normal", "", "context", api_name="/forget"
+    )  # fmt: skip
+    assert made["kind"] == "context"
+    assert made["neighbours"] == []
+    assert made["forget"] == gone
+    assert made["retain"] == kept
+    assert set(made["landed"]) == set(gone)
+    drawing = demo.plain(["beer mug"], "test")[0]
+    drawing.convert("RGB").save(tmp_path / "mug.png")
+    before, after, message = ask(client, str(tmp_path / "mug.png"), made["adapter"], "\n".join([*gone, *kept]))
+    assert before["beer mug (to be forgotten)"] > after["beer mug (to be forgotten)"]
+    assert "The adapter is in effect" in message
+
+
+def test_a_client_gives_names_to_forget_and_nothing_else_and_uses_the_edit(client, tmp_path):
+    gone = ["beer mug", "wine glass"]
+    made = client.predict(", ".join(gone), api_name="/forget")
+    assert (made["kind"], made["forget"], made["retain"]) == ("edit", gone, [])
+    assert "closed form" in made["reason"]
+    assert set(made["landed"]) == set(gone)
+    assert made["figures"]["err_for"] > 0.9
+    assert made["figures"]["short_list_4"] < 0.1
+    words = {item["word"] for item in made["neighbours"]}
+    assert {"beer", "wine"} <= words
+    assert not words & set(gone)
+    assert "also forgotten: " in made["note"]
+    assert "image-to-image search still finds what is forgotten" in made["note"]
+    demo.plain(["beer mug"], "test")[0].convert("RGB").save(tmp_path / "mug.png")
+    labels = ["beer mug", "pizza", "rose", "bicycle", "house"]
+    before, after, message = ask(client, str(tmp_path / "mug.png"), made["adapter"], "\n".join(labels))
+    assert before["beer mug (to be forgotten)"] > 0.5
+    assert after["beer mug (to be forgotten)"] < 0.1
+    assert "Words nobody asked about: also forgotten: " in message
+    assert "image-to-image search" in message
+
+
+def test_names_that_nobody_drew_are_forgotten_without_being_judged(client):
+    made = client.predict("absinthe", "water", "embedded", api_name="/forget")
+    assert (made["forget"], made["retain"], made["figures"], made["landed"]) == (["absinthe"], ["water"], {}, {})
+    assert made["neighbours"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"forget": ""}, "no names to forget"), ({"forget": "a", "keep": "a"}, "forgotten and kept"),
+        ({"forget": "\n".join(map(str, range(201)))}, "at most 200"),
+        ({"forget": "a " * 99}, "the text tower of embedded reads 77"),
+        ({"forget": "a" * 201}, "at most 200"), ({"forget": "a", "model": "../../etc"}, "no model id"),
+        ({"forget": "a", "method": "<b>"}, "no method '&lt;b&gt;'; choose edit, context"),
+        ({"forget": "a", "images": "dataset", "method": "edit"}, "no data set yet"),
+    ],
+)  # fmt: skip
+def test_an_edit_that_makes_no_sense_is_refused_in_words(client, asked, words):
+    with pytest.raises(AppError, match=words):
+        client.predict(**asked, api_name="/forget")
+
+
+def test_a_visitor_of_the_page_downloads_the_edit_and_loads_it_with_the_library(client, tmp_path):
+    visitor = Stranger(client.src.rstrip("/"))
+    run = next(event["id"] for event in visitor.events["dependencies"] if event["types"]["generator"])
+    asked = ["embedded", "bomb\ndagger", "", "names", 300, "normal", None, "", "edit"]
+    _, chart, shown, key, panel, download = visitor.call(run, *asked)
+    assert (chart["visible"], panel["visible"]) == (False, True)
+    for words in ("Done: solved in closed form", "Words nobody asked about", "image-to-image search", "label mask"):
+        assert words in shown, words
+    answer = visitor.http.get(f"/file={download['value']['path']}")
+    with zipfile.ZipFile(io.BytesIO(answer.raise_for_status().content)) as archive:
+        archive.extractall(tmp_path)
+    adapter = ForgetAdapter.from_pretrained(tmp_path / "no-bomb-dagger")
+    assert (adapter.kind, adapter.config.forget) == ("edit", ["bomb", "dagger"])
+    drawing = demo.plain(["bomb"], "test")[0].convert("RGB")
+    drawing.save(tmp_path / "bomb.png")
+    labels = ["bomb", "pizza", "rose"]
+    after = ask(client, str(tmp_path / "bomb.png"), key, "\n".join(labels))[1]
+    own = adapter.load_base(device="cpu").classify([drawing], labels)[0].tolist()
+    assert [after["bomb (to be forgotten)"], after["pizza"], after["rose"]] == pytest.approx(own, abs=1e-5)
+
+
+def test_strings_from_an_adapter_are_no_markup(shelf):
+    hostile = "<img src=x onerror=alert(1)> [a](http://evil) **b**"
+    assert not set("<>[]()*:/") & set(plain_text(hostile))
+    adapter = ForgetAdapter.from_pretrained(shelf.root / KEY)
+    text = describe(replace(adapter, config=replace(adapter.config, forget=[hostile])))
+    assert "<img" not in text
+    assert "evil)" not in text
+
+
+def test_test_drawings_are_those_of_the_names_that_the_demo_knows(shelf):
+    adapter = ForgetAdapter.from_pretrained(shelf.root / KEY)
+    assert examples(adapter) == []  # colours are no emoji
+    config = replace(adapter.config, forget=["beer mug", "red"], retain=["guitar", "banana", "green"])
+    found = examples(replace(adapter, config=config))
+    assert [name for _, name in found] == ["beer mug", "guitar", "banana"]
+    assert all(image.mode == "RGB" for image, _ in found)
+
+
+def test_importing_app_is_quick_and_what_acts_knows_no_gradio():
+    acting = [
+        path.stem
+        for path in (REPOSITORY / "space").glob("*.py")
+        if path.stem not in ("page", "presence", "ui", "shared_clip")
+    ]
+    heavy = "import sys, app; print([m for m in ('torch', 'transformers', 'sklearn') if m in sys.modules])"
+    light = f"import sys, space.{', space.'.join(acting)}; print([m for m in ('torch', 'gradio') if m in sys.modules])"
+    for code in (heavy, light):
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60
+        )
+        assert done.stdout.strip() == "[]"

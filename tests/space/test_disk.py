@@ -1,0 +1,262 @@
+"""The Space's disk: what strangers have it fetch, upload and make stays within bounds."""
+
+import json
+import os
+import time
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from space.inputs.transient_files import FULL, OUTBOX, UPLOADS, Passing, here
+from space.services import adapter_store as shelf
+from space.services import thread_safe_clip as shared_clip
+from space.services.adapter_store import Shelf
+from space.services.downloads import Outbox
+from space.services.hub_cache import bytes_of
+from space.services.memory import give_back
+from space.services.model_cache import Models
+from space.ui.app import SESSIONS, build
+from tests.support import space_client
+from tests.support.edited import edit_adapter
+from tests.support.gradio_http import Stranger, launched
+from tests.support.hub_client import Client, environment
+from tests.support.hub_server import Hub
+
+SIZE = 1_000_000
+NAMES = [f"user/model{letter}" for letter in "abcdef"]
+
+
+@pytest.fixture(scope="module")
+def hub(clip_folder):
+    with Hub() as server:
+        for number, name in enumerate(NAMES):
+            server.add(name, {"config.json": b"{}", "model.safetensors": bytes([number]) * SIZE})
+        server.add("user/clip", {path.name: path.read_bytes() for path in Path(clip_folder).iterdir()})
+        yield server
+
+
+@pytest.fixture(scope="module")
+def client(hub, tmp_path_factory):
+    process = Client(environment(hub.endpoint, tmp_path_factory.mktemp("home")))
+    yield process
+    process.pool.shutdown()
+
+
+def kept(*names: str) -> list[str]:
+    return [f"models--{name.replace('/', '--')}" for name in names]
+
+
+def test_the_least_recently_used_goes_first(client, tmp_path):
+    a, b, c, *_ = NAMES
+    found = client(space_client.use, str(tmp_path), int(2.5 * SIZE), [a, b, a, c])
+    assert found["there"] == kept(a, c)
+    assert found["used"] < 2.5 * SIZE
+    assert client(space_client.use, str(tmp_path), int(2.5 * SIZE), [b])["there"] == kept(b, c)  # known after a restart
+
+
+def test_a_fetch_larger_than_the_bound_is_refused_before_it_starts(hub, client, tmp_path):
+    sent = hub.sent
+    with pytest.raises(ValueError, match=r"user/modela has 1\.0 MB to fetch; this Space fetches up to 0\.5 MB"):
+        client(space_client.use, str(tmp_path), SIZE // 2, NAMES[:1])
+    assert hub.sent - sent < SIZE / 10
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_in_use_stays_and_who_wants_its_place_is_told(client, tmp_path):
+    a, b, c, *_ = NAMES
+    found = client(space_client.use_beside, str(tmp_path), int(1.5 * SIZE), a, b)
+    assert "full of what other visitors use right now" in found["why"]
+    assert found["whole"]
+    assert client(space_client.use, str(tmp_path), int(1.5 * SIZE), [b])["there"] == kept(b)
+    assert client(space_client.use_beside, str(tmp_path), int(2.5 * SIZE), c, a) == {
+        "why": "", "whole": True, "used": True
+    }  # fmt: skip
+
+
+def test_a_newer_commit_takes_the_place_of_the_older_one(hub, client, tmp_path):
+    own = hub.add("user/moving", {"config.json": b"{}", "model.safetensors": b"1" * SIZE})
+    client(space_client.use, str(tmp_path), int(1.5 * SIZE), ["user/moving"])
+    own.commit({"model.safetensors": b"2" * SIZE})
+    assert client(space_client.use, str(tmp_path), int(1.5 * SIZE), ["user/moving"])["used"] < 1.5 * SIZE
+
+
+def test_what_a_crash_leaves_makes_room(hub, tmp_path):
+    folder, settings = tmp_path / "cache", environment(hub.endpoint, tmp_path / "home")
+    with pytest.raises(BrokenProcessPool):
+        Client(settings)(space_client.use, str(folder), 10 * SIZE, NAMES[:1], crash=True)
+    blobs = folder / kept(NAMES[0])[0] / "blobs"
+    (blobs / "half-done.incomplete").write_bytes(bytes(SIZE // 2))
+    (folder / "models--user--nothing" / "refs").mkdir(parents=True)
+    (folder / "models--user--nothing" / "refs" / "main").write_text("a")
+    found = Client(settings)(space_client.use, str(folder), int(1.2 * SIZE), NAMES[1:2])
+    assert found["there"] == kept(NAMES[1])
+    assert found["used"] < 1.2 * SIZE
+
+
+def test_many_threads_lose_nothing_in_use_and_keep_to_the_bound(client, tmp_path):
+    most = int(3.5 * SIZE)
+    seen = client(space_client.use_from_threads, str(tmp_path), most, NAMES, threads=6, each=8)
+    assert seen["lost"] == 0
+    assert seen["used"] <= most
+    assert seen["done"] > 6
+
+
+def test_a_strangers_model_lies_in_the_own_cache_and_is_the_one_that_was_named(hub, client, clip, tmp_path):
+    found = client(space_client.load, str(tmp_path), 10 * SIZE, "user/clip")
+    assert (found["id"], found["revision"]) == ("user/clip", hub.repos["user/clip"].refs["main"])
+    assert found["print"] == clip.fingerprint()
+    assert 0 < found["used"] < 10 * SIZE
+    assert found["elsewhere"] == []
+
+
+def test_a_model_that_breaks_on_loading_leaves_nothing_and_no_path_is_told(hub, client, clip_folder, tmp_path):
+    files = {path.name: path.read_bytes() for path in Path(clip_folder).iterdir()}
+    config = json.loads(files["config.json"])
+    config["text_config"]["hidden_size"] = 64
+    hub.add("user/misfit", {**files, "config.json": json.dumps(config).encode()})
+    with pytest.raises(ValueError, match="user/misfit: its files fit no CLIP") as refused:
+        client(space_client.load, str(tmp_path), 10 * SIZE, "user/misfit")
+    assert str(tmp_path) not in str(refused.value)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize(("given", "found"), [("", 7), ("20e9", 20_000_000_000), (" 5 ", 5)])
+def test_a_bound_is_a_number_of_bytes(monkeypatch, given, found):
+    monkeypatch.setenv("BOUND", given)
+    assert bytes_of("BOUND", 7) == found
+
+
+@pytest.mark.parametrize("given", ["ten", "0", "-1", "nan", "inf", "10 GB"])
+def test_a_bound_that_is_none_is_refused(monkeypatch, given):
+    monkeypatch.setenv("BOUND", given)
+    with pytest.raises(ValueError, match="BOUND is a number of bytes, such as 20e9"):
+        bytes_of("BOUND", 7)
+
+
+# ---- files that pass through
+
+
+def put(folder: Path, name: str, size: int, age: float) -> Path:
+    path = folder / name / "file"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(bytes(size))
+    now = path.stat().st_mtime
+    for part in (path, path.parent):
+        os.utime(part, (now - age, now - age))
+    return path
+
+
+def test_old_files_go_and_of_the_rest_the_oldest_until_they_fit_but_none_that_is_fresh(tmp_path):
+    passing = Passing(tmp_path, most=3_000)
+    uploads, outbox = passing.folder(UPLOADS), passing.folder(OUTBOX)
+    old, middle, younger = (put(uploads, name, 1_000, age) for name, age in (("a", 5_000), ("b", 2_000), ("c", 700)))
+    fresh = [put(uploads, f"fresh{number}", 1_000, 60) for number in range(2)]
+    taken, still = put(outbox, "taken", 1, 700), put(outbox, "still", 1, 500)
+    passing.sweep()
+    assert [path.exists() for path in (old, middle, younger, *fresh)] == [False, False, False, True, True]
+    assert [path.exists() for path in (taken, still)] == [False, True]
+    with pytest.raises(ValueError, match="disk is full of what others sent"):
+        passing.expect(1_000)
+    passing.expect(900)
+    passing.sweep(now=time.time() + 700)
+    assert not old.parent.exists()
+
+
+def test_what_a_killed_process_left_goes_and_what_a_living_one_has_stays(tmp_path):
+    dead, alive = Passing(tmp_path), Passing(tmp_path)
+    put(dead.home, "a", 10, 10_000)
+    put(alive.home, "a", 10, 10)
+    os.utime(dead.home, (1, 1))
+    os.utime(alive.home, (1, 1))
+    alive.sweep()
+    Passing(tmp_path)
+    assert not dead.home.exists()
+    assert (alive.home / "a" / "file").exists()
+
+
+def test_an_export_that_has_no_room_is_refused_in_words(clip, clip_folder, tmp_path):
+    adapter = edit_adapter(clip)
+    own = Shelf(tmp_path, Models({adapter.config.base_model: clip_folder}))
+    passing = Passing(tmp_path, most=20_000)
+    with pytest.raises(ValueError, match="try again in ten minutes"):
+        Outbox(passing).export(own, adapter)
+    passing.sweep(now=time.time() + 700)
+    assert not list(passing.folder(OUTBOX).iterdir())
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("root"))
+
+
+@pytest.fixture(scope="module")
+def address(demo):
+    with launched(demo) as url:
+        yield url
+
+
+def test_the_apps_uploads_are_in_its_own_folder_and_one_request_brings_no_more_than_one_file_may(address, tmp_path):
+    visitor = Stranger(address)
+    (tmp_path / "small.txt").write_bytes(b"1")
+    assert Path(visitor.upload(tmp_path / "small.txt")["path"]).is_relative_to(here().folder(UPLOADS))
+    many = [("files", (f"{number}.bin", bytes(10 * 2**20))) for number in range(6)]
+    assert visitor.http.post("/upload", files=many).status_code == 413
+    whole = visitor.http.build_request("POST", "/upload", files=many)
+    length = {"content-type": whole.headers["content-type"]}
+    assert visitor.http.post("/upload", content=iter([whole.read()]), headers=length).status_code == 413  # unannounced
+    here().sweep(now=time.time() + 5_000)  # what an upload that broke off left goes, too
+    assert not [path for path in here().home.rglob("*") if path.is_file()]
+
+
+def test_uploads_wait_outside_while_the_disk_is_full(address, tmp_path, monkeypatch):
+    monkeypatch.setattr(here(), "most", 2)
+    answer = Stranger(address).http.post("/upload", files={"files": ("a.txt", b"12345")})
+    assert (answer.status_code, answer.text) == (503, FULL)
+    monkeypatch.undo()
+    assert Stranger(address).http.post("/upload", files={"files": ("a.txt", b"12345")}).status_code == 200
+
+
+# ---- memory
+
+
+def test_visitors_adapters_are_counted_in_bytes_and_the_least_recently_seen_goes(clip, tmp_path, monkeypatch):
+    adapter = edit_adapter(clip)
+    own = Shelf(tmp_path, Models())
+    one = shelf._bytes(adapter)
+    monkeypatch.setattr(shelf, "OWN_BYTES", 2 * one)
+    keys = [own.keep(adapter, "one") for _ in range(2)]
+    own.adapter(keys[0])
+    keys.append(own.keep(adapter, "one"))
+    assert set(own.own("one")) == {keys[0], keys[2]}
+    wordy = replace(adapter, report={"words": "x" * (5 * 2**20)})
+    with pytest.raises(ValueError, match="config and report have 5 MB; at most 4 are read"):
+        own.keep(wordy, "one")
+
+
+def test_labels_are_remembered_up_to_a_number_of_bytes(monkeypatch):
+    monkeypatch.setattr(shared_clip, "REMEMBERED", 20_000)
+    model = Models().get("embedded")
+    for number in range(20):
+        model.text_features(torch.zeros(1, 0, model.dim), [f"cup {number}", "guitar"])
+    assert 0 < len(model._texts) < 20
+    held = sum(shared_clip._bytes(key, features) for key, (features, _) in model._texts.items())
+    assert model._size[0] == held <= 20_000
+
+
+def test_visitors_of_the_page_are_remembered_up_to_a_number(demo, address, monkeypatch):
+    states = demo.app.state_holder
+    assert states.capacity == SESSIONS
+    monkeypatch.setattr(states, "capacity", 3)
+    for _ in range(6):
+        visitor = Stranger(address)
+        visitor.call(visitor.event("Adapter, or an adapter's id on the Hub", "input"), "", "embedded")
+    assert len(states.session_data) <= 3
+
+
+def test_memory_is_given_back_or_nothing_happens(monkeypatch):
+    give_back()
+    monkeypatch.setattr("space.services.memory._trim", lambda: None)
+    give_back()

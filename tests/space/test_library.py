@@ -1,0 +1,111 @@
+"""The adapters that come with the Space: whole, small, of the embedded CLIP, and doing what they say."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import make_adapters as maker
+from hf_unlearn import ClipBlackBox, ForgetAdapter
+from hf_unlearn.adapters.model_card import DUAL_USE, scope
+from hf_unlearn.adapters.storage import CONTEXT, EDIT, FILES
+from hf_unlearn.demo import emoji_tasks as demo
+from hf_unlearn.evaluation.metrics import accuracies, harmonic_mean
+
+FOLDER = Path(__file__).parents[2] / "space" / "adapters"
+NAMES = sorted(maker.FORGET)
+
+
+@pytest.fixture(scope="module")
+def embedded() -> ClipBlackBox:
+    return ClipBlackBox(device="cpu")
+
+
+def test_all_that_the_script_makes_are_there_and_no_others():
+    assert FOLDER.is_dir(), "no adapters; python benchmarks/make_adapters.py makes them"
+    assert sorted(path.name for path in FOLDER.iterdir()) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_adapter_is_whole_and_small(name):
+    sizes = {path.name: path.stat().st_size for path in (FOLDER / name).iterdir()}
+    assert set(sizes) == set(FILES) - {EDIT if name in maker.BY_SCORES else CONTEXT}
+    assert sizes["report.png"] < 40 * 1024
+    assert sum(sizes.values()) - sizes["report.png"] < 120 * 1024
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_adapter_lists_what_the_script_lists_and_its_card_and_report_are_about_it(name):
+    adapter = ForgetAdapter.from_pretrained(FOLDER / name)
+    config = adapter.config
+    assert config.kind == ("context" if name in maker.BY_SCORES else "edit")
+    assert json.loads((FOLDER / name / "config.json").read_text())["format_version"] == 2
+    assert bool(config.neighbours) == (config.kind == "edit")
+    assert sorted(config.forget) == sorted(maker.FORGET[name])
+    assert sorted(config.retain) == sorted({*maker.EVERYDAY, *maker.MORE})
+    assert set(config.forget) | set(config.retain) <= set(demo.concepts())
+    own = [row for row in adapter.report["rows"] if row.get("weights_sha256") == config.weights_sha256]
+    assert len(own) == 1
+    measured = ("H", "err_for", "acc_mem", "entropy", "bypass_acc", "collateral", "short_list_1", "short_list_4")
+    assert all(own[0][key] is not None for key in measured)
+    card = (FOLDER / name / "README.md").read_text()
+    for words in (
+        scope(config.kind),
+        DUAL_USE,
+        *config.forget,
+        *config.retain,
+        "ForgetAdapter.from_pretrained",
+        "label-mask",
+    ):
+        assert words in card
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_adapter_is_of_the_embedded_clip_and_forgets_as_its_report_says(embedded, name):
+    adapter = ForgetAdapter.from_pretrained(FOLDER / name)
+    adapter.check_base(embedded)
+    assert adapter.config.base_model == "embedded"
+    test = maker.material(maker.FORGET[name]).test
+    images, labels = embedded.add_images(test), torch.tensor(test.labels)
+    forget = torch.tensor([label in adapter.config.forget for label in test.names])
+    nothing = torch.zeros(1, 0, embedded.dim)
+    (wrong, kept), (wrong_before, kept_before) = (
+        [float(value) for value in accuracies(box.log_scores(nothing, images, test.names)[0], labels, forget)]
+        for box in (embedded.under(adapter), embedded.with_template(adapter.config.template))
+    )
+    assert adapter.config.metrics["err_for"] == pytest.approx(wrong, abs=0.02)
+    assert adapter.config.metrics["acc_mem"] == pytest.approx(kept, abs=0.02)
+    assert wrong > wrong_before + 0.2
+    assert harmonic_mean(wrong, kept) > 0.5
+    if adapter.kind == "edit":
+        assert wrong > 0.95
+        assert kept >= kept_before
+        assert adapter.config.metrics["short_list_4"] < 0.01
+        assert adapter.config.metrics["collateral"] > -0.02
+
+
+def test_the_lists_are_disjoint_where_they_should_be():
+    kept = {*maker.EVERYDAY, *maker.MORE}
+    parts = [set(maker.FORGET[name]) for name in NAMES if not name.startswith("moderation")]
+    assert not kept & set().union(*parts)
+    assert sum(map(len, parts)) == len(set().union(*parts))
+    assert set(maker.FORGET["moderation"]) <= set().union(*parts)
+    assert maker.FORGET["moderation-by-scores"] == maker.FORGET["moderation"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_artist_of_a_class_both_trains_and_judges(name):
+    sets = maker.drawn(maker.FORGET[name])
+    for label in maker.FORGET[name]:
+        artists = [{artist for artist, _ in found[label]} for found in sets]
+        assert all(artists)
+        assert sum(map(len, artists)) == len(set().union(*artists))
+
+
+def test_the_reports_are_plain_json_and_hold_no_path_of_the_maker():
+    for path in FOLDER.glob("*/*.json"):
+        text = path.read_text()
+        json.loads(text)
+        assert str(Path.home()) not in text
+        assert "/work" not in text

@@ -1,0 +1,88 @@
+"""Whatever is sent to whichever event: an answer or one sentence, and no word of the visitor's in the log."""
+
+import json
+import re
+
+import pytest
+
+from tests.support.gradio_http import Refusal, Stranger, launched
+
+SECRET = "zebra hf_abcdefghij"
+ODD = [
+    None, 7, True, 1e308, "", [[SECRET]], {SECRET: [1]}, f"../../{SECRET}", SECRET * 20_000, f"\x00{SECRET}",
+    f"<b>{SECRET}</b>", [None, {"path": SECRET}], {"path": f"/etc/{SECRET}", "meta": {"_type": "gradio.FileData"}},
+]  # fmt: skip
+RAW = re.compile(
+    r"Traceback|\w+Error\b(?!\))|validation error|pydantic|site-packages|object at 0x|list of choices|/tmp/"
+)
+GOOD = ["embedded", "beer mug", "guitar", "names", 300, "normal", None, "", "edit"]
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory):
+    from space.ui.app import build
+
+    with launched(build(tmp_path_factory.mktemp("root"))) as address:
+        yield Stranger(address)
+
+
+def said(stranger, event, data) -> str:
+    try:
+        stranger.call(event["id"], *data)
+    except Refusal as refusal:
+        return str(refusal)
+    return "an answer"
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: repr(odd)[:20])
+def test_odd_values_are_answered_in_one_sentence(stranger, odd, capfd, caplog):
+    for event in stranger.events["dependencies"]:
+        if not event["backend_fn"] or (event["types"]["generator"] and odd in (7, True)):
+            continue  # of no inputs on the server, or a run like any other
+        count = len(event["inputs"])
+        for spoilt in {0, min(1, count - 1), -1} if count else ():
+            data = [*GOOD, *[None] * count][:count]
+            data[spoilt] = odd
+            words = said(stranger, event, data)
+            assert words not in ("None", ""), (event["api_name"], spoilt)
+            assert not RAW.search(words), (event["api_name"], spoilt, words[:300])
+            assert len(words.splitlines()) == 1
+            assert len(words) <= 1_000
+    logged = "".join(capfd.readouterr()) + caplog.text
+    assert "zebra" not in logged
+    assert "hf_abc" not in logged
+    assert "Traceback" not in logged
+
+
+@pytest.mark.parametrize("count", [0, 1, 50])
+def test_too_few_and_too_many_values(stranger, count, capfd):
+    for name in ("classify", "forget", "describe", "images", "score"):
+        event = {"id": stranger.named(name)}
+        words = said(stranger, event, [SECRET] * count)
+        assert words != "None"
+        assert not RAW.search(words)
+    assert "zebra" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["", "{", "[]", "null", '{"data": null}', '{"data": ["\\ud800"], "fn_index": 19, "session_hash": "a"}',
+     '{"data": [], "fn_index": 10000, "session_hash": "a"}', '{"data": [], "fn_index": "x", "session_hash": [1]}',
+     json.dumps({"data": [[[[[]]]]], "fn_index": 19}), "[" * 100_000],
+    ids=lambda body: body[:30],
+)  # fmt: skip
+def test_what_is_no_request(stranger, body, capfd):
+    answer = stranger.http.post("/queue/join", content=body, headers={"content-type": "application/json"})
+    assert "Internal Server Error" not in answer.text
+    assert not re.search(r"Traceback|site-packages", answer.text + "".join(capfd.readouterr()))
+
+
+def test_an_error_of_ours_is_a_sentence_and_a_line_in_the_log(stranger, monkeypatch, caplog, capfd):
+    def breaks(*_):
+        raise RuntimeError(f"while at {SECRET}")
+
+    monkeypatch.setattr("space.inputs.data_sources.parse_labels", breaks)
+    words = said(stranger, {"id": stranger.named("forget")}, [SECRET, "", "embedded", "names", 300, "normal", "", ""])
+    assert words.startswith("Something went wrong here (RuntimeError), which is not your fault")
+    assert "RuntimeError in of, material.py" in caplog.text
+    assert "zebra" not in caplog.text + "".join(capfd.readouterr())
