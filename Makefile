@@ -1,14 +1,24 @@
-# make setup | demo | space | test | check | docs | bench | gpu | screenshots
+# make demo | space | test | check | docs | bench | gpu | screenshots
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: setup demo space test check docs bench gpu screenshots
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+.PHONY: setup dev demo space test check docs bench gpu screenshots
 
 setup: .venv/ready
 
+dev: .venv/ready-dev
+
+# What a user needs. `pip` shows what it fetches and how far it is.
 .venv/ready: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --requirement requirements.txt
-	$(BIN)/pip install --quiet --constraint requirements.txt --editable ".[dev,bench]"
+	@echo "Setting up .venv: about 1 GB of packages, once."
+	$(PIP) install --requirement requirements.txt
+	$(PIP) install --no-deps --editable .
+	touch $@
+
+# What its developers need besides: tests, linters, documentation, benchmarks.
+.venv/ready-dev: .venv/ready
+	$(PIP) install --constraint requirements.txt --editable ".[dev,bench]"
 	touch $@
 
 demo: setup
@@ -17,20 +27,20 @@ demo: setup
 space: setup
 	$(BIN)/python app.py
 
-test: setup check
+test: dev check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/space/test_page.py
-	$(BIN)/python -m pytest tests/space/test_page.py  # alone, for it looks at the clock
+	$(BIN)/python -m pytest tests/space/test_page.py  # alone: a browser needs both cores
 
-check: setup
+check: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-docs: setup
+docs: dev
 	$(BIN)/python docs/make_api.py
 
-bench: setup
+bench: dev
 	$(BIN)/python benchmarks/speed.py --json runs/speed.json
 
 # On a bare machine with a GPU: nothing is installed, its own Python and PyTorch are used; cmaes is all it may lack.
@@ -41,5 +51,5 @@ gpu:
 	$(PYTHON) benchmarks/speed.py --device cuda --shapes ViT-B/16 --protocols cifar10 cifar100 imagenet \
 		--dtypes float16 bfloat16 tf32 float32 --seconds 2 --json runs/speed-gpu.json
 
-screenshots: setup
+screenshots: dev
 	$(BIN)/python docs/make_screenshots.py
