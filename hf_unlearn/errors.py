@@ -44,7 +44,7 @@ class BrokenFilesError(HfUnlearnError, ValueError):
         self.files = list(files)
         more = len(files) - 1
         others = f"; and {more} more file{'s' * (more > 1)}" if more else ""
-        super().__init__(f"{files[0]}{others}; take them away, or leave out what is broken (--skip-broken)")
+        super().__init__(f"{files[0]}{others}; repair or remove {'them' if more else 'it'}")
 
 
 class PixelError(HfUnlearnError, ValueError):

@@ -85,14 +85,14 @@ def test_a_reading_that_goes_on_names_what_it_leaves_out_and_why(folder, what, w
 @pytest.mark.parametrize(("what", "why"), FROM_OUTSIDE.items())
 def test_a_reading_that_stops_does_so_before_anything_is_decoded(folder, what, why):
     spoil(folder, what)
-    with pytest.raises(ValueError, match=rf"bad\.png: {why}.*--skip-broken"):
+    with pytest.raises(ValueError, match=rf"bad\.png: {why}.*; repair or remove it$"):
         LabeledImages.from_folder(folder)
 
 
 def test_a_reading_that_stops_says_how_many_more_files_are_broken(folder):
     for number in range(3):
         (folder / "dog" / f"empty-{number}.png").touch()
-    with pytest.raises(ValueError, match=r"empty-0\.png: an empty file; and 2 more files"):
+    with pytest.raises(ValueError, match=r"empty-0\.png: an empty file; and 2 more files; repair or remove them$"):
         LabeledImages.from_folder(folder)
 
 
