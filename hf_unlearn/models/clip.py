@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence, Sized
-from contextlib import contextmanager
+from collections.abc import Sequence, Sized
 from copy import copy
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -15,12 +14,9 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
-from hf_unlearn.arguments import is_file, is_folder
 from hf_unlearn.data.class_names import text_list
 from hf_unlearn.data.pixels import as_images, rgb_images
-from hf_unlearn.errors import HubError, InputError, PromptTooLongError, StorageError
-from hf_unlearn.hub.client import commit_of
-from hf_unlearn.hub.error_messages import loading
+from hf_unlearn.errors import InputError, PromptTooLongError
 from hf_unlearn.models.black_box import (
     ENCODED_AT_ONCE,
     PROBES,
@@ -33,21 +29,15 @@ from hf_unlearn.models.black_box import (
     check_template,
 )
 from hf_unlearn.models.cuda_graphs import Replayed
-from hf_unlearn.models.embedded import EMBEDDED, MODEL_FOLDER
+from hf_unlearn.models.embedded import EMBEDDED
+from hf_unlearn.models.loading import open_checkpoint
 from hf_unlearn.models.prefix_tower import PrefixTower, layers_of
 from hf_unlearn.text import brief
 
 if TYPE_CHECKING:
     from hf_unlearn.models.adapted_box import AdaptedBox, Adapter
 
-FAMILIES = ("clip", "metaclip_2", "siglip", "siglip2", "chinese_clip")
-CAUSAL = ("clip", "metaclip_2")
-OPEN_CLIP = (
-    "holds an open_clip model (open_clip_config.json) and none of transformers. OpenAI's architectures (a ViT and the "
-    "built-in text tower) can be converted to a CLIPModel: github.com/mlfoundations/open_clip/issues/591 has its "
-    "author's script; save model and CLIPProcessor in one folder and give that"
-)
-LONGEST = 4_096  # characters of a path
+CAUSAL = ("clip", "metaclip_2")  # families whose text tower reads from left to right
 NAME_ROOM = 16  # tokens that the longest possible context leaves for a class name
 
 
@@ -84,53 +74,19 @@ class ClipBlackBox:
         shared_prefix: bool = True,
     ) -> None:
         from accelerate import Accelerator
-        from transformers import AutoConfig, AutoModel, AutoProcessor
         from transformers.utils import logging
 
         if not sys.stderr.isatty():  # bars are for people
             logging.disable_progress_bar()
         self.template = check_template(template)
         self.model_id = str(model)
-        source = str(MODEL_FOLDER) if self.model_id == EMBEDDED else self.model_id
-        if len(source) > LONGEST:
-            raise InputError(f"expected a Hub id or a folder, got {len(source):,} characters: {brief(source)}")
-        if is_file(source):
-            raise InputError(f"{source}: a file; expected the folder of a transformers checkpoint, or a Hub id")
-        on_hub = not is_folder(source)
-        self.revision: str | None = commit_of(source, revision) if on_hub else None
-        pinned: dict[str, Any] = {"revision": self.revision, "trust_remote_code": False}
-        try:
-            with loading(source, revision):
-                config = AutoConfig.from_pretrained(source, **pinned)
-        except HubError:
-            raise
-        except Exception as error:
-            if _is_open_clip(source, self.revision):
-                raise InputError(f"{model}: {OPEN_CLIP}") from error
-            if not isinstance(error, OSError):
-                raise _fits_none(model, error) from error
-            raise StorageError(
-                f"{model}: no such CLIP, as a folder or on the Hub ({str(error).splitlines()[0]})"
-            ) from error
-        if config.model_type not in FAMILIES:
-            raise InputError(
-                f"{model}: {brief(config.model_type)} is no zero-shot CLIP we know; expected {', '.join(FAMILIES)}"
-            )
-        self.family: str = config.model_type
+        checkpoint = open_checkpoint(self.model_id, revision)
+        self.revision, self.family = checkpoint.revision, checkpoint.family
         self.device = torch.device(device) if device else Accelerator().device
-        with _read(model, self.family), loading(source, revision):
-            self.model, told = AutoModel.from_pretrained(
-                source, dtype=dtype, use_safetensors=True, output_loading_info=True, **pinned
-            )
-            if lacking := sorted(told["missing_keys"]):
-                raise StorageError(
-                    f"{model}: its weights lack {len(lacking)} tensors, {brief(lacking[0])} among them; get a whole "
-                    "checkpoint, with the names that transformers gives"
-                )
-        self.model.eval().requires_grad_(False).to(self.device)
-        with _read(model, self.family), loading(source, revision):
-            self.processor = AutoProcessor.from_pretrained(source, **pinned)
-            self._measure(config)
+        self.model = checkpoint.load_weights(dtype).to(self.device)
+        self.processor = checkpoint.load_processor()
+        with checkpoint.explained():
+            self._measure(checkpoint.config)
         self.ledger = Ledger()
         if self.device.type == "cuda":
             self.prompts_at_once, self.scores_at_once = 32_768, 2**28  # a GPU wants much at a time
@@ -307,42 +263,3 @@ class ClipBlackBox:
 def projection_of(model: Any) -> torch.nn.Linear:
     """The linear map that a transformers CLIP's text features come out of."""
     return model.text_projection if hasattr(model, "text_projection") else model.text_model.head
-
-
-@contextmanager
-def _read(model: str, family: str) -> Iterator[None]:
-    """Whatever transformers stumbles over in a checkpoint's files, which may be anything, is said in one sentence."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except SafetensorError as error:
-        again = "get the folder again" if is_folder(model) else f"hf cache rm model/{model}, then load it again"
-        raise StorageError(f"{model}: its weights are damaged ({error}); {again}") from error
-    except ImportError as error:
-        needed = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"{model}: its {family} tokenizer needs packages that are not installed ({needed}); "
-            "pip install 'hf_unlearn[siglip]'"
-        ) from error
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:
-        raise _fits_none(model, error) from error
-
-
-def _fits_none(model: str, error: Exception) -> Exception:
-    if "trust_remote_code" in str(error):
-        return error
-    why = " ".join(str(error).split())[:200]
-    kind = ValueError if isinstance(error, ValueError) else OSError
-    return kind(f"{model}: its files fit no CLIP ({type(error).__name__}: {why}); get it again, or choose another one")
-
-
-def _is_open_clip(source: str, revision: str | None) -> bool:
-    from transformers.utils import cached_file
-
-    try:
-        return cached_file(source, "open_clip_config.json", revision=revision) is not None
-    except OSError:
-        return False

@@ -1,0 +1,181 @@
+"""Reads a checkpoint of transformers: finds it, pins its commit, and refuses what is not a zero-shot CLIP.
+
+Only safetensors are read, and no code of the checkpoint runs. Whatever transformers raises for bad files becomes one
+sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from hf_unlearn.arguments import is_file, is_folder
+from hf_unlearn.errors import HfUnlearnError, HubError, InputError, StorageError
+from hf_unlearn.hub.client import commit_of
+from hf_unlearn.hub.error_messages import loading
+from hf_unlearn.models.embedded import EMBEDDED, MODEL_FOLDER
+from hf_unlearn.text import brief
+
+FAMILIES = ("clip", "metaclip_2", "siglip", "siglip2", "chinese_clip")
+OPEN_CLIP = (
+    "holds an open_clip model (open_clip_config.json), not one of transformers. OpenAI's architectures (a ViT and the "
+    "built-in text tower) can be converted to a CLIPModel: github.com/mlfoundations/open_clip/issues/591 has its "
+    "author's script; save model and CLIPProcessor in one folder and give that"
+)
+LONGEST = 4_096  # characters of a path
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint whose config was read and accepted; weights and processor are read on demand.
+
+    Attributes:
+        name: as the caller gave it: a Hub id, a folder, or `"embedded"`.
+        source: what transformers is given: a Hub id or a folder.
+        requested: the revision that the caller gave, for messages.
+        revision: the commit on the Hub; None for a folder.
+        config: transformers' config.
+    """
+
+    name: str
+    source: str
+    requested: str | None
+    revision: str | None
+    config: Any
+
+    @property
+    def family(self) -> str:
+        """One of `FAMILIES`."""
+        return str(self.config.model_type)
+
+    def load_weights(self, dtype: torch.dtype) -> Any:
+        """The whole model, in evaluation mode, without gradients, on the CPU.
+
+        Raises:
+            HubError: if the download breaks.
+            StorageError: if weights are missing, damaged or not in safetensors.
+            InputError: if the config fits no CLIP.
+        """
+        from transformers import AutoModel
+
+        with self.explained():
+            model, report = AutoModel.from_pretrained(
+                self.source, dtype=dtype, use_safetensors=True, output_loading_info=True, **_pinned(self.revision)
+            )
+            if lacking := sorted(report["missing_keys"]):
+                raise StorageError(
+                    f"{self.name}: its weights lack {len(lacking)} tensors, {brief(lacking[0])} among them; get a "
+                    "whole checkpoint, with the names that transformers gives"
+                )
+        return model.eval().requires_grad_(False)
+
+    def load_processor(self) -> Any:
+        """The tokenizer and the image processor.
+
+        Raises:
+            HubError: if the download breaks.
+            InputError: if the tokenizer needs a package that is not installed, or its files fit no CLIP.
+        """
+        from transformers import AutoProcessor
+
+        with self.explained():
+            return AutoProcessor.from_pretrained(self.source, **_pinned(self.revision))
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Whatever transformers raises for the files of this checkpoint becomes an error of one sentence."""
+        with _explained(self.name, self.family), loading(self.source, self.requested):
+            yield
+
+
+def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
+    """Finds a checkpoint, resolves its revision to a commit, and reads its config.
+
+    Args:
+        model: a Hub id, a folder, or `"embedded"`.
+        revision: commit, tag or branch on the Hub.
+
+    Raises:
+        HubError: if the Hub does not give it.
+        StorageError: if there is no such checkpoint.
+        InputError: if it is a file, an open_clip model, or of another family.
+    """
+    source = str(MODEL_FOLDER) if model == EMBEDDED else model
+    if len(source) > LONGEST:
+        raise InputError(f"expected a Hub id or a folder, got {len(source):,} characters: {brief(source)}")
+    if is_file(source):
+        raise InputError(f"{source}: a file; expected the folder of a transformers checkpoint, or a Hub id")
+    commit = None if is_folder(source) else commit_of(source, revision)
+    config = _read_config(model, source, revision, commit)
+    if config.model_type not in FAMILIES:
+        raise InputError(
+            f"{model}: {brief(config.model_type)} is no zero-shot CLIP we know; expected {', '.join(FAMILIES)}"
+        )
+    return Checkpoint(model, source, revision, commit, config)
+
+
+def _read_config(model: str, source: str, revision: str | None, commit: str | None) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        with loading(source, revision):
+            return AutoConfig.from_pretrained(source, **_pinned(commit))
+    except HubError:
+        raise
+    except Exception as error:
+        if _is_open_clip(source, commit):
+            raise InputError(f"{model}: {OPEN_CLIP}") from error
+        if not isinstance(error, OSError):
+            raise _fits_no_clip(model, error) from error
+        raise StorageError(
+            f"{model}: no such CLIP, as a folder or on the Hub ({str(error).splitlines()[0]})"
+        ) from error
+
+
+def _pinned(commit: str | None) -> dict[str, Any]:
+    return {"revision": commit, "trust_remote_code": False}
+
+
+@contextmanager
+def _explained(model: str, family: str) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        again = "get the folder again" if is_folder(model) else f"hf cache rm model/{model}, then load it again"
+        raise StorageError(f"{model}: its weights are damaged ({error}); {again}") from error
+    except ImportError as error:
+        needed = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{model}: its {family} tokenizer needs packages that are not installed ({needed}); "
+            "pip install 'hf_unlearn[siglip]'"
+        ) from error
+    except (HfUnlearnError, MemoryError):
+        raise
+    except Exception as error:
+        raise _fits_no_clip(model, error) from error
+
+
+def _fits_no_clip(model: str, error: Exception) -> InputError | StorageError:
+    """What to raise for files that transformers can't use."""
+    why = " ".join(str(error).split())[:200]
+    if isinstance(error, OSError):
+        return StorageError(f"{model}: its files can't be read ({why})")
+    if "trust_remote_code" in why:
+        return InputError(f"{model}: it needs code from its repository, and none is run; choose another one")
+    kind = InputError if isinstance(error, ValueError) else StorageError
+    return kind(f"{model}: its files fit no CLIP ({type(error).__name__}: {why}); get it again, or choose another one")
+
+
+def _is_open_clip(source: str, revision: str | None) -> bool:
+    from transformers.utils.hub import cached_file
+
+    try:
+        return cached_file(source, "open_clip_config.json", revision=revision) is not None
+    except OSError:
+        return False
