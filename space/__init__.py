@@ -1,1 +1,1 @@
-"""The Gradio Space: `ui`, `page`, `presence` and `tabs` know Gradio, the other modules act and know none of it."""
+"""The Gradio Space: inputs are bounded, services act, views write HTML, ui draws the page."""

@@ -308,9 +308,9 @@ def test_a_zip_with_a_name_that_is_a_device_on_windows_is_refused_there(tmp_path
     if windows or ":" in name:
         with (
             pytest.raises(ValueError, match=r"no file can be|leads elsewhere"),
-            archives.unpacked([tmp_path / "sent.zip"]),
+            archives.unpack([tmp_path / "sent.zip"]),
         ):
             pass
     else:
-        with archives.unpacked([tmp_path / "sent.zip"]) as folder:
+        with archives.unpack([tmp_path / "sent.zip"]) as folder:
             assert (folder / name).read_bytes() == b"x"

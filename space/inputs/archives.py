@@ -17,7 +17,7 @@ from hf_unlearn.data.image_files import is_litter
 from hf_unlearn.data.labeled_images import LabeledImages
 from hf_unlearn.errors import BrokenFilesError
 from space.inputs.limits import open_image
-from space.inputs.zip_names import names_of
+from space.inputs.zip_names import decode_names
 
 MAX_ENTRIES, MAX_UNPACKED, MAX_DEPTH = 5_000, 200 * 2**20, 16
 MAX_LIST, LONGEST_END = 2 * 2**20, 22 + 65_535  # bytes of a zip's list of entries, and of what stands after it
@@ -31,7 +31,7 @@ SIDE = 512  # pixels; larger images of a training set are made smaller as they a
 
 
 @dataclass(frozen=True)
-class Sent:
+class UploadedImages:
     """The images of an upload, decoded; they outlive its folder.
 
     Attributes:
@@ -46,7 +46,7 @@ class Sent:
 
 
 @contextmanager
-def unpacked(paths: Sequence[str | Path]) -> Iterator[Path]:
+def unpack(paths: Sequence[str | Path]) -> Iterator[Path]:
     """A temporary folder with the files of a zip, or with loose files; gone when the block ends.
 
     Raises:
@@ -67,13 +67,15 @@ def unpacked(paths: Sequence[str | Path]) -> Iterator[Path]:
         yield folder
 
 
-def adapter_folder(folder: Path) -> Path:
+def find_adapter(folder: Path) -> Path:
     """Where in an unpacked upload the adapter is: at the top, or one folder down.
 
     Raises:
         ValueError: if there is none, or more than one.
     """
-    from hf_unlearn.adapters.storage import CONFIG, CONTEXT, EDIT, is_adapter  # loads torch
+    from hf_unlearn.adapters.config import CONFIG
+    from hf_unlearn.adapters.storage import is_adapter
+    from hf_unlearn.adapters.weights import CONTEXT, EDIT
 
     found = [path for path in (folder, *sub_folders(folder)) if is_adapter(path)]
     if len(found) != 1:
@@ -83,7 +85,7 @@ def adapter_folder(folder: Path) -> Path:
     return found[0]
 
 
-def labelled_images(folder: Path) -> Sent:
+def read_images(folder: Path) -> UploadedImages:
     """The images of an unpacked upload: one sub-folder per class, maybe in a folder, maybe below `train` and `test`.
 
     Raises:
@@ -110,7 +112,7 @@ def labelled_images(folder: Path) -> Sent:
     if splits:
         learned = " and ".join(splits[kind].name for kind in decoded)
         notes.insert(0, f"from {learned} it learns, {splits[TEST].name if test else 'a part of it'} judges")
-    return Sent(_joined([*decoded.values()]), test, "; ".join(notes))
+    return UploadedImages(_joined([*decoded.values()]), test, "; ".join(notes))
 
 
 def _top(folder: Path) -> Path:
@@ -162,7 +164,7 @@ def _unzip(path: Path, folder: Path) -> None:
                 raise ValueError(f"This zip has {len(entries):,} entries; at most {MAX_ENTRIES:,} are unpacked.")
             if sum(entry.file_size for entry in entries) > MAX_UNPACKED:
                 raise ValueError(_too_much())
-            names = names_of(entries)
+            names = decode_names(entries)
             places = [_inside(entry, name) for entry, name in zip(entries, names, strict=True)]
             kept = [
                 (entry, folder / place)

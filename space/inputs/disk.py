@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 
-def bytes_of(variable: str, default: int) -> int:
+def bytes_setting(variable: str, default: int) -> int:
     """A number of bytes from the environment, such as 20e9.
 
     Raises:
@@ -23,7 +23,7 @@ def bytes_of(variable: str, default: int) -> int:
     raise ValueError(f"{variable} is a number of bytes, such as 20e9; got '{given[:40]}'.")
 
 
-def size_of(path: Path) -> int:
+def file_size(path: Path) -> int:
     """Bytes of a regular file; 0 for all else, and for what is no longer there."""
     try:
         found = path.lstat()

@@ -85,12 +85,12 @@ def parse_labels(text: str, most: int = MAX_LABELS, what: str = "labels") -> lis
     return labels
 
 
-def repeated(*texts: str) -> str:
+def describe_repeats(*texts: str) -> str:
     """What to say of names that stand in one of the texts more than once; nothing if none does."""
     twice = [name for text in texts for name, count in Counter(_split(text)).items() if count > 1]
     if not twice:
         return ""
-    return f"{listed(twice)}: written more than once, counted once."
+    return f"{join_names(twice)}: written more than once, counted once."
 
 
 def has_names(text: str) -> bool:
@@ -112,7 +112,7 @@ def plain_text(value: object) -> str:
     return "".join(c if c.isalnum() or c in " ,'" else f"&#{ord(c)};" for c in line if c.isprintable())
 
 
-def listed(names: list[str] | tuple[str, ...]) -> str:
+def join_names(names: list[str] | tuple[str, ...]) -> str:
     """Names from a stranger as text, the first 200 of them."""
     more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
     return ", ".join(map(plain_text, names[:SHOWN])) + more

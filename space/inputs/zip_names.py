@@ -13,7 +13,7 @@ KANA = re.compile("[\u3040-\u30ff]")
 HALF_WIDTH = re.compile("[\uff61-\uff9f]")
 
 
-def names_of(entries: Sequence[zipfile.ZipInfo]) -> list[str]:
+def decode_names(entries: Sequence[zipfile.ZipInfo]) -> list[str]:
     """The entries' names, with `/` between folders whatever the system they come from.
 
     A name is in UTF-8 where the zip says so, or holds it a second time. All others are of one encoding: UTF-8, one of
@@ -58,7 +58,7 @@ def _score(text: bytes, encoding: str, judge: Callable[[str], float]) -> float:
 
 
 def _japanese(text: str) -> float:
-    """Kana and everyday kanji; hardly anyone writes kana of half width in a name of a file."""
+    """Kana and everyday_names kanji; hardly anyone writes kana of half width in a name of a file."""
     return _share(
         text, lambda c: 1.0 if KANA.match(c) else 0.0 if HALF_WIDTH.match(c) else _rank(c, "cp932", 0x88, 0x98)
     )

@@ -12,9 +12,9 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from space.inputs.archives import adapter_folder, unpacked
+from space.inputs.archives import find_adapter, unpack
 from space.inputs.limits import plain_text
-from space.services.model_cache import Models
+from space.services.model_cache import ModelCache
 
 if TYPE_CHECKING:
     from hf_unlearn import AdaptedClip, ForgetAdapter
@@ -38,7 +38,7 @@ class _Own:
     size: int
 
 
-class Shelf:
+class AdapterStore:
     """Adapters by key: a folder of the library relative to the root, `user/name` on the Hub, or `own/…`.
 
     Args:
@@ -46,13 +46,13 @@ class Shelf:
         models: the base models.
     """
 
-    def __init__(self, root: Path, models: Models) -> None:
+    def __init__(self, root: Path, models: ModelCache) -> None:
         self.root, self.models = root, models
         self._own: OrderedDict[str, _Own] = OrderedDict()
         self._from_hub: OrderedDict[str, tuple[ForgetAdapter, int]] = OrderedDict()
         self._lock = Lock()
 
-    def library(self, base: str | None = None) -> tuple[dict[str, ForgetAdapter], list[str]]:
+    def list_saved(self, base: str | None = None) -> tuple[dict[str, ForgetAdapter], list[str]]:
         """Adapters by folder, and one line of text per folder that was left out."""
         found, left_out = {}, []
         for key in self._folders():
@@ -65,13 +65,13 @@ class Shelf:
                 found[key] = adapter
         return found, left_out
 
-    def own(self, session: str) -> dict[str, ForgetAdapter]:
+    def list_private(self, session: str) -> dict[str, ForgetAdapter]:
         """The adapters that this visitor made or brought."""
         self._forget_old()
         with self._lock:
             return {key: kept.adapter for key, kept in self._own.items() if kept.session == session}
 
-    def keep(self, adapter: ForgetAdapter, session: str) -> str:
+    def add(self, adapter: ForgetAdapter, session: str) -> str:
         """Takes a visitor's adapter; its key is a secret that only this visitor is told.
 
         Raises:
@@ -100,7 +100,7 @@ class Shelf:
             kept.session, kept.seen = session, time.monotonic()
             return kept.adapter
 
-    def upload(self, paths: Sequence[str | Path], session: str) -> str:
+    def add_upload(self, paths: Sequence[str | Path], session: str) -> str:
         """Takes an adapter as a zip or as its files; its key.
 
         Raises:
@@ -108,15 +108,15 @@ class Shelf:
         """
         from hf_unlearn import ForgetAdapter
 
-        with unpacked(paths) as folder:
-            where = adapter_folder(folder)
+        with unpack(paths) as folder:
+            where = find_adapter(folder)
             try:
                 adapter = ForgetAdapter.from_pretrained(where)
             except ValueError as error:
                 raise ValueError(str(error).replace(f"{where}/", "").replace(str(where), "adapter")) from error
-        return self.keep(adapter, session)
+        return self.add(adapter, session)
 
-    def adapter(self, key: object) -> ForgetAdapter:
+    def get(self, key: object) -> ForgetAdapter:
         """An adapter by its key; one on the Hub is fetched, without a token.
 
         Raises:
@@ -137,7 +137,7 @@ class Shelf:
             raise ValueError(f"There is no saved adapter '{key[:80]}'; choose one of the list, or give user/name.")
         return self._of_hub(key)
 
-    def adapted(self, adapter: ForgetAdapter) -> AdaptedClip:
+    def apply(self, adapter: ForgetAdapter) -> AdaptedClip:
         """The adapter's base with the adapter in effect; a switch of the caller's own.
 
         Raises:
@@ -157,7 +157,9 @@ class Shelf:
         from huggingface_hub.hf_api import RepoFile
 
         from hf_unlearn import ForgetAdapter
-        from hf_unlearn.adapters.storage import CONFIG, CONTEXT, EDIT, REPORT
+        from hf_unlearn.adapters.config import CONFIG
+        from hf_unlearn.adapters.storage import REPORT
+        from hf_unlearn.adapters.weights import CONTEXT, EDIT
         from hf_unlearn.hub.client import commit_of
         from hf_unlearn.hub.error_messages import explained
 

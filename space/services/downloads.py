@@ -10,41 +10,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from space.inputs.limits import one_line
-from space.inputs.transient_files import OUTBOX, Passing, here
+from space.inputs.transient_files import DOWNLOADS, TransientFiles, process_files
 
 if TYPE_CHECKING:
     from hf_unlearn import ForgetAdapter
-    from space.services.adapter_store import Shelf
+    from space.services.adapter_store import AdapterStore
 
 MAX_EXPORTED = 200_000_000  # parameters
 
 
-class Outbox:
+class Downloads:
     """Zips; Gradio copies what it serves from here."""
 
-    def __init__(self, passing: Passing | None = None) -> None:
-        self._passing = passing or here()
+    def __init__(self, files: TransientFiles | None = None) -> None:
+        self._files = files or process_files()
 
-    def place(self, name: str, size: int) -> Path:
+    def reserve(self, name: str, size: int) -> Path:
         """The path of a file to come. Raises: ValueError: if there is no room for so many bytes, twice."""
-        self._passing.expect(2 * size)
-        return Path(tempfile.mkdtemp(dir=self._passing.folder(OUTBOX))) / name
+        self._files.expect(2 * size)
+        return Path(tempfile.mkdtemp(dir=self._files.folder(DOWNLOADS))) / name
 
-    def put(self, name: str, content: bytes) -> str:
+    def write(self, name: str, content: bytes) -> str:
         """The path of a new file with this content."""
-        path = self.place(name, len(content))
+        path = self.reserve(name, len(content))
         path.write_bytes(content)
         return str(path)
 
-    def adapter(self, adapter: ForgetAdapter) -> str:
+    def zip_adapter(self, adapter: ForgetAdapter) -> str:
         """The adapter as a zip: what `save_pretrained` writes, in one folder."""
-        from hf_unlearn.adapters.storage import files_of
-
         name = file_name(adapter)
-        files = files_of(adapter.weights, adapter.config, adapter.report)
-        return self.put(f"{name}.zip", zipped({f"{name}/{path}": content for path, content in files.items()}))
+        files = adapter.stored().files()
+        return self.write(f"{name}.zip", zip_files({f"{name}/{path}": content for path, content in files.items()}))
 
-    def export(self, shelf: Shelf, adapter: ForgetAdapter, hardened: bool = False) -> str:
+    def zip_checkpoint(self, store: AdapterStore, adapter: ForgetAdapter, hardened: bool = False) -> str:
         """A plain transformers checkpoint that forgets by itself, as a zip.
 
         Raises:
@@ -53,18 +51,18 @@ class Outbox:
         from hf_unlearn.adapters.export.checkpoint import export
         from space.services.thread_safe_clip import parameters
 
-        model = shelf.adapted(adapter).model
+        model = store.apply(adapter).model
         if parameters(model) > MAX_EXPORTED:
             raise ValueError(
                 f"{adapter.config.base_model} is too large to send as a checkpoint; download the adapter and run "
                 "'hf-unlearn export ADAPTER FOLDER' on a machine of your own."
             )
         name = f"{file_name(adapter)}-checkpoint"
-        with tempfile.TemporaryDirectory(dir=self._passing.folder(OUTBOX)) as home:
+        with tempfile.TemporaryDirectory(dir=self._files.folder(DOWNLOADS)) as home:
             folder = Path(home) / name
             export(adapter.weights, adapter.config, model, folder, hardened)
             files = sorted(folder.iterdir())
-            target = self.place(f"{name}.zip", sum(path.stat().st_size for path in files))
+            target = self.reserve(f"{name}.zip", sum(path.stat().st_size for path in files))
             with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
                 for path in files:
                     archive.write(path, f"{name}/{path.name}")
@@ -78,7 +76,7 @@ def file_name(adapter: ForgetAdapter) -> str:
     return f"no-{kept or 'adapter'}"
 
 
-def zipped(files: Mapping[str, bytes]) -> bytes:
+def zip_files(files: Mapping[str, bytes]) -> bytes:
     whole = io.BytesIO()
     with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, content in files.items():

@@ -15,7 +15,7 @@ from threading import RLock
 
 from huggingface_hub import CachedRepoInfo, constants, scan_cache_dir, try_to_load_from_cache
 
-from space.inputs.disk import bytes_of, size_of
+from space.inputs.disk import bytes_setting, file_size
 
 VARIABLE, MOST_BYTES = "HF_UNLEARN_SPACE_CACHE", 10_000_000_000
 MOST_REVISIONS = 1_000
@@ -45,7 +45,7 @@ class HubCache:
 
     def __init__(self, folder: Path | None = None, most: int | None = None) -> None:
         self.folder = folder or _beside_vocabularies()
-        self.most = bytes_of(VARIABLE, MOST_BYTES) if most is None else most
+        self.most = bytes_setting(VARIABLE, MOST_BYTES) if most is None else most
         self._held: dict[str, _Held] = {}  # by the repository's folder
         self._lock = RLock()
 
@@ -155,7 +155,7 @@ class HubCache:
 
     def _sizes(self) -> dict[str, int]:
         """Bytes on disk of every repository, and of whatever else there is."""
-        return {folder.name: sum(map(size_of, folder.rglob("*"))) for folder in self.folder.glob("*")}
+        return {folder.name: sum(map(file_size, folder.rglob("*"))) for folder in self.folder.glob("*")}
 
 
 def _beside_vocabularies() -> Path:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @lru_cache(maxsize=1)
-def login_is_possible() -> bool:
+def can_log_in() -> bool:
     """On a Space with `hf_oauth`; elsewhere with a token in HF_TOKEN that the Hub knows, as Gradio mocks the login."""
     if not all(find_spec(name) for name in ("authlib", "itsdangerous")):
         return False
@@ -30,7 +30,7 @@ def login_is_possible() -> bool:
         return False
 
 
-def push(adapter: ForgetAdapter, name: str, private: bool, token: str | None) -> str:
+def push_adapter(adapter: ForgetAdapter, name: str, private: bool, token: str | None) -> str:
     """Pushes in one commit; where it is now, as Markdown.
 
     Raises:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 
-def give_back() -> None:
+def release_memory() -> None:
     """Does nothing where the C library is another one."""
     if (trim := _trim()) is not None:
         trim(0)

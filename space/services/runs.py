@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Semaphore, Thread
 from typing import TYPE_CHECKING, Any
 
-from space.inputs.data_sources import DATASET, EDIT, FILES, NAMES, Material, Order, gather
-from space.services.adapter_store import Shelf
+from space.inputs.data_sources import TaskImages, collect_images
+from space.inputs.run_request import DATASET, EDIT, FILES, NAMES, RunRequest
+from space.services.adapter_store import AdapterStore
+from space.services.run_progress import RunProgress, RunResult
 
 if TYPE_CHECKING:
     from hf_unlearn import ClipBlackBox, ForgetAdapter
     from hf_unlearn.training.history import Step
     from hf_unlearn.training.result import Result
-    from space.services.thread_safe_clip import SharedClip
+    from space.services.thread_safe_clip import ThreadSafeClip
 
 RUN_SECONDS = 900
 TOLD_EVERY = 0.7  # seconds
@@ -26,34 +27,6 @@ MEASURED_QUERIES, MEASURED_IMAGES = 8, 8
 SEARCH_OVERHEAD = 1.6  # the search's own arithmetic beside the queries, as measured with the embedded CLIP
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands: what it does, how many queries (of an edit: texts) are done, and figures of every step."""
-
-    doing: str
-    queries: int = 0
-    budget: int = 0
-    left: float | None = None  # seconds
-    steps: tuple[Step, ...] = ()
-    unit: str = "queries"
-
-    @property
-    def share(self) -> float:
-        return self.queries / self.budget if self.budget else 0.0
-
-
-@dataclass(frozen=True)
-class Made:
-    """What a run ended with: the adapter, its key on the shelf, why it stopped, where forgotten images go now."""
-
-    adapter: ForgetAdapter
-    key: str
-    reason: str
-    steps: tuple[Step, ...]
-    landed: dict[str, dict[str, float]] = field(default_factory=dict)  # forgotten class -> name -> share of its images
-    note: str = ""  # what to know of the images that were sent
-
-
 class _Left(Exception):
     """Nobody waits for this run any more."""
 
@@ -61,8 +34,8 @@ class _Left(Exception):
 class Runs:
     """The runs of all visitors, one each at a time."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self.shelf = shelf
+    def __init__(self, store: AdapterStore) -> None:
+        self.store = store
         self._stops: dict[str, Event] = {}
         self._lock, self._places = Lock(), Semaphore(AT_WORK)
 
@@ -72,16 +45,16 @@ class Runs:
             if session in self._stops:
                 self._stops[session].set()
 
-    def estimate(self, order: Order) -> float:
+    def estimate(self, order: RunRequest) -> float:
         """Seconds that the search for a context will take, from queries and encodings measured just now.
 
         Raises:
-            ValueError, OSError: as `gather` and `Models.get` do.
+            ValueError, OSError: as `collect_images` and `ModelCache.get` do.
         """
         import torch
         from PIL import Image
 
-        model = self.shelf.models.get(order.base)
+        model = self.store.models.get(order.base)
         names = [*order.forget, *order.keep]
         images = 2 * 20 * len(names) if order.source != NAMES else 0
         start = time.monotonic()
@@ -94,8 +67,8 @@ class Runs:
         return images * encoding + order.budget * query * SEARCH_OVERHEAD
 
     def run(
-        self, order: Order, session: str, waiting: Callable[[], bool] = lambda: True, own: str | None = None
-    ) -> Iterator[Progress | Made]:
+        self, order: RunRequest, session: str, waiting: Callable[[], bool] = lambda: True, own: str | None = None
+    ) -> Iterator[RunProgress | RunResult]:
         """Runs an order; the last thing told is what was made. Closing the iterator stops the run.
 
         Args:
@@ -111,7 +84,7 @@ class Runs:
             if key in self._stops:
                 self._stops[key].set()  # one each
             self._stops[key] = stop
-        told: SimpleQueue[Progress | Made | BaseException] = SimpleQueue()
+        told: SimpleQueue[RunProgress | RunResult | BaseException] = SimpleQueue()
         worker = Thread(target=self._work, args=(order, session, stop, left, told), daemon=True, name="run")
         worker.start()
         try:
@@ -120,7 +93,7 @@ class Runs:
                 if isinstance(news, BaseException):
                     raise news
                 yield news
-                if isinstance(news, Made):
+                if isinstance(news, RunResult):
                     return
                 _sleep(TOLD_EVERY, waiting)
         except _Left:
@@ -132,7 +105,7 @@ class Runs:
                 if self._stops.get(key) is stop:
                     del self._stops[key]
 
-    def _work(self, order: Order, session: str, stop: Event, left: Event, told: SimpleQueue) -> None:
+    def _work(self, order: RunRequest, session: str, stop: Event, left: Event, told: SimpleQueue) -> None:
         while not self._places.acquire(timeout=LOOKED_EVERY):
             if left.is_set():
                 return
@@ -143,32 +116,32 @@ class Runs:
         finally:
             self._places.release()
 
-    def _make(self, order: Order, session: str, stop: Event, left: Event, told: SimpleQueue) -> None:
+    def _make(self, order: RunRequest, session: str, stop: Event, left: Event, told: SimpleQueue) -> None:
         def watch(_: int = 0) -> None:
             if left.is_set():
                 raise _Left
 
         watch()
-        told.put(Progress("Loading the model"))
-        model = self.shelf.models.get(order.base)
+        told.put(RunProgress("Loading the model"))
+        model = self.store.models.get(order.base)
         model.watch = watch
         model.watch(0)
-        told.put(Progress("Reading the images"))
-        material = gather(order)
+        told.put(RunProgress("Reading the images"))
+        material = collect_images(order)
         if order.method == EDIT:
             result = _edit(model, material, order, stop, told)
         else:
-            told.put(Progress("Encoding the images, once"))
+            told.put(RunProgress("Encoding the images, once"))
             result = _search(model, material, order, stop, told)
         watch()  # nobody may wait for the report
         budget = order.budget if result.history else 0
-        told.put(Progress("Judging", budget, budget, None, result.history))
-        adapter, landed = judged(model, material, result.adapter)
-        key = self.shelf.keep(adapter, session)
-        told.put(Made(adapter, key, result.reason.value, result.history, landed, material.note))
+        told.put(RunProgress("Judging", budget, budget, None, result.history))
+        adapter, confusions = evaluate_adapter(model, material, result.adapter)
+        key = self.store.add(adapter, session)
+        told.put(RunResult(adapter, key, result.reason.value, result.history, confusions, material.note))
 
 
-def _search(model: ClipBlackBox, material: Material, order: Order, stop: Event, told: SimpleQueue) -> Result:
+def _search(model: ClipBlackBox, material: TaskImages, order: RunRequest, stop: Event, told: SimpleQueue) -> Result:
     from hf_unlearn import unlearn
 
     steps: list[Step] = []
@@ -179,7 +152,7 @@ def _search(model: ClipBlackBox, material: Material, order: Order, stop: Event, 
         spent = step.seconds - steps[0].seconds
         done = step.queries - steps[0].queries
         left = spent / done * (order.budget - step.queries) if done else None
-        told.put(Progress("Searching", step.queries, order.budget, left, tuple(steps)))
+        told.put(RunProgress("Searching", step.queries, order.budget, left, tuple(steps)))
         return stop.is_set() or time.monotonic() - start > RUN_SECONDS
 
     options: dict[str, Any] = {
@@ -193,7 +166,7 @@ def _search(model: ClipBlackBox, material: Material, order: Order, stop: Event, 
     return unlearn(model, material.train, validation=material.validation, shots=shots, **options)
 
 
-def _edit(model: SharedClip, material: Material, order: Order, stop: Event, told: SimpleQueue) -> Result:
+def _edit(model: ThreadSafeClip, material: TaskImages, order: RunRequest, stop: Event, told: SimpleQueue) -> Result:
     """In closed form; what takes long is the model's own vocabulary, encoded once and then cached.
 
     Raises:
@@ -218,7 +191,7 @@ def _edit(model: SharedClip, material: Material, order: Order, stop: Event, told
             raise ValueError(f"This model reads only {done:,} of its {total:,} texts in the time there is; "
                              "use hf_unlearn on a machine of your own for it.")  # fmt: skip
         left = spent / done * (total - done) if done else None
-        told.put(Progress("Reading the model's own words, once", done, total, left, unit="texts"))
+        told.put(RunProgress("Reading the model's own words, once", done, total, left, unit="texts"))
         done = min(total, done + texts)
 
     options: dict[str, Any] = {"forget": order.forget, "strength": order.strength, "method": EDIT, "progress": False}
@@ -235,8 +208,8 @@ def _edit(model: SharedClip, material: Material, order: Order, stop: Event, told
         model.vocabulary.release()
 
 
-def judged(
-    model: ClipBlackBox, material: Material, adapter: ForgetAdapter
+def evaluate_adapter(
+    model: ClipBlackBox, material: TaskImages, adapter: ForgetAdapter
 ) -> tuple[ForgetAdapter, dict[str, dict[str, float]]]:
     """The adapter with its report inside, and where the forgotten images go; as it is without images to judge by."""
     from hf_unlearn import evaluate
@@ -253,10 +226,10 @@ def judged(
         synonyms=material.synonyms,
         kind=material.kind,
     )
-    return adapter.with_report(report.content), landed(model, material, adapter)
+    return adapter.with_report(report.content), count_confusions(model, material, adapter)
 
 
-def landed(model: ClipBlackBox, material: Material, adapter: ForgetAdapter) -> dict[str, dict[str, float]]:
+def count_confusions(model: ClipBlackBox, material: TaskImages, adapter: ForgetAdapter) -> dict[str, dict[str, float]]:
     """Forgotten class -> name -> share of the class's images that the model now gives that name, largest first."""
     import torch
 
@@ -284,7 +257,7 @@ def _latest(told: SimpleQueue, waiting: Callable[[], bool]) -> Any:
         except Empty:
             if not waiting():
                 raise _Left from None
-    while not isinstance(news, BaseException | Made):
+    while not isinstance(news, BaseException | RunResult):
         try:
             news = told.get_nowait()
         except Empty:

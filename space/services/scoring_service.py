@@ -47,7 +47,7 @@ class _Visitor:
         return sum(features.features.nbytes for _, features in list(self.sets.values()))
 
 
-class Desk:
+class ScoringService:
     """Answers contexts with scores.
 
     Args:

@@ -16,7 +16,7 @@ from hf_unlearn import ClipBlackBox
 REMEMBERED, LARGEST = 64 * 2**20, 512 * 2**10  # bytes of all lists of labels with their features, and of one
 
 
-class SharedClip(ClipBlackBox):
+class ThreadSafeClip(ClipBlackBox):
     """Its weights are only read, so what was computed once holds. Copies share all of this.
 
     The path that puts a hook on the text tower is one caller's at a time.
@@ -39,7 +39,7 @@ class SharedClip(ClipBlackBox):
         self._print = lru_cache(maxsize=1)(super().fingerprint)
 
     @classmethod
-    def of_snapshot(cls, folder: Path, model_id: str, revision: str, device: str | None) -> SharedClip:
+    def of_snapshot(cls, folder: Path, model_id: str, revision: str, device: str | None) -> ThreadSafeClip:
         """A model on the Hub from the folder it was fetched to.
 
         Raises:

@@ -6,14 +6,14 @@ from __future__ import annotations
 import os
 
 
-def device() -> str | None:
+def model_device() -> str | None:
     """Where models go: None is wherever torch would have them."""
     return "cpu" if os.environ.get("SPACES_ZERO_GPU") else None
 
 
-def settle() -> None:
+def register_gpu_function() -> None:
     """Marks one function, without which such a Space does not start."""
     if os.environ.get("SPACES_ZERO_GPU"):
         import spaces
 
-        spaces.GPU(device)
+        spaces.GPU(model_device)

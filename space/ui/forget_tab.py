@@ -12,7 +12,9 @@ import pandas as pd
 
 from hf_unlearn.adapters.model_card import scope
 from hf_unlearn.models.embedded import EMBEDDED
-from space.inputs.data_sources import (
+from space.inputs.data_sources import everyday_names
+from space.inputs.limits import plain_text
+from space.inputs.run_request import (
     BUDGETS,
     CONTEXT,
     DATASET,
@@ -23,19 +25,18 @@ from space.inputs.data_sources import (
     NAMES,
     SOURCES,
     STRENGTHS,
-    Order,
-    everyday,
-)
-from space.inputs.limits import plain_text
-from space.services.adapter_store import Shelf
-from space.services.classification import neighbours
-from space.services.downloads import Outbox
-from space.services.runs import Made, Progress, Runs
+    RunRequest,
+)  # fmt: skip
+from space.services.adapter_store import AdapterStore
+from space.services.downloads import Downloads
+from space.services.run_progress import RunProgress, RunResult
+from space.services.runs import Runs
 from space.ui import keep_tab
 from space.ui.page import HEAVY, LAST, LIGHT, PRIVATE, RUN, first_line, in_words, session_of
 from space.ui.presence import call_id, waiting
 from space.views import run_report as report
-from space.views.library import bases_of
+from space.views.adapter_facts import list_neighbours
+from space.views.library import list_bases
 
 MEASURES = {"H": "H", "err_for": "forget error", "acc_mem": "retain accuracy"}
 UNDRAWN = "People & Body"  # professions for the audit of groups: too few artists drew them
@@ -81,17 +82,17 @@ class _Buttons:
 def _order(
     base: str, forget: str, keep: str, source: str, budget: float, strength: str, files: str | None, dataset: str,
     method: str,
-) -> Order:  # fmt: skip
+) -> RunRequest:  # fmt: skip
     """From the values of the form."""
-    return Order.of(base, forget, keep, source, budget, strength, [files] if files else [], dataset, method)
+    return RunRequest.parse(base, forget, keep, source, budget, strength, [files] if files else [], dataset, method)
 
 
-def draw(shelf: Shelf, runs: Runs, outbox: Outbox, made: gr.BrowserState, demo: gr.Blocks) -> gr.Textbox:
+def draw(store: AdapterStore, runs: Runs, downloads: Downloads, made: gr.BrowserState, demo: gr.Blocks) -> gr.Textbox:
     """Draws and wires the tab; the key in `made` arrives in the textbox returned when Try is to use it."""
     with gr.Row():
         with gr.Column(scale=1):
             base = gr.Dropdown(
-                bases_of(shelf), value=next(iter(shelf.models.bases)), allow_custom_value=True, interactive=True,
+                list_bases(store), value=next(iter(store.models.bases)), allow_custom_value=True, interactive=True,
                 label="Base model, or any CLIP's id on the Hub",
             )  # fmt: skip
             forget = gr.Textbox(
@@ -117,9 +118,9 @@ def draw(shelf: Shelf, runs: Runs, outbox: Outbox, made: gr.BrowserState, demo: 
         label="Best so far on validation images: H green, forget error red, retain accuracy blue", x_title="queries",
     )  # fmt: skip
     shown = gr.HTML(elem_classes="report")
-    keeping = keep_tab.draw(shelf, outbox, shown, made, demo)
-    _wire_form(shelf, runs, form, estimate)
-    _wire_run(runs, outbox, form, buttons, [bar, chart, shown, made, keeping.panel, keeping.zipped])
+    keeping = keep_tab.draw(store, downloads, shown, made, demo)
+    _wire_form(store, runs, form, estimate)
+    _wire_run(runs, downloads, form, buttons, [bar, chart, shown, made, keeping.panel, keeping.zipped])
     _offer(runs)
     return keeping.chosen
 
@@ -162,24 +163,25 @@ def _draw_form(base: gr.Dropdown, forget: gr.Textbox) -> _Form:
     return _Form(base, forget, keep, source, budget, strength, files, dataset, method)
 
 
-def _wire_form(shelf: Shelf, runs: Runs, on: _Form, estimate: gr.Markdown) -> None:
+def _wire_form(store: AdapterStore, runs: Runs, on: _Form, estimate: gr.Markdown) -> None:
     def tell(*fields: Any) -> str:
         try:
             asked = _order(*fields)
             if asked.method == EDIT:
                 words = "A few seconds; the first time for a model it reads the model's own words, which takes longer."
-            elif asked.base not in shelf.models.bases:
+            elif asked.base not in store.models.bases:
                 words = "How long it takes is told once it runs."
             else:
-                words = f"About {report.duration(runs.estimate(asked))} on this machine as it is now, then the report."
-            return f"{words} {asked.merged}".rstrip()
+                seconds = report.format_duration(runs.estimate(asked))
+                words = f"About {seconds} on this machine as it is now, then the report."
+            return f"{words} {asked.repeats}".rstrip()
         except (ValueError, OSError) as error:
             return plain_text(first_line(error))
 
     def way(method: str, source: str, keep: str) -> tuple[Any, Any]:
         """A context has a budget, and must be told what to keep."""
         lacking = method == CONTEXT and source in (DRAWINGS, NAMES) and not keep.strip()
-        return gr.Slider(visible=method == CONTEXT), "\n".join(everyday()) if lacking else gr.skip()
+        return gr.Slider(visible=method == CONTEXT), "\n".join(everyday_names()) if lacking else gr.skip()
 
     on.source.input(
         lambda kind: (gr.File(visible=kind == FILES), gr.Textbox(visible=kind == DATASET),
@@ -197,18 +199,18 @@ def _wire_form(shelf: Shelf, runs: Runs, on: _Form, estimate: gr.Markdown) -> No
     )  # fmt: skip
 
 
-def _wire_run(runs: Runs, outbox: Outbox, form: _Form, on: _Buttons, told: list[Any]) -> None:
+def _wire_run(runs: Runs, downloads: Downloads, form: _Form, on: _Buttons, told: list[Any]) -> None:
     """Args: told: where progress, chart, report, key, panel and download go."""
 
     @in_words
     def run(request: gr.Request, *fields: Any) -> Iterator[tuple[Any, ...]]:
         for news in runs.run(_order(*fields), session_of(request), waiting()):
             line = gr.LinePlot(_frame(news.steps), visible=bool(news.steps))
-            if isinstance(news, Progress):
-                yield report.progress_bar(news), line, "", "", gr.Column(visible=False), gr.skip()
+            if isinstance(news, RunProgress):
+                yield report.render_progress(news), line, "", "", gr.Column(visible=False), gr.skip()
             else:
-                download = gr.DownloadButton(value=outbox.adapter(news.adapter))
-                yield "", line, report.full_report(news), news.key, gr.Column(visible=True), download
+                download = gr.DownloadButton(value=downloads.zip_adapter(news.adapter))
+                yield "", line, report.render_report(news), news.key, gr.Column(visible=True), download
 
     def halt(request: gr.Request) -> None:
         runs.stop(session_of(request))
@@ -252,16 +254,17 @@ def _offer(runs: Runs) -> None:
             adapter (a key that /classify takes for an hour), kind, reason, forget, retain, figures, landed (which names
             the forgotten images get now), neighbours (words that an edit changes most), note (the same in words).
         """
-        asked = Order.of(model, forget, keep, images, budget, strength, [], dataset, method)
+        asked = RunRequest.parse(model, forget, keep, images, budget, strength, [], dataset, method)
         *_, made = runs.run(asked, session_of(request), waiting(), call_id())
-        assert isinstance(made, Made)
+        assert isinstance(made, RunResult)
         config = made.adapter.config
-        others = neighbours(made.adapter)
+        others = list_neighbours(made.adapter)
         return {
             "adapter": made.key, "kind": config.kind, "reason": made.reason, "forget": config.forget,
-            "retain": config.retain, "figures": config.metrics, "landed": made.landed, "neighbours": config.neighbours,
+            "retain": config.retain, "figures": config.metrics, "landed": made.confusions,
+            "neighbours": config.neighbours,
             "note": " ".join(filter(None, [others and f"Words nobody asked about: {others}.", scope(config.kind),
-                                           asked.merged, made.note])),
+                                           asked.repeats, made.note])),
         }  # fmt: skip
 
     gr.api(forget, api_name="forget", **RUN)

@@ -7,10 +7,10 @@ from typing import Any
 
 import gradio as gr
 
-from space.services.adapter_store import Shelf
-from space.services.downloads import Outbox, file_name
-from space.services.hub_push import login_is_possible, push
-from space.services.runs import Made
+from space.services.adapter_store import AdapterStore
+from space.services.downloads import Downloads, file_name
+from space.services.hub_push import can_log_in, push_adapter
+from space.services.run_progress import RunResult
 from space.ui.page import HEAVY, LIGHT, PRIVATE, in_words, session_of
 from space.views import run_report as report
 
@@ -32,7 +32,7 @@ class Keeping:
     zipped: gr.DownloadButton
 
 
-def draw(shelf: Shelf, outbox: Outbox, shown: gr.HTML, made: gr.BrowserState, demo: gr.Blocks) -> Keeping:
+def draw(store: AdapterStore, downloads: Downloads, shown: gr.HTML, made: gr.BrowserState, demo: gr.Blocks) -> Keeping:
     """Draws and wires the panel.
 
     Args:
@@ -46,19 +46,20 @@ def draw(shelf: Shelf, outbox: Outbox, shown: gr.HTML, made: gr.BrowserState, de
             zipped = gr.DownloadButton("Download the adapter (zip)")
             export = gr.Button("Export a checkpoint")
         exported = gr.File(label="A plain transformers checkpoint that forgets by itself", visible=False)
-        _draw_push(shelf, made, demo)
+        _draw_push(store, made, demo)
 
     def resume(key: str, request: gr.Request) -> tuple[Any, ...]:
         try:
-            adapter = shelf.reclaim(str(key), session_of(request))
+            adapter = store.reclaim(str(key), session_of(request))
         except ValueError:  # none was made, or it is no longer here
             return "", gr.skip(), gr.skip(), gr.skip()
-        again = Made(adapter, key, "made before this page was loaded", ())
-        return key, report.full_report(again), gr.Column(visible=True), gr.DownloadButton(value=outbox.adapter(adapter))
+        again = RunResult(adapter, key, "made before this page was loaded", ())
+        zipped = gr.DownloadButton(value=downloads.zip_adapter(adapter))
+        return key, report.render_report(again), gr.Column(visible=True), zipped
 
     @in_words
     def save(key: str) -> gr.File:
-        return gr.File(value=outbox.export(shelf, shelf.adapter(key)), visible=True)
+        return gr.File(value=downloads.zip_checkpoint(store, store.get(key)), visible=True)
 
     demo.load(resume, made, [made, shown, panel, zipped], **LIGHT, **PRIVATE)
     use.click(lambda key: key, made, chosen, **LIGHT, **PRIVATE)
@@ -66,9 +67,9 @@ def draw(shelf: Shelf, outbox: Outbox, shown: gr.HTML, made: gr.BrowserState, de
     return Keeping(chosen, panel, zipped)
 
 
-def _draw_push(shelf: Shelf, made: gr.BrowserState, demo: gr.Blocks) -> None:
+def _draw_push(store: AdapterStore, made: gr.BrowserState, demo: gr.Blocks) -> None:
     with gr.Accordion("Push it to your account on the Hub", open=False) as panel:
-        if not login_is_possible():
+        if not can_log_in():
             gr.Markdown(
                 "Logging in is not set up here. Download the zip, unpack it, then `hf-unlearn push FOLDER NAME`."
             )
@@ -81,11 +82,11 @@ def _draw_push(shelf: Shelf, made: gr.BrowserState, demo: gr.Blocks) -> None:
 
     @in_words
     def send(key: str, name: str, private: bool, token: gr.OAuthToken | None) -> str:
-        return push(shelf.adapter(key), name, private, token.token if token else None)
+        return push_adapter(store.get(key), name, private, token.token if token else None)
 
     def back(token: gr.OAuthToken | None) -> gr.Accordion:
         return gr.Accordion(open=token is not None)
 
     button.click(send, [made, name, private], said, **HEAVY, **PRIVATE)
-    made.change(in_words(lambda key: file_name(shelf.adapter(key)) if key else ""), made, name, **LIGHT, **PRIVATE)
+    made.change(in_words(lambda key: file_name(store.get(key)) if key else ""), made, name, **LIGHT, **PRIVATE)
     demo.load(back, None, panel, **LIGHT, **PRIVATE)

@@ -6,15 +6,15 @@ from html import escape
 
 import gradio as gr
 
-from space.services.adapter_store import Shelf
+from space.services.adapter_store import AdapterStore
 from space.ui.page import LIGHT, PRIVATE, in_words
 from space.views import library as cards
 
 
-def draw(shelf: Shelf, demo: gr.Blocks) -> None:
+def draw(store: AdapterStore, demo: gr.Blocks) -> None:
     gr.Markdown("Adapters that come with this Space. Look at what one forgets before you use it.")
     here = gr.HTML()
-    demo.load(lambda: cards.library(shelf), None, here, **LIGHT, **PRIVATE)
+    demo.load(lambda: cards.render_library(store), None, here, **LIGHT, **PRIVATE)
     with gr.Row(equal_height=True):
         base = gr.Textbox(label="On the Hub, for the base model", info="Leave it empty for all.", max_lines=1)
         look = gr.Button("Look on the Hub", scale=0, min_width=180)
@@ -22,12 +22,12 @@ def draw(shelf: Shelf, demo: gr.Blocks) -> None:
 
     @in_words
     def of_hub(base: str) -> str:
-        return cards.of_hub(shelf, base)
+        return cards.render_hub(store, base)
 
     look.click(of_hub, base, there, **LIGHT, **PRIVATE)
     base.submit(of_hub, base, there, **LIGHT, **PRIVATE)
 
 
 def draw_about() -> None:
-    gr.HTML(cards.about(), elem_classes="about")
+    gr.HTML(cards.render_about(), elem_classes="about")
     gr.HTML(f"<p class='note'>{escape('API and MCP: see the link at the bottom of the page.')}</p>")

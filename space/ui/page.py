@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import traceback
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -14,13 +13,13 @@ from typing import Any, ParamSpec, TypeVar, cast
 import gradio as gr
 from PIL import Image
 
+from space.error_log import log_error
 from space.inputs.limits import open_image
 
 MAX_SAID = 1_000  # letters of an error: a stranger's model may hold words of any length
 ODD_REQUEST = "This request lacks a value, or one is of a wrong kind; 'Use via API' on the page shows what is taken."
 OUR_FAULT = "Something went wrong here ({}), which is not your fault. Try again, or with other input."
 OURS = tuple(str(Path(__file__).resolve().parents[2] / name) for name in ("space", "hf_unlearn"))
-log = logging.getLogger("space")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -115,7 +114,7 @@ def guard(demo: gr.Blocks) -> None:
             if len(ours) < 2:  # this function alone: Gradio could not read the request
                 raise gr.Error(ODD_REQUEST, print_exception=False) from None
             kind, place = type(error).__name__, ours[-1]
-            log.error("%s in %s, %s:%s", kind, place.name, Path(place.filename).name, place.lineno)
+            log_error(error, place.name)
             raise gr.Error(OUR_FAULT.format(kind), print_exception=False) from None
 
     demo.process_api = guarded  # type: ignore[method-assign]

@@ -10,11 +10,13 @@ import gradio as gr
 from PIL import Image
 
 from space.inputs.limits import plain_text
-from space.services import classification as compare
-from space.services.adapter_store import OWN, Shelf
-from space.services.classification import Scores
+from space.services.adapter_store import OWN, AdapterStore
+from space.services.classification import classify as score
+from space.services.examples import example_images, suggest_labels
 from space.ui.page import HEAVY, LAST, LIGHT, PRIVATE, checked, first_line, in_words, session_of
-from space.views.library import bases_of
+from space.views.adapter_facts import describe_adapter, describe_status
+from space.views.comparison import LIMITS, Scores, render_comparison
+from space.views.library import list_bases
 
 AFTER, OFF = "With the adapter", "With the adapter (switched off)"
 START = "Drop an image or pick a drawing to see scores."
@@ -41,10 +43,10 @@ class TryTab:
     compare: gr.Button
 
 
-def draw(shelf: Shelf) -> TryTab:
+def draw(store: AdapterStore) -> TryTab:
     with gr.Row(equal_height=True):
         base = gr.Dropdown(
-            bases_of(shelf), value=next(iter(shelf.models.bases)), label="Base model, or any CLIP's id on the Hub",
+            list_bases(store), value=next(iter(store.models.bases)), label="Base model, or any CLIP's id on the Hub",
             allow_custom_value=True, interactive=True, min_width=280,
         )  # fmt: skip
         adapter = gr.Dropdown(
@@ -78,14 +80,14 @@ def draw(shelf: Shelf) -> TryTab:
                 before = gr.Label(label="Plain model", elem_classes="scores")
                 after = gr.Label(label=AFTER, elem_classes="scores")
             message = gr.Markdown(container=True, label="What this shows")
-    gr.Markdown(compare.LIMITS, elem_classes="note")
+    gr.Markdown(LIMITS, elem_classes="note")
     return TryTab(
         base, adapter, look, upload, key, facts, checked(image), gallery, enabled, before, after, message, labels,
         button,
     )  # fmt: skip
 
 
-def wire(shelf: Shelf, on: TryTab, arrived: gr.events.Dependency, chosen: gr.Textbox) -> None:
+def wire(store: AdapterStore, on: TryTab, arrived: gr.events.Dependency, chosen: gr.Textbox) -> None:
     """Args: arrived: the first event, which fills base and adapter; chosen: a key that another tab sends."""
 
     @in_words
@@ -101,18 +103,18 @@ def wire(shelf: Shelf, on: TryTab, arrived: gr.events.Dependency, chosen: gr.Tex
             model: the base model where no adapter says it: embedded, or a CLIP's id on the Hub.
             enabled: false leaves the adapter out.
         """
-        return compare.classify(shelf, image, labels, adapter, model, enabled)
+        return render_comparison(score(store, image, labels, adapter, model, enabled))
 
     @in_words
     def again(
         image: Image.Image | None, labels: str, adapter: str, model: str, enabled: bool
     ) -> tuple[Scores | None, Scores | None, str]:
         if image is not None:
-            return compare.classify(shelf, image, labels, adapter, model, enabled)
-        return None, None, compare.status(shelf.adapter(adapter), enabled, START) if adapter else START
+            return render_comparison(score(store, image, labels, adapter, model, enabled))
+        return None, None, describe_status(store.get(adapter), enabled, START) if adapter else START
 
     def find(base: str, current: str | None, request: gr.Request) -> gr.Dropdown:
-        choices = choices_of(shelf, base, session_of(request))
+        choices = choices_of(store, base, session_of(request))
         keys = [key for _, key in choices]
         return gr.Dropdown(choices, value=current if current in keys else keys[min(1, len(keys) - 1)])
 
@@ -122,38 +124,38 @@ def wire(shelf: Shelf, on: TryTab, arrived: gr.events.Dependency, chosen: gr.Tex
 
         listed = [(f"{info.id} (on the Hub)", info.id) for info in on_hub(base)]
         gr.Info(f"The Hub lists {len(listed)} adapter{'s' * (len(listed) != 1)} for this base model.")
-        return gr.Dropdown(choices_of(shelf, base, session_of(request)) + listed, value=current)
+        return gr.Dropdown(choices_of(store, base, session_of(request)) + listed, value=current)
 
     def show(adapter: str | None, base: str, request: gr.Request) -> tuple[Any, ...]:
         saved = None
         try:
-            saved = shelf.adapter(adapter) if adapter else None
+            saved = store.get(adapter) if adapter else None
         except (ValueError, OSError) as error:
             gr.Warning(plain_text(first_line(error)))
-        drawn = compare.examples(saved)
+        drawn = example_images(saved)
         gallery = gr.Gallery(value=drawn or None, visible=bool(drawn), selected_index=None)
-        facts = compare.describe(saved) if saved else "No adapter is chosen: you see the plain model."
-        base = compare.base_of(saved, base)
-        return (adapter if saved else ""), base, facts, compare.labels_of(saved), gallery
+        facts = describe_adapter(saved) if saved else "No adapter is chosen: you see the plain model."
+        base = base if saved is None else saved.config.base_model
+        return (adapter if saved else ""), base, facts, suggest_labels(saved), gallery
 
     @in_words
     def upload(files: list[str] | None, request: gr.Request) -> tuple[gr.Dropdown, None]:
         if not files:
             return gr.Dropdown(), None
-        return take(shelf.upload(files, session_of(request)), request), None
+        return take(store.add_upload(files, session_of(request)), request), None
 
     @in_words
     def take(key: str, request: gr.Request) -> gr.Dropdown:
-        base = shelf.adapter(key).config.base_model
-        return gr.Dropdown(choices_of(shelf, base, session_of(request)), value=key)
+        base = store.get(key).config.base_model
+        return gr.Dropdown(choices_of(store, base, session_of(request)), value=key)
 
     @in_words
     def pick(adapter: str, event: gr.SelectData) -> Image.Image:
-        return compare.examples(shelf.adapter(adapter) if adapter else None)[event.index][0]
+        return example_images(store.get(adapter) if adapter else None)[event.index][0]
 
     def adapters() -> list[dict[str, Any]]:
         """The adapters that come with this Space: what /classify takes, and which names each forgets and keeps."""
-        found, _ = shelf.library()
+        found, _ = store.list_saved()
         return [
             {"adapter": key, "model": x.config.base_model, "forget": x.config.forget, "retain": x.config.retain}
             for key, x in found.items()
@@ -181,10 +183,10 @@ def wire(shelf: Shelf, on: TryTab, arrived: gr.events.Dependency, chosen: gr.Tex
     gr.api(adapters, api_name="adapters", concurrency_limit=4, concurrency_id="page")
 
 
-def choices_of(shelf: Shelf, base: str, session: str) -> list[tuple[str, str]]:
+def choices_of(store: AdapterStore, base: str, session: str) -> list[tuple[str, str]]:
     """Adapters of a base: the visitor's own first after the choice of none; then the library's."""
-    own = {key: kept for key, kept in shelf.own(session).items() if kept.config.base_model == base}
-    found, _ = shelf.library(base)
+    own = {key: kept for key, kept in store.list_private(session).items() if kept.config.base_model == base}
+    found, _ = store.list_saved(base)
     return [(PLAIN, ""), *((_label(key, adapter), key) for key, adapter in {**own, **found}.items())]
 
 

@@ -10,9 +10,9 @@ from urllib.parse import urlencode
 from hf_unlearn.adapters.model_card import DUAL_USE, EDIT_SCOPE, SCOPE
 from hf_unlearn.models.embedded import EMBEDDED
 from space.inputs.limits import plain_text
-from space.services.adapter_store import Shelf
+from space.services.adapter_store import AdapterStore
 from space.services.model_cache import PRESETS
-from space.views.run_report import figures
+from space.views.run_report import list_figures
 
 if TYPE_CHECKING:
     from hf_unlearn import ForgetAdapter
@@ -39,16 +39,16 @@ M330 41C370 41 360 85 396 88M330 149C370 149 360 106 396 102M510 95H546"/>
 """
 
 
-def library(shelf: Shelf) -> str:
+def render_library(store: AdapterStore) -> str:
     """Cards of the adapters that come with this Space."""
-    found, left_out = shelf.library()
-    cards = "".join(card(key, adapter, of_hub=False) for key, adapter in found.items())
+    found, left_out = store.list_saved()
+    cards = "".join(render_card(key, adapter, of_hub=False) for key, adapter in found.items())
     if not cards:
         cards = "<p>No adapter is saved here yet. Make one under <b>Forget</b>, or look on the Hub.</p>"
     return f'<div class="cards">{cards}</div>' + "".join(f"<p class='note'>{line}</p>" for line in left_out)
 
 
-def of_hub(shelf: Shelf, base: str) -> str:
+def render_hub(store: AdapterStore, base: str) -> str:
     """Cards of the public adapters on the Hub, for one base model or for any.
 
     Raises:
@@ -59,21 +59,21 @@ def of_hub(shelf: Shelf, base: str) -> str:
     cards = []
     for info in find((base or "").strip() or None, limit=FROM_HUB):
         try:
-            cards.append(card(info.id, shelf.adapter(info.id), of_hub=True))
+            cards.append(render_card(info.id, store.get(info.id), of_hub=True))
         except (ValueError, OSError) as error:
             why = plain_text(str(error))[:300]
             cards.append(f'<article class="card"><h3>{plain_text(info.id)}</h3><p>Left out: {why}</p></article>')
     return f'<div class="cards">{"".join(cards)}</div>' if cards else "<p>The Hub lists no adapter for this base.</p>"
 
 
-def card(key: str, adapter: ForgetAdapter, of_hub: bool) -> str:
+def render_card(key: str, adapter: ForgetAdapter, of_hub: bool) -> str:
     """One adapter: what it forgets, its base and figures, the line of code, and a link that opens it in Try."""
     config = adapter.config
     names = ", ".join(map(plain_text, config.forget[:NAMED]))
     names += f" and {len(config.forget) - NAMED} more" if len(config.forget) > NAMED else ""
     of_all = f" of {len(config.forget) + len(config.retain)}" if config.retain else ""
     shares = "".join(
-        f"<div><dt>{escape(words)}</dt><dd>{100 * value:.0f} %</dd></div>" for words, value in figures(adapter)
+        f"<div><dt>{escape(words)}</dt><dd>{100 * value:.0f} %</dd></div>" for words, value in list_figures(adapter)
     )
     code = f'ForgetAdapter.from_pretrained("{key}")'
     link = "?" + urlencode({"tab": "try", "model": config.base_model, "adapter": key})
@@ -85,7 +85,7 @@ def card(key: str, adapter: ForgetAdapter, of_hub: bool) -> str:
     )
 
 
-def about() -> str:
+def render_about() -> str:
     """How it works in one picture, limits, scope and dual use."""
     parts: Mapping[str, str] = {
         "How it works": "A CLIP scores an image against each label's prompt. An edit is a small map behind the text "
@@ -106,13 +106,13 @@ def about() -> str:
     return PICTURE + "".join(f"<h3>{title}</h3><p>{escape(text)}</p>" for title, text in parts.items())
 
 
-def base_label(base: str) -> str:
+def label_base(base: str) -> str:
     return "embedded: a small CLIP trained on emoji" if base == EMBEDDED else base
 
 
-def bases_of(shelf: Shelf) -> list[tuple[str, str]]:
+def list_bases(store: AdapterStore) -> list[tuple[str, str]]:
     """The base models to choose from: what each is called, and its name."""
-    presets = PRESETS if shelf.models.any_on_hub else {}
-    return [(base_label(base), base) for base in shelf.models.bases] + [
+    presets = PRESETS if store.models.any_on_hub else {}
+    return [(label_base(base), base) for base in store.models.bases] + [
         (f"{base}: {words}", base) for base, words in presets.items()
     ]

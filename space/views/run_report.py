@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from hf_unlearn.adapters.model_card import COMPARED, leaks_of, scope
 from space.inputs.limits import one_line, plain_text
-from space.services.classification import neighbours
+from space.views.adapter_facts import list_neighbours
 
 if TYPE_CHECKING:
     from hf_unlearn import ForgetAdapter
-    from space.services.runs import Made, Progress
+    from space.services.run_progress import RunProgress, RunResult
 
 COLUMNS = {  # key of a row -> heading, in words
     "H": "H ↑",
@@ -30,7 +30,7 @@ ROWS = {"zero-shot": "before", "label-mask": "label mask"}
 SHOWN_CLASSES, SHOWN_NAMES = 60, 10
 
 
-def progress_bar(progress: Progress) -> str:
+def render_progress(progress: RunProgress) -> str:
     """How far a run is, and how long it will take."""
     share = round(100 * progress.share)
     words = (
@@ -39,7 +39,7 @@ def progress_bar(progress: Progress) -> str:
         else (f"{progress.doing} …")
     )
     if progress.left is not None:
-        words += f", about {duration(progress.left)} left, then the report"
+        words += f", about {format_duration(progress.left)} left, then the report"
     return (
         f'<div class="run" role="status"><p>{escape(words)}</p><div class="bar" role="progressbar" aria-label="Run" '
         f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{share}"><span style="width:{share}%"></span></div>'
@@ -47,30 +47,33 @@ def progress_bar(progress: Progress) -> str:
     )
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     return f"{max(1, round(seconds))} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
-def full_report(made: Made) -> str:
+def render_report(made: RunResult) -> str:
     """What a run made: what an edit changes besides, the table, every class, where forgotten images go, what leaks."""
     spent = made.adapter.config.ledger
     head = (
         f"<p><b>Done: {escape(made.reason)}.</b> {spent.get('queries', 0):,.0f} queries in "
-        f"{duration(spent.get('seconds', 0))}. {escape(scope(made.adapter.kind))}</p>"
+        f"{format_duration(spent.get('seconds', 0))}. {escape(scope(made.adapter.kind))}</p>"
     )
     if made.note:
         head += f"<p class='note'>Your images: {plain_text(made.note)}.</p>"
-    if others := neighbours(made.adapter):
+    if others := list_neighbours(made.adapter):
         head += (
             f"<h3>Words nobody asked about</h3><p>{others}.</p><p class='note'>Too much? Write those to spare under "
             "Keep and make it again. Too little? Write more under Forget.</p>"
         )
     if made.adapter.report is None:
         return f"{head}<p>It was not judged: there are no images of these names here. Try it on some of your own.</p>"
-    return head + table(made.adapter.report) + bars(made.adapter.report) + heat_map(made.landed) + leaks(made.adapter)
+    report = made.adapter.report
+    return "".join(
+        (head, render_table(report), render_bars(report), render_heat_map(made.confusions), render_leaks(made.adapter))
+    )
 
 
-def table(report: Mapping[str, Any]) -> str:
+def render_table(report: Mapping[str, Any]) -> str:
     """Before, label mask and adapter, one row each."""
     keys = [key for key in COLUMNS if any(row.get(key) is not None for row in report["rows"])]
     heads = "".join(f'<th scope="col">{_text(COLUMNS[key])}</th>' for key in keys)
@@ -92,7 +95,7 @@ def table(report: Mapping[str, Any]) -> str:
     )
 
 
-def bars(report: Mapping[str, Any]) -> str:
+def render_bars(report: Mapping[str, Any]) -> str:
     """Share of right answers per class, before (pale) and after (full)."""
     classes = sorted(report["per_class"], key=lambda item: (item["role"], item["name"]))[:SHOWN_CLASSES]
     rows = "".join(
@@ -110,18 +113,18 @@ def bars(report: Mapping[str, Any]) -> str:
     )
 
 
-def heat_map(landed: Mapping[str, Mapping[str, float]]) -> str:
+def render_heat_map(confusions: Mapping[str, Mapping[str, float]]) -> str:
     """Where the images of forgotten classes go now."""
-    if not landed:
+    if not confusions:
         return ""
     total: dict[str, float] = {}
-    for row in landed.values():
+    for row in confusions.values():
         for name, share in row.items():
             total[name] = total.get(name, 0.0) + share
     names = sorted(total, key=lambda name: -total[name])[:SHOWN_NAMES]
     heads = "".join(f'<th scope="col">{_text(name)}</th>' for name in names)
     rows = ""
-    for gone, row in list(landed.items())[:SHOWN_CLASSES]:
+    for gone, row in list(confusions.items())[:SHOWN_CLASSES]:
         shares = [
             *(row.get(name, 0.0) for name in names),
             sum(row.values()) - sum(row.get(name, 0.0) for name in names),
@@ -136,7 +139,7 @@ def heat_map(landed: Mapping[str, Mapping[str, float]]) -> str:
     )
 
 
-def leaks(adapter: ForgetAdapter) -> str:
+def render_leaks(adapter: ForgetAdapter) -> str:
     """What still leaks, in words, beside the label mask's."""
     rows = adapter.report["rows"] if adapter.report else []
     own: Mapping[str, Any] = next(
@@ -151,7 +154,7 @@ def leaks(adapter: ForgetAdapter) -> str:
     return f"<h3>What still leaks</h3><ul>{''.join(lines)}</ul>" if lines else ""
 
 
-def figures(adapter: ForgetAdapter) -> Sequence[tuple[str, float]]:
+def list_figures(adapter: ForgetAdapter) -> Sequence[tuple[str, float]]:
     """The figures of an adapter that fit on a card, as shares: those of its evaluation, else of its validation."""
     found = [
         (words, adapter.config.metrics.get(key, adapter.config.metrics.get(f"validation_{key}")))

@@ -4,13 +4,13 @@ import json
 import threading
 import time
 import zipfile
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
 from hf_unlearn import unlearn
-from hf_unlearn.adapters.storage import files_of
-from space.services.downloads import zipped
+from space.services.downloads import zip_files
 from tests.support.gradio_http import Refusal, Stranger, launched
 from tests.support.images import coloured
 
@@ -145,7 +145,7 @@ ZIPS = {
     "many": ({f"a/{i}.png": b"" for i in range(5_001)}, "5,001 entries"),
     "up": ({"../out.png": b"x"}, "leads elsewhere"),
     "root": ({"/out.png": b"x"}, "leads elsewhere"),
-    "zip in zip": ({"a.zip": zipped({"a/1.png": b""})}, "Expected one adapter|'a.zip' is packed inside the zip"),
+    "zip in zip": ({"a.zip": zip_files({"a/1.png": b""})}, "Expected one adapter|'a.zip' is packed inside the zip"),
     "nothing": ({}, "Expected one"),
     "damaged": (None, "can't be read"),
 }
@@ -154,7 +154,7 @@ ZIPS = {
 @pytest.mark.parametrize("kind", ZIPS)
 def test_zips_as_adapters_and_as_images(stranger, tmp_path, kind):
     files, words = ZIPS[kind]
-    (tmp_path / "sent.zip").write_bytes(zipped(files) if files is not None else zipped({"a": b"b"})[:-9])
+    (tmp_path / "sent.zip").write_bytes(zip_files(files) if files is not None else zip_files({"a": b"b"})[:-9])
     sent = stranger.upload(tmp_path / "sent.zip")
     with pytest.raises(Refusal, match=words):
         stranger.call(stranger.event("An adapter as a zip, or its files", "upload"), [sent])
@@ -164,7 +164,7 @@ def test_zips_as_adapters_and_as_images(stranger, tmp_path, kind):
 
 def test_adapters(stranger, clip, tmp_path):
     made = unlearn(clip, coloured(4), forget=["red"], max_queries=20, shots=2, progress=False).adapter
-    files = files_of(made.weights, made.config, None)
+    files = replace(made, report=None).stored().files()
     config = json.loads(files["config.json"])
     take = stranger.event("An adapter as a zip, or its files", "upload")
     for broken, words in [
@@ -173,7 +173,7 @@ def test_adapters(stranger, clip, tmp_path):
         ({"config.json": json.dumps({**config, "dim": 10**9}).encode()}, "dim must be"),
         ({"config.json": json.dumps({**config, "forget": []}).encode()}, "forget must be"),
     ]:
-        (tmp_path / "sent.zip").write_bytes(zipped({**files, **broken}))
+        (tmp_path / "sent.zip").write_bytes(zip_files({**files, **broken}))
         with pytest.raises(Refusal, match=words):
             stranger.call(take, [stranger.upload(tmp_path / "sent.zip")])
     marked = json.dumps({**config, "forget": [MARKUP], "base_model": MARKUP}).encode()

@@ -18,9 +18,10 @@ from PIL import Image
 from hf_unlearn import ClipBlackBox, ForgetAdapter, unlearn
 from hf_unlearn.demo import emoji_tasks as demo
 from space.inputs.limits import parse_labels, plain_text
-from space.services.adapter_store import Shelf
-from space.services.classification import describe, examples
-from space.services.model_cache import Models
+from space.services.adapter_store import AdapterStore
+from space.services.examples import example_images
+from space.services.model_cache import ModelCache
+from space.views.adapter_facts import describe_adapter
 from tests.support.gradio_http import Stranger, launched
 from tests.support.images import coloured
 
@@ -30,18 +31,18 @@ BASE_ANY = "embedded"  # an adapter says its own
 
 
 @pytest.fixture(scope="module")
-def shelf(clip, clip_folder, tmp_path_factory) -> Shelf:
+def store(clip, clip_folder, tmp_path_factory) -> AdapterStore:
     root = tmp_path_factory.mktemp("root")
     result = unlearn(clip, coloured(4), forget=["red"], max_queries=30, method="lcs-cma", shots=2, progress=False)
     result.adapter.save_pretrained(root / KEY)
-    return Shelf(root, Models({result.adapter.config.base_model: clip_folder, "embedded": "embedded"}))
+    return AdapterStore(root, ModelCache({result.adapter.config.base_model: clip_folder, "embedded": "embedded"}))
 
 
 @pytest.fixture(scope="module")
-def client(shelf):
+def client(store):
     from space.ui.app import build
 
-    with launched(build(shelf.root, shelf.models.bases)) as address:
+    with launched(build(store.root, store.models.bases)) as address:
         yield Client(address, verbose=False, analytics_enabled=False)
 
 
@@ -58,12 +59,12 @@ def ask(client, image, adapter=KEY, labels="red\ngreen\nblue\ngrey", enabled=Tru
     return before, after, answer[2]
 
 
-def test_classify_gives_scores_before_and_after_that_equal_the_library(client, shelf, picture):
+def test_classify_gives_scores_before_and_after_that_equal_the_library(client, store, picture):
     before, after, message = ask(client, picture)
     labels = ["red", "green", "blue", "grey"]
     shown = ["red (to be forgotten)", "green", "blue", "grey"]
     assert before.keys() == after.keys() == set(shown)
-    adapted = ForgetAdapter.from_pretrained(shelf.root / KEY).load_base(next(iter(shelf.models.bases.values())))
+    adapted = ForgetAdapter.from_pretrained(store.root / KEY).load_base(next(iter(store.models.bases.values())))
     image = [Image.open(picture)]
     assert [after[key] for key in shown] == pytest.approx(adapted.classify(image, labels)[0].tolist(), abs=1e-6)
     with adapted.disabled():
@@ -80,14 +81,14 @@ def test_switched_off_both_sides_are_the_plain_model(client, picture):
     assert "switched off" in message
 
 
-def test_the_client_sees_a_documented_endpoint_and_the_saved_adapters(client, shelf):
+def test_the_client_sees_a_documented_endpoint_and_the_saved_adapters(client, store):
     endpoint = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert set(endpoint) == {"/classify", "/adapters", "/forget", "/describe", "/images", "/score"}
     parameters = {p["parameter_name"]: p["python_type"]["type"] for p in endpoint["/classify"]["parameters"]}
     assert list(parameters) == ["image", "labels", "adapter", "model", "enabled"]
     assert parameters["adapter"] == "str"
     assert "plain model" in endpoint["/classify"]["description"]
-    base = next(iter(shelf.models.bases))
+    base = next(iter(store.models.bases))
     assert client.predict(api_name="/adapters") == [
         {"adapter": KEY, "model": base, "forget": ["red"], "retain": ["green", "blue", "grey"]}
     ]
@@ -151,17 +152,17 @@ def test_names_written_twice_are_merged_with_a_word(client, picture):
     assert "absinthe: written more than once, counted once." in made["note"]
 
 
-def test_an_adapter_saved_while_the_app_runs_is_found_and_a_damaged_one_left_out(client, shelf, picture):
-    adapter = ForgetAdapter.from_pretrained(shelf.root / KEY)
-    late, damaged = shelf.root / "space" / "adapters" / "late", shelf.root / "runs" / "damaged"
+def test_an_adapter_saved_while_the_app_runs_is_found_and_a_damaged_one_left_out(client, store, picture):
+    adapter = ForgetAdapter.from_pretrained(store.root / KEY)
+    late, damaged = store.root / "space" / "adapters" / "late", store.root / "runs" / "damaged"
     adapter.save_pretrained(late)
     adapter.save_pretrained(damaged)
     (damaged / "config.json").write_text("{")
-    found, left_out = shelf.library()
+    found, left_out = store.list_saved()
     assert set(found) == {KEY, "space/adapters/late"}
     assert len(left_out) == 1
     assert "damaged" in left_out[0]
-    assert str(shelf.root) not in left_out[0]
+    assert str(store.root) not in left_out[0]
     assert ask(client, picture, adapter="space/adapters/late")[1] == ask(client, picture)[1]
     with pytest.raises(AppError, match="not valid JSON"):
         ask(client, picture, adapter="runs/damaged")
@@ -169,8 +170,8 @@ def test_an_adapter_saved_while_the_app_runs_is_found_and_a_damaged_one_left_out
         (folder / "config.json").unlink()  # the app goes on without them
 
 
-def test_labels_asked_about_again_get_the_same_scores_and_cost_no_text(shelf, clip):
-    model = shelf.models.get("embedded")
+def test_labels_asked_about_again_get_the_same_scores_and_cost_no_text(store, clip):
+    model = store.models.get("embedded")
     images, context = model.add_images(coloured(1)), 0.1 * torch.ones(1, 2, model.dim)
     for names in (["red", "green"], ["green", "red"]):
         ledger = replace(model.ledger)
@@ -181,13 +182,13 @@ def test_labels_asked_about_again_get_the_same_scores_and_cost_no_text(shelf, cl
         assert torch.equal(first, ClipBlackBox("embedded").log_scores(context, images, names))
     tower, model.model.text_model.encoder.layers = model.model.text_model.encoder.layers, None
     try:
-        assert torch.equal(shelf.models.get("embedded").log_scores(context, images, names), first)
+        assert torch.equal(store.models.get("embedded").log_scores(context, images, names), first)
     finally:
         model.model.text_model.encoder.layers = tower
 
 
-def test_an_adapter_for_a_base_that_nobody_else_has_is_refused(shelf):
-    elsewhere = Shelf(shelf.root, Models())
+def test_an_adapter_for_a_base_that_nobody_else_has_is_refused(store):
+    elsewhere = AdapterStore(store.root, ModelCache())
     with pytest.raises(ValueError, match="a folder on its maker's machine"):
         elsewhere.adapted(elsewhere.adapter(KEY))
 
@@ -274,20 +275,20 @@ def test_a_visitor_of_the_page_downloads_the_edit_and_loads_it_with_the_library(
     assert [after["bomb (to be forgotten)"], after["pizza"], after["rose"]] == pytest.approx(own, abs=1e-5)
 
 
-def test_strings_from_an_adapter_are_no_markup(shelf):
+def test_strings_from_an_adapter_are_no_markup(store):
     hostile = "<img src=x onerror=alert(1)> [a](http://evil) **b**"
     assert not set("<>[]()*:/") & set(plain_text(hostile))
-    adapter = ForgetAdapter.from_pretrained(shelf.root / KEY)
-    text = describe(replace(adapter, config=replace(adapter.config, forget=[hostile])))
+    adapter = ForgetAdapter.from_pretrained(store.root / KEY)
+    text = describe_adapter(replace(adapter, config=replace(adapter.config, forget=[hostile])))
     assert "<img" not in text
     assert "evil)" not in text
 
 
-def test_test_drawings_are_those_of_the_names_that_the_demo_knows(shelf):
-    adapter = ForgetAdapter.from_pretrained(shelf.root / KEY)
-    assert examples(adapter) == []  # colours are no emoji
+def test_test_drawings_are_those_of_the_names_that_the_demo_knows(store):
+    adapter = ForgetAdapter.from_pretrained(store.root / KEY)
+    assert example_images(adapter) == []  # colours are no emoji
     config = replace(adapter.config, forget=["beer mug", "red"], retain=["guitar", "banana", "green"])
-    found = examples(replace(adapter, config=config))
+    found = example_images(replace(adapter, config=config))
     assert [name for _, name in found] == ["beer mug", "guitar", "banana"]
     assert all(image.mode == "RGB" for image, _ in found)
 

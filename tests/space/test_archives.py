@@ -9,8 +9,9 @@ import zlib
 import pytest
 from PIL import Image
 
-from space.inputs.archives import Sent, labelled_images, unpacked
-from space.inputs.data_sources import Order, gather
+from space.inputs.archives import UploadedImages, read_images, unpack
+from space.inputs.data_sources import collect_images
+from space.inputs.run_request import RunRequest
 from tests.support.hostile_space import FILE, Entry, zip_of
 
 
@@ -36,7 +37,7 @@ def test_an_odd_entry_is_refused_and_nothing_before_it_stays(tmp_path, monkeypat
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "unpacked"))
     (tmp_path / "unpacked").mkdir()
     (tmp_path / "sent.zip").write_bytes(zip_of([entry(b"cat/1.png"), sent], b"", {}))
-    with pytest.raises(ValueError, match=words) as refused, unpacked([tmp_path / "sent.zip"]):
+    with pytest.raises(ValueError, match=words) as refused, unpack([tmp_path / "sent.zip"]):
         pass
     assert type(refused.value) is ValueError
     assert not list((tmp_path / "unpacked").iterdir())
@@ -51,7 +52,7 @@ def test_a_list_of_entries_that_would_fill_the_memory_is_not_read(tmp_path, monk
     for content in (many, many[:end] + wide + many[end:], hidden):
         (tmp_path / "sent.zip").write_bytes(content)
         monkeypatch.setattr(zipfile, "ZipFile", None)
-        with pytest.raises(ValueError, match="list of entries is too long"), unpacked([tmp_path / "sent.zip"]):
+        with pytest.raises(ValueError, match="list of entries is too long"), unpack([tmp_path / "sent.zip"]):
             pass
 
 
@@ -61,8 +62,8 @@ def test_an_order_of_anything_but_text_is_refused(place, value):
     good = ["embedded", "cup", "mug", "names", 100, "normal", ""]
     good[place] = value
     *most, dataset = good
-    with pytest.raises(ValueError, match="budget is" if place == 4 else "An order is text"):
-        Order.of(*most, dataset=dataset)
+    with pytest.raises(ValueError, match="budget is" if place == 4 else "Expected text in every field"):
+        RunRequest.parse(*most, dataset=dataset)
 
 
 def picture(shade: int = 0, kind: str = "PNG") -> bytes:
@@ -71,13 +72,13 @@ def picture(shade: int = 0, kind: str = "PNG") -> bytes:
     return file.getvalue()
 
 
-def sent(tmp_path, names, content=None) -> Sent:
+def sent(tmp_path, names, content=None) -> UploadedImages:
     """A zip of these files as the Space reads it; a picture each, if they are not said to be something else."""
     with zipfile.ZipFile(tmp_path / "sent.zip", "w") as archive:
         for number, name in enumerate(names):
             archive.writestr(name, (content or {}).get(name, picture(number)))
-    with unpacked([tmp_path / "sent.zip"]) as folder:
-        return labelled_images(folder)
+    with unpack([tmp_path / "sent.zip"]) as folder:
+        return read_images(folder)
 
 
 PETS = ["cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png"]
@@ -145,7 +146,7 @@ def test_the_test_split_of_a_zip_judges(tmp_path):
     with zipfile.ZipFile(tmp_path / "sent.zip", "w") as archive:
         for number, name in enumerate(names):
             archive.writestr(name, picture(number))
-    made = gather(Order.of("embedded", "cat", "", "files", 50, files=[str(tmp_path / "sent.zip")]))
+    made = collect_images(RunRequest.parse("embedded", "cat", "", "files", 50, files=[str(tmp_path / "sent.zip")]))
     assert (made.kind, made.judged.counts()) == ("test", {"cat": 6, "dog": 6})
     assert sorted(image.getpixel((1, 1))[0] for image in made.judged) == list(range(12, 24))
     assert made.note == "from train it learns, test judges"
@@ -163,8 +164,8 @@ def test_names_of_a_zip_that_says_nothing_of_their_encoding_are_read_as_they_wer
     names = [f"{name}{slash}1.PNG".encode(encoding) for name in NAMES_IN[encoding]]
     entries = [entry(name, picture(number), flags=0) for number, name in enumerate(names)]
     (tmp_path / "sent.zip").write_bytes(zip_of(entries, b"", {}))
-    with unpacked([tmp_path / "sent.zip"]) as folder:
-        assert set(labelled_images(folder).images.names) == set(NAMES_IN[encoding])
+    with unpack([tmp_path / "sent.zip"]) as folder:
+        assert set(read_images(folder).images.names) == set(NAMES_IN[encoding])
 
 
 def test_a_name_that_a_zip_holds_a_second_time_in_unicode_is_read_there(tmp_path):
@@ -172,8 +173,8 @@ def test_a_name_that_a_zip_holds_a_second_time_in_unicode_is_read_there(tmp_path
     extra = struct.pack("<HHBI", 0x7075, 5 + len(name), 1, zlib.crc32(plain)) + name
     entries = [Entry(plain, picture(), 0, 8, FILE, extra, {}, None), entry(b"dog/1.png", picture(9))]
     (tmp_path / "sent.zip").write_bytes(zip_of(entries, b"", {}))
-    with unpacked([tmp_path / "sent.zip"]) as folder:
-        assert labelled_images(folder).images.names == ("dog", "한글")
+    with unpack([tmp_path / "sent.zip"]) as folder:
+        assert read_images(folder).images.names == ("dog", "한글")
 
 
 @pytest.mark.parametrize(
@@ -181,14 +182,14 @@ def test_a_name_that_a_zip_holds_a_second_time_in_unicode_is_read_there(tmp_path
 )
 def test_paths_that_lead_out_of_a_zip_are_refused_whatever_the_slash(tmp_path, name):
     (tmp_path / "sent.zip").write_bytes(zip_of([entry(b"cat/1.png"), entry(name, flags=0)], b"", {}))
-    with pytest.raises(ValueError, match="leads elsewhere"), unpacked([tmp_path / "sent.zip"]):
+    with pytest.raises(ValueError, match="leads elsewhere"), unpack([tmp_path / "sent.zip"]):
         pass
 
 
 def test_two_files_of_one_name_are_refused_and_names_in_other_capitals_are_others(tmp_path):
     twice = [entry(b"cat/1.png", picture()), entry(b"cat\\1.png", picture(1))]
     (tmp_path / "sent.zip").write_bytes(zip_of(twice, b"", {}))
-    with pytest.raises(ValueError, match=r"two files named 'cat/1\.png'"), unpacked([tmp_path / "sent.zip"]):
+    with pytest.raises(ValueError, match=r"two files named 'cat/1\.png'"), unpack([tmp_path / "sent.zip"]):
         pass
     assert sent(tmp_path, ["cat/1.png", "cat/1.PNG", "Dog/1.png"]).images.counts() == {"Dog": 1, "cat": 2}
     for place in ("a", "b"):
@@ -196,6 +197,6 @@ def test_two_files_of_one_name_are_refused_and_names_in_other_capitals_are_other
         (tmp_path / place / "1.png").write_bytes(picture())
     with (
         pytest.raises(ValueError, match=r"two files named '1\.png'"),
-        unpacked([tmp_path / "a" / "1.png", tmp_path / "b" / "1.png"]),
+        unpack([tmp_path / "a" / "1.png", tmp_path / "b" / "1.png"]),
     ):
         pass

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from space.inputs.transient_files import FULL, OUTBOX, UPLOADS, Passing, here
-from space.services import adapter_store as shelf
+from space.inputs.transient_files import DOWNLOADS, FULL, UPLOADS, TransientFiles, process_files
+from space.services import adapter_store as store
 from space.services import thread_safe_clip as shared_clip
-from space.services.adapter_store import Shelf
-from space.services.downloads import Outbox
-from space.services.hub_cache import bytes_of
-from space.services.memory import give_back
-from space.services.model_cache import Models
+from space.services.adapter_store import AdapterStore
+from space.services.downloads import Downloads
+from space.services.hub_cache import bytes_setting
+from space.services.memory import release_memory
+from space.services.model_cache import ModelCache
 from space.ui.app import SESSIONS, build
 from tests.support import space_client
 from tests.support.edited import edit_adapter
@@ -126,14 +126,14 @@ def test_a_model_that_breaks_on_loading_leaves_nothing_and_no_path_is_told(hub, 
 @pytest.mark.parametrize(("given", "found"), [("", 7), ("20e9", 20_000_000_000), (" 5 ", 5)])
 def test_a_bound_is_a_number_of_bytes(monkeypatch, given, found):
     monkeypatch.setenv("BOUND", given)
-    assert bytes_of("BOUND", 7) == found
+    assert bytes_setting("BOUND", 7) == found
 
 
 @pytest.mark.parametrize("given", ["ten", "0", "-1", "nan", "inf", "10 GB"])
 def test_a_bound_that_is_none_is_refused(monkeypatch, given):
     monkeypatch.setenv("BOUND", given)
     with pytest.raises(ValueError, match="BOUND is a number of bytes, such as 20e9"):
-        bytes_of("BOUND", 7)
+        bytes_setting("BOUND", 7)
 
 
 # ---- files that pass through
@@ -150,41 +150,41 @@ def put(folder: Path, name: str, size: int, age: float) -> Path:
 
 
 def test_old_files_go_and_of_the_rest_the_oldest_until_they_fit_but_none_that_is_fresh(tmp_path):
-    passing = Passing(tmp_path, most=3_000)
-    uploads, outbox = passing.folder(UPLOADS), passing.folder(OUTBOX)
+    files = TransientFiles(tmp_path, most=3_000)
+    uploads, downloads = files.folder(UPLOADS), files.folder(DOWNLOADS)
     old, middle, younger = (put(uploads, name, 1_000, age) for name, age in (("a", 5_000), ("b", 2_000), ("c", 700)))
     fresh = [put(uploads, f"fresh{number}", 1_000, 60) for number in range(2)]
-    taken, still = put(outbox, "taken", 1, 700), put(outbox, "still", 1, 500)
-    passing.sweep()
+    taken, still = put(downloads, "taken", 1, 700), put(downloads, "still", 1, 500)
+    files.sweep()
     assert [path.exists() for path in (old, middle, younger, *fresh)] == [False, False, False, True, True]
     assert [path.exists() for path in (taken, still)] == [False, True]
     with pytest.raises(ValueError, match="disk is full of what others sent"):
-        passing.expect(1_000)
-    passing.expect(900)
-    passing.sweep(now=time.time() + 700)
+        files.expect(1_000)
+    files.expect(900)
+    files.sweep(now=time.time() + 700)
     assert not old.parent.exists()
 
 
 def test_what_a_killed_process_left_goes_and_what_a_living_one_has_stays(tmp_path):
-    dead, alive = Passing(tmp_path), Passing(tmp_path)
+    dead, alive = TransientFiles(tmp_path), TransientFiles(tmp_path)
     put(dead.home, "a", 10, 10_000)
     put(alive.home, "a", 10, 10)
     os.utime(dead.home, (1, 1))
     os.utime(alive.home, (1, 1))
     alive.sweep()
-    Passing(tmp_path)
+    TransientFiles(tmp_path)
     assert not dead.home.exists()
     assert (alive.home / "a" / "file").exists()
 
 
 def test_an_export_that_has_no_room_is_refused_in_words(clip, clip_folder, tmp_path):
     adapter = edit_adapter(clip)
-    own = Shelf(tmp_path, Models({adapter.config.base_model: clip_folder}))
-    passing = Passing(tmp_path, most=20_000)
+    own = AdapterStore(tmp_path, ModelCache({adapter.config.base_model: clip_folder}))
+    files = TransientFiles(tmp_path, most=20_000)
     with pytest.raises(ValueError, match="try again in ten minutes"):
-        Outbox(passing).export(own, adapter)
-    passing.sweep(now=time.time() + 700)
-    assert not list(passing.folder(OUTBOX).iterdir())
+        Downloads(files).zip_checkpoint(own, adapter)
+    files.sweep(now=time.time() + 700)
+    assert not list(files.folder(DOWNLOADS).iterdir())
 
 
 @pytest.fixture(scope="module")
@@ -201,18 +201,18 @@ def address(demo):
 def test_the_apps_uploads_are_in_its_own_folder_and_one_request_brings_no_more_than_one_file_may(address, tmp_path):
     visitor = Stranger(address)
     (tmp_path / "small.txt").write_bytes(b"1")
-    assert Path(visitor.upload(tmp_path / "small.txt")["path"]).is_relative_to(here().folder(UPLOADS))
+    assert Path(visitor.upload(tmp_path / "small.txt")["path"]).is_relative_to(process_files().folder(UPLOADS))
     many = [("files", (f"{number}.bin", bytes(10 * 2**20))) for number in range(6)]
     assert visitor.http.post("/upload", files=many).status_code == 413
     whole = visitor.http.build_request("POST", "/upload", files=many)
     length = {"content-type": whole.headers["content-type"]}
     assert visitor.http.post("/upload", content=iter([whole.read()]), headers=length).status_code == 413  # unannounced
-    here().sweep(now=time.time() + 5_000)  # what an upload that broke off left goes, too
-    assert not [path for path in here().home.rglob("*") if path.is_file()]
+    process_files().sweep(now=time.time() + 5_000)  # what an upload that broke off left goes, too
+    assert not [path for path in process_files().home.rglob("*") if path.is_file()]
 
 
 def test_uploads_wait_outside_while_the_disk_is_full(address, tmp_path, monkeypatch):
-    monkeypatch.setattr(here(), "most", 2)
+    monkeypatch.setattr(process_files(), "most", 2)
     answer = Stranger(address).http.post("/upload", files={"files": ("a.txt", b"12345")})
     assert (answer.status_code, answer.text) == (503, FULL)
     monkeypatch.undo()
@@ -224,21 +224,21 @@ def test_uploads_wait_outside_while_the_disk_is_full(address, tmp_path, monkeypa
 
 def test_visitors_adapters_are_counted_in_bytes_and_the_least_recently_seen_goes(clip, tmp_path, monkeypatch):
     adapter = edit_adapter(clip)
-    own = Shelf(tmp_path, Models())
-    one = shelf._bytes(adapter)
-    monkeypatch.setattr(shelf, "OWN_BYTES", 2 * one)
-    keys = [own.keep(adapter, "one") for _ in range(2)]
-    own.adapter(keys[0])
-    keys.append(own.keep(adapter, "one"))
-    assert set(own.own("one")) == {keys[0], keys[2]}
+    own = AdapterStore(tmp_path, ModelCache())
+    one = store._bytes(adapter)
+    monkeypatch.setattr(store, "OWN_BYTES", 2 * one)
+    keys = [own.add(adapter, "one") for _ in range(2)]
+    own.get(keys[0])
+    keys.append(own.add(adapter, "one"))
+    assert set(own.list_private("one")) == {keys[0], keys[2]}
     wordy = replace(adapter, report={"words": "x" * (5 * 2**20)})
     with pytest.raises(ValueError, match="config and report have 5 MB; at most 4 are read"):
-        own.keep(wordy, "one")
+        own.add(wordy, "one")
 
 
 def test_labels_are_remembered_up_to_a_number_of_bytes(monkeypatch):
     monkeypatch.setattr(shared_clip, "REMEMBERED", 20_000)
-    model = Models().get("embedded")
+    model = ModelCache().get("embedded")
     for number in range(20):
         model.text_features(torch.zeros(1, 0, model.dim), [f"cup {number}", "guitar"])
     assert 0 < len(model._texts) < 20
@@ -257,6 +257,6 @@ def test_visitors_of_the_page_are_remembered_up_to_a_number(demo, address, monke
 
 
 def test_memory_is_given_back_or_nothing_happens(monkeypatch):
-    give_back()
+    release_memory()
     monkeypatch.setattr("space.services.memory._trim", lambda: None)
-    give_back()
+    release_memory()

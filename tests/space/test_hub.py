@@ -11,8 +11,8 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from hf_unlearn import unlearn
-from hf_unlearn.adapters.storage import CONTEXT, EDIT, FILES, files_of
-from space.services.downloads import zipped
+from hf_unlearn.adapters.storage import CONTEXT, EDIT, FILES
+from space.services.downloads import zip_files
 from tests.support import hub_login
 from tests.support.browser import browsing, expect, in_chromium, serving
 from tests.support.hub_client import environment
@@ -33,7 +33,7 @@ def hub(clip, clip_folder):
         model = server.add(MODEL, files | {"tokenizer_config.json": boundless})  # as transformers writes "no limit"
         made = unlearn(clip, coloured(4), forget=["red"], max_queries=20, shots=2, progress=False).adapter
         config = replace(made.config, base_model=MODEL, base_revision=model.refs["main"])
-        server.add(ADAPTER, files_of(made.weights, config, None))
+        server.add(ADAPTER, replace(made, config=config, report=None).stored().files())
         yield server
 
 
@@ -165,7 +165,7 @@ def test_a_data_set_of_the_hub_is_read_within_bounds_and_nothing_of_it_stays(hub
 @in_chromium
 def test_a_visitor_brings_images_logs_in_and_pushes_to_the_own_account(hub, home, address, chromium, tmp_path):
     images = coloured(6)
-    (tmp_path / "own.zip").write_bytes(zipped(pictures(images, tmp_path)))
+    (tmp_path / "own.zip").write_bytes(zip_files(pictures(images, tmp_path)))
     page = chromium.new_page()
     page.goto(f"{address}/?tab=forget")
     page.get_by_label("My images").check()

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 from gradio_client import Client
 
-from space.inputs.data_sources import BUDGETS
+from space.inputs.run_request import BUDGETS
 from space.ui import presence
 from tests.support.browser import browsing, expect, in_chromium
 from tests.support.gradio_http import Stranger, launched

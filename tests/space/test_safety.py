@@ -2,24 +2,27 @@
 
 import json
 import zipfile
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
 from hf_unlearn import unlearn
-from hf_unlearn.adapters.storage import files_of
-from space.inputs.archives import labelled_images, unpacked
-from space.inputs.data_sources import CONTEXT, DRAWINGS, EDIT, FILES, NAMES, Order, from_table, gather
+from space.inputs.archives import read_images, unpack
+from space.inputs.data_sources import collect_images
+from space.inputs.hub_datasets import images_from_table
 from space.inputs.limits import open_image
-from space.services.adapter_store import Shelf
-from space.services.downloads import zipped
-from space.services.model_cache import Models, _check_configs, checked
+from space.inputs.run_request import CONTEXT, DRAWINGS, EDIT, FILES, NAMES, RunRequest
+from space.services.adapter_store import AdapterStore
+from space.services.downloads import zip_files
+from space.services.model_cache import ModelCache
+from space.services.model_screening import _check_configs, screen_model
 from tests.support.images import coloured
 
 
 def written(tmp_path, files, name="sent.zip"):
     path = tmp_path / name
-    path.write_bytes(zipped(files))
+    path.write_bytes(zip_files(files))
     return [path]
 
 
@@ -29,7 +32,7 @@ def written(tmp_path, files, name="sent.zip"):
 )
 def test_what_is_no_model_id_is_refused_before_anybody_is_asked(name):
     with pytest.raises(ValueError, match="no model id"):
-        checked(name)
+        screen_model(name)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +53,7 @@ def test_a_config_that_asks_for_code_or_for_too_much_is_refused(config, words):
 
 @pytest.mark.parametrize("path", ["../out.png", "/out.png", "a/../../out.png", "..\\out.png", "C:\\out.png"])
 def test_no_path_of_a_zip_leads_outside(tmp_path, path):
-    with pytest.raises(ValueError, match="leads elsewhere"), unpacked(written(tmp_path, {path: b"x"})):
+    with pytest.raises(ValueError, match="leads elsewhere"), unpack(written(tmp_path, {path: b"x"})):
         pass
     assert not list(tmp_path.parent.rglob("out.png"))
 
@@ -60,15 +63,15 @@ def test_a_link_in_a_zip_is_refused(tmp_path):
     link.external_attr = 0o120777 << 16
     with zipfile.ZipFile(tmp_path / "sent.zip", "w") as archive:
         archive.writestr(link, "/etc/passwd")
-    with pytest.raises(ValueError, match="leads elsewhere"), unpacked([tmp_path / "sent.zip"]):
+    with pytest.raises(ValueError, match="leads elsewhere"), unpack([tmp_path / "sent.zip"]):
         pass
 
 
 def test_a_zip_that_lies_about_its_sizes_or_is_damaged_is_refused(tmp_path):
-    whole = zipped({"a/1.png": bytes(1000)})
+    whole = zip_files({"a/1.png": bytes(1000)})
     for content in (whole[:-30], b"PK\x03\x04 and nothing more", whole.replace(b"a/1.png", b"b/2.png", 1)):
         (tmp_path / "sent.zip").write_bytes(content)
-        with pytest.raises(ValueError, match="can't be read"), unpacked([tmp_path / "sent.zip"]):
+        with pytest.raises(ValueError, match="can't be read"), unpack([tmp_path / "sent.zip"]):
             pass
 
 
@@ -80,19 +83,19 @@ def test_images_of_a_visitors_zip_are_read_and_outlive_it(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         images[i].save(path)
     sent = written(tmp_path, {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.png")})
-    material = gather(Order.of("embedded", "red", "", FILES, 50, files=sent))
+    material = collect_images(RunRequest.parse("embedded", "red", "", FILES, 50, files=sent))
     assert material.names == ("red", "blue", "green", "grey")
     assert {len(part) for part in (material.train, material.validation, material.judged)} == {8}
     with pytest.raises(ValueError, match="unknown class 'pink'"):
-        gather(Order.of("embedded", "pink", "", FILES, 50, files=sent))
+        collect_images(RunRequest.parse("embedded", "pink", "", FILES, 50, files=sent))
 
 
 def test_a_wrong_file_in_a_visitors_zip_is_named(tmp_path):
     with (
-        unpacked(written(tmp_path, {"cat/1.png": b"no image"})) as folder,
+        unpack(written(tmp_path, {"cat/1.png": b"no image"})) as folder,
         pytest.raises(ValueError, match=r"cat/1\.png: This file is not an image"),
     ):
-        labelled_images(folder)
+        read_images(folder)
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "I;16", "P", "LA", "1", "F"])
@@ -113,7 +116,7 @@ def test_unusual_kinds_of_images_are_read_as_rgb_or_refused_in_words(tmp_path, m
         ({"budget": float("nan")}, "50 to 3,000"),
         ({"strength": "brutal"}, "no strength"),
         ({"method": "magic"}, "no method 'magic'; choose edit, context"),
-        ({"method": 7}, "An order is text"),
+        ({"method": 7}, "Expected text in every field"),
         ({"keep": "", "source": NAMES, "method": "context"}, "no names to keep"),
         ({"forget": ""}, "no names to forget"),
         ({"keep": " , "}, "no names to keep"),
@@ -124,34 +127,34 @@ def test_unusual_kinds_of_images_are_read_as_rgb_or_refused_in_words(tmp_path, m
 def test_an_order_out_of_bounds_is_refused(change, words):
     order = {"base": "embedded", "forget": "bomb\ndagger", "keep": "guitar", "source": DRAWINGS, "budget": 100}
     with pytest.raises(ValueError, match=words):
-        Order.of(**{**order, **change})
+        RunRequest.parse(**{**order, **change})
 
 
 def test_names_alone_are_an_edit_and_images_a_context_unless_said_otherwise():
-    assert Order.of("embedded", "bomb", "", NAMES, 100).method == EDIT
-    assert Order.of("embedded", "bomb", "guitar", NAMES, 100, method="context").method == CONTEXT
-    assert Order.of("embedded", "bomb", "guitar", DRAWINGS, 100).method == CONTEXT
-    alone = Order.of("embedded", "bomb", "", DRAWINGS, 100, method="edit")
+    assert RunRequest.parse("embedded", "bomb", "", NAMES, 100).method == EDIT
+    assert RunRequest.parse("embedded", "bomb", "guitar", NAMES, 100, method="context").method == CONTEXT
+    assert RunRequest.parse("embedded", "bomb", "guitar", DRAWINGS, 100).method == CONTEXT
+    alone = RunRequest.parse("embedded", "bomb", "", DRAWINGS, 100, method="edit")
     assert (alone.method, alone.keep) == (EDIT, [])
-    judged = gather(alone).judged
+    judged = collect_images(alone).judged
     assert judged.names[0] == "bomb"
-    assert len(judged.names) > 10  # judged beside everyday names
+    assert len(judged.names) > 10  # judged beside everyday_names names
 
 
 def test_names_that_the_demo_does_not_draw_are_named():
     with pytest.raises(ValueError, match="no drawings of 'unicorn rider'"):
-        gather(Order.of("embedded", "unicorn rider", "guitar", DRAWINGS, 100))
-    assert gather(Order.of("user/clip", "unicorn rider", "guitar", NAMES, 100)).train is None
+        collect_images(RunRequest.parse("embedded", "unicorn rider", "guitar", DRAWINGS, 100))
+    assert collect_images(RunRequest.parse("user/clip", "unicorn rider", "guitar", NAMES, 100)).train is None
 
 
 def test_adapters_from_strangers_are_checked_and_each_visitor_sees_only_its_own(clip, clip_folder, tmp_path):
     adapter = unlearn(clip, coloured(4), forget=["red"], max_queries=20, shots=2, progress=False).adapter
-    shelf = Shelf(tmp_path, Models({adapter.config.base_model: clip_folder}))
-    files = files_of(adapter.weights, adapter.config, None)
-    key = shelf.upload(written(tmp_path, {f"mine/{name}": content for name, content in files.items()}), "one")
-    assert shelf.adapter(key).config == adapter.config
-    assert list(shelf.own("one")) == [key]
-    assert shelf.own("two") == {}
+    store = AdapterStore(tmp_path, ModelCache({adapter.config.base_model: clip_folder}))
+    files = replace(adapter, report=None).stored().files()
+    key = store.add_upload(written(tmp_path, {f"mine/{name}": content for name, content in files.items()}), "one")
+    assert store.get(key).config == adapter.config
+    assert list(store.list_private("one")) == [key]
+    assert store.list_private("two") == {}
     config = json.loads(files["config.json"])
     for broken, words in [
         ({"config.json": b"{"}, "not valid JSON"),
@@ -160,9 +163,9 @@ def test_adapters_from_strangers_are_checked_and_each_visitor_sees_only_its_own(
         ({"config.json": json.dumps({**config, "forget": []}).encode()}, "forget must be"),
     ]:
         with pytest.raises(ValueError, match=words):
-            shelf.upload(written(tmp_path, {**files, **broken}), "one")
+            store.add_upload(written(tmp_path, {**files, **broken}), "one")
     with pytest.raises(ValueError, match="Expected one adapter"):
-        shelf.upload(written(tmp_path, {"readme.txt": b""}), "one")
+        store.add_upload(written(tmp_path, {"readme.txt": b""}), "one")
 
 
 def test_a_data_set_with_a_row_without_an_image_is_refused_in_words():
@@ -171,4 +174,4 @@ def test_a_data_set_with_a_row_without_an_image_is_refused_in_words():
     pictures = [Image.new("RGB", (4, 4)), None]
     table = datasets.Dataset.from_dict({"image": pictures, "label": [0, 1]}, features=kinds)
     with pytest.raises(ValueError, match="a row without an image"):
-        from_table(table, [])
+        images_from_table(table, [])

@@ -81,7 +81,7 @@ def test_an_error_of_ours_is_a_sentence_and_a_line_in_the_log(stranger, monkeypa
     def breaks(*_):
         raise RuntimeError(f"while at {SECRET}")
 
-    monkeypatch.setattr("space.inputs.data_sources.parse_labels", breaks)
+    monkeypatch.setattr("space.inputs.run_request.parse_labels", breaks)
     words = said(stranger, {"id": stranger.named("forget")}, [SECRET, "", "embedded", "names", 300, "normal", "", ""])
     assert words.startswith("Something went wrong here (RuntimeError), which is not your fault")
     assert "RuntimeError in of, material.py" in caplog.text

@@ -21,17 +21,18 @@ from hf_unlearn import ClipBlackBox, EmbeddingBlackBox, ForgetAdapter, LabeledIm
 from hf_unlearn.adapters.config import CONFIG, read_config
 from hf_unlearn.adapters.model_card import render_card
 from hf_unlearn.adapters.report_schema import read_report
-from hf_unlearn.adapters.storage import CONTEXT, EDIT, files_of
+from hf_unlearn.adapters.storage import to_json
+from hf_unlearn.adapters.weights import CONTEXT, EDIT
 from hf_unlearn.cli.inputs import read_classes, read_digests, read_name_list, read_strings, read_synonyms, read_words
 from hf_unlearn.data.class_names import clean_name
 from hf_unlearn.data.image_files import to_rgb
 from hf_unlearn.edits import vocabulary
 from hf_unlearn.errors import AdapterError, RunError
 from hf_unlearn.training.checkpoint import STATE, RunDir
-from space.inputs.archives import adapter_folder, labelled_images, unpacked
-from space.inputs.data_sources import Order
+from space.inputs.archives import find_adapter, read_images, unpack
 from space.inputs.limits import open_image
-from space.services.scoring_service import Desk
+from space.inputs.run_request import RunRequest
+from space.services.scoring_service import ScoringService
 from tests.support.fuzzing_strangers import Strangers, says
 from tests.support.hostile import (
     CONFIG_OF,
@@ -72,7 +73,7 @@ class Readers:
 
     Args:
         folder: scratch space.
-        clip_folder: a small CLIP for the Space's desk.
+        clip_folder: a small CLIP for the Space's scoring.
     """
 
     def __init__(self, folder: Path, clip_folder: str) -> None:
@@ -105,7 +106,7 @@ class Readers:
         with self._run.locked():
             self._run.save(STATE_OF)
         self._saved = (folder / "run" / STATE).read_bytes()
-        self._desk: Any = None
+        self._scoring: Any = None
 
     def config(self, content: bytes) -> None:
         """Refused by name, or good for everything that a config is used for."""
@@ -118,8 +119,7 @@ class Readers:
             says(error)
             return
         render_card(asdict(config), None, "user/name")
-        weights = EDIT_OF if config.kind == "edit" else CONTEXT_OF
-        again = self._file("again.json", files_of(weights, config, None)[CONFIG])
+        again = self._file("again.json", to_json(asdict(config)))
         assert read_config(again) == config
 
     def context(self, content: bytes) -> None:
@@ -246,15 +246,15 @@ class Readers:
         try:
             LabeledImages.from_folder(root, tell=len)
         except ValueError as error:
-            says(error, "--skip-broken")
+            says(error)
 
     def call(self, call: Call) -> None:
-        desk = self._desk or self._opened()
+        scoring = self._scoring or self._opened()
         try:
             if call.api == "order":
-                answer = asdict(Order.of(*call.arguments))
+                answer = asdict(RunRequest.parse(*call.arguments))
             else:
-                answer = getattr(desk, call.api)(*call.arguments, "session")
+                answer = getattr(scoring, call.api)(*call.arguments, "session")
         except ValueError as error:
             says(error)
             return
@@ -266,10 +266,10 @@ class Readers:
         places.mkdir(exist_ok=True)
         with patch("tempfile.tempdir", str(places)):
             try:
-                with unpacked([path]) as folder:
+                with unpack([path]) as folder:
                     found = list(folder.rglob("*"))
                     assert all(stat.S_IFMT(file.lstat().st_mode) in (stat.S_IFREG, stat.S_IFDIR) for file in found)
-                    for read in (adapter_folder, labelled_images):
+                    for read in (find_adapter, read_images):
                         try:
                             read(folder)
                         except ValueError as error:
@@ -297,13 +297,13 @@ class Readers:
 
     def _opened(self) -> Any:
         model = ClipBlackBox(self.clip_folder, device="cpu")
-        desk = Desk({"embedded": "embedded"}, lambda _: model, queries=10**9)
+        scoring = ScoringService({"embedded": "embedded"}, lambda _: model, queries=10**9)
         picture = base64.b64encode(PICTURE).decode()
-        handle = desk.add_images("embedded", "", [picture], "session")["handle"]
-        visitor = desk._visitor("session")
+        handle = scoring.add_images("embedded", "", [picture], "session")["handle"]
+        visitor = scoring._visitor("session")
         visitor.sets["mine"] = visitor.sets.pop(handle)
-        self._desk = desk
-        return desk
+        self._scoring = scoring
+        return scoring
 
     def _grown(self, classes: dict[str, list[tuple[str, str, str]]]) -> Path:
         """The folder that a tree describes; names that no file system takes are left out."""

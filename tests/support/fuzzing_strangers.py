@@ -18,15 +18,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hf_unlearn import ClipBlackBox, ForgetAdapter, LabeledImages, SpaceBlackBox
-from hf_unlearn.adapters.adapter import _said
 from hf_unlearn.adapters.model_card import metadata_of
-from hf_unlearn.adapters.storage import CARD, files_of
+from hf_unlearn.adapters.storage import CARD
+from hf_unlearn.adapters.stored_adapter import add_card_facts
 from hf_unlearn.errors import BudgetSpentError, RemoteError
 from hf_unlearn.models import space_client as remote
-from space.inputs.data_sources import from_table
+from space.inputs.hub_datasets import images_from_table
 from space.services import model_cache as models
-from space.services.adapter_store import Shelf
-from space.services.model_cache import Models
+from space.services.adapter_store import AdapterStore
+from space.services.model_cache import ModelCache
 from tests.support.hostile import (
     CHANGES,
     CONFIG_OF,
@@ -109,7 +109,7 @@ class Strangers:
             "arrays": (arrays(), self.array),
             "vectors": (arrays(), self.vectors),
         }
-        self._shelf: Shelf | None = None
+        self._store: AdapterStore | None = None
         self._edit = ForgetAdapter(EDIT_OF, EDIT_CONFIG_OF)
 
     def space(self, answers: list[Any]) -> None:
@@ -180,7 +180,7 @@ class Strangers:
         except (ValueError, UnicodeError):
             return
         try:
-            found = from_table(table, [], self.folder)
+            found = images_from_table(table, [], self.folder)
         except ValueError as error:
             says(error)
             return
@@ -188,17 +188,18 @@ class Strangers:
 
     def card(self, card: str) -> None:
         """A card of ours again, whatever stood there before."""
-        for config, weights in ((CONFIG_OF, CONTEXT_OF), (replace(CONFIG_OF, license=None, datasets=[]), CONTEXT_OF)):
+        for config in (CONFIG_OF, replace(CONFIG_OF, license=None, datasets=[])):
             kept = metadata_of(card)
-            written = files_of(weights, _said(config, kept), None, "user/name", kept)[CARD].decode()
+            adapter = ForgetAdapter(CONTEXT_OF, add_card_facts(config, kept))
+            written = adapter.stored().files("user/name", kept)[CARD].decode()
             assert {"hf_unlearn", "clip"} <= set(metadata_tags(written))
 
     def link(self, key: Any) -> None:
         """No adapter that is not one of the library's."""
-        if self._shelf is None:
-            self._shelf = Shelf(self.folder, Models())
+        if self._store is None:
+            self._store = AdapterStore(self.folder, ModelCache())
         try:
-            found = self._shelf.adapter(key)
+            found = self._store.get(key)
         except (ValueError, OSError) as error:
             says(error)
             return

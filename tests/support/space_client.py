@@ -66,9 +66,9 @@ def use_from_threads(folder: str, most: int, repo_ids: list[str], threads: int, 
 
 def load(folder: str, most: int, base: str) -> dict[str, object]:
     """A visitor's model, by the way that visitors' models go."""
-    from space.services.model_cache import Models
+    from space.services.model_cache import ModelCache
 
-    models = Models(hub=HubCache(Path(folder), most))
+    models = ModelCache(hub=HubCache(Path(folder), most))
     model = models.get(base)
     again = models.get(base)
     return {

@@ -1,0 +1,57 @@
+"""What a run reports: its progress while it lasts, its result at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hf_unlearn import ForgetAdapter
+    from hf_unlearn.training.history import Step
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """How far a run is.
+
+    Attributes:
+        doing: what it does now, in words.
+        queries: units that are done.
+        budget: units in all; 0 where nobody knows.
+        left: seconds until the last unit, as estimated from the speed so far.
+        steps: the figures of every step of a search.
+        unit: queries, or texts where an edit reads a vocabulary.
+    """
+
+    doing: str
+    queries: int = 0
+    budget: int = 0
+    left: float | None = None
+    steps: tuple[Step, ...] = ()
+    unit: str = "queries"
+
+    @property
+    def share(self) -> float:
+        """The part that is done, 0 to 1."""
+        return self.queries / self.budget if self.budget else 0.0
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run made.
+
+    Attributes:
+        adapter: the adapter, with its report if there were images to evaluate it on.
+        key: the adapter's key in the store.
+        reason: why the run stopped.
+        steps: the figures of every step of a search.
+        confusions: forgotten class -> name -> share of the class's images that now get that name, 0 to 1.
+        note: what a visitor should know of an upload.
+    """
+
+    adapter: ForgetAdapter
+    key: str
+    reason: str
+    steps: tuple[Step, ...]
+    confusions: dict[str, dict[str, float]] = field(default_factory=dict)
+    note: str = ""
