@@ -166,7 +166,7 @@ def _fits_no_clip(model: str, error: Exception) -> InputError | StorageError:
     why = " ".join(str(error).split())[:200]
     if isinstance(error, OSError):
         return StorageError(f"{model}: its files can't be read ({why})")
-    if "trust_remote_code" in why:
+    if "trust_remote_code" in str(error):
         return InputError(f"{model}: it needs code from its repository, and none is run; choose another one")
     kind = InputError if isinstance(error, ValueError) else StorageError
     return kind(f"{model}: its files fit no CLIP ({type(error).__name__}: {why}); get it again, or choose another one")
