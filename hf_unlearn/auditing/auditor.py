@@ -15,7 +15,7 @@ from hf_unlearn.auditing.steps import run_steps
 from hf_unlearn.auditing.thresholds import Thresholds, checks
 from hf_unlearn.data.class_names import check_names, synonym_lists
 from hf_unlearn.data.labeled_images import LabeledImages, check_images
-from hf_unlearn.evaluation.evaluator import check_validation
+from hf_unlearn.evaluation.class_checks import check_validation
 from hf_unlearn.models.black_box import BlackBox, check_box
 from hf_unlearn.text import brief
 

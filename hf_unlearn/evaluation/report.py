@@ -1,18 +1,19 @@
-"""The honest table: rows of figures, beside doing nothing and a label mask; printed, saved, drawn."""
+"""The report of an evaluation: a table for people, JSON for programs, files in a folder."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from hf_unlearn.console import fitting, visible
+from hf_unlearn.evaluation.report_content import ReportContent, Row
 
 COLUMNS = {  # key in a row -> heading, and which way is better
     "queries": "queries",
@@ -37,54 +38,60 @@ COLUMNS = {  # key in a row -> heading, and which way is better
 
 @dataclass(frozen=True)
 class Report:
-    """Rows of metrics, per-class accuracies and the ledger; prints as a table."""
+    """Rows of metrics, per-class accuracies and the ledger; prints as a table.
 
-    content: dict[str, Any]
+    Attributes:
+        content: what `report.json` holds; the content of an older file will do.
+    """
+
+    content: ReportContent
 
     @property
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[Row]:
+        """The plain model's row, the label mask's, then one per candidate."""
         return self.content["rows"]
 
-    def row(self, name: str) -> dict[str, Any]:
-        """Raises: KeyError: if there is no such row."""
+    def row(self, name: str) -> Row:
+        """The first row of that name.
+
+        Raises:
+            KeyError: if there is no such row.
+        """
         for row in self.rows:
             if row["name"] == name:
                 return row
         raise KeyError(name)
 
     def to_json(self) -> str:
+        """The content as JSON, without NaN."""
         return json.dumps(self.content, indent=2, ensure_ascii=False, allow_nan=False)
 
     def save(self, folder: str | Path) -> None:
-        """`report.json`, then its picture, into a folder that may hold other files.
+        """Writes `report.json`, then its picture, into a folder that may hold other files.
 
-        A picture that can't be drawn is named in a warning.
+        A warning names a picture that can't be drawn.
 
         Raises:
-            ValueError: if there is a `report.json` of something else.
-            OSError: if the folder can't be written.
+            InputError: if there is a `report.json` of something else.
+            StorageError: if the folder can't be written.
         """
         from hf_unlearn.adapters.storage import save_report
 
-        save_report(Path(folder), self.content)
+        save_report(Path(folder), dict(self.content))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        judged = self.content["images"]
-        counts = f"{judged['forget']} forget and {judged['retain']} retain images, {judged['classes']} classes"
-        shown = [key for key in COLUMNS if any(row.get(key) is not None for row in self.rows)]
-        names = max(len(row["name"]) for row in self.rows) + 4
-        title: str | None = f"{judged['kind']}: {counts}"
-        while shown:  # a narrow terminal gets several tables, one below the other
-            widths = accumulate((len(COLUMNS[key]) + 3 for key in shown), initial=names)
-            fitting = max(1, sum(width <= options.max_width for width in widths) - 1)
+        counted = self.content["images"]
+        counts = f"{counted['forget']} forget and {counted['retain']} retain images, {counted['classes']} classes"
+        title: str | None = f"{counted['kind']}: {counts}"
+        for keys in _split_columns(self.rows, options.max_width):
             table = Table(title=title and Text(visible(title)), title_justify="left")
             table.add_column("row", no_wrap=True)
-            for key in shown[:fitting]:
+            for key in keys:
                 table.add_column(COLUMNS[key], justify="right", no_wrap=True)
             for row in self.rows:
-                table.add_row(Text(visible(row["name"])), *(_cell(key, row.get(key)) for key in shown[:fitting]))
+                table.add_row(Text(visible(row["name"])), *(_format_cell(key, row) for key in keys))
             yield table
-            shown, title = shown[fitting:], None
+            title = None
 
     def __str__(self) -> str:
         console = Console(no_color=True, force_terminal=False)
@@ -93,7 +100,24 @@ class Report:
         return fitting(capture.get())
 
 
-def _cell(key: str, value: Any) -> str:
+def _split_columns(rows: list[Row], width: int) -> Iterator[list[str]]:
+    """The keys of every table: a narrow terminal gets several tables, one below the other."""
+    shown = [key for key in COLUMNS if any(_figure(row, key) is not None for row in rows)]
+    names = max(len(row["name"]) for row in rows) + 4
+    while shown:
+        widths = accumulate((len(COLUMNS[key]) + 3 for key in shown), initial=names)
+        count = max(1, sum(total <= width for total in widths) - 1)
+        yield shown[:count]
+        shown = shown[count:]
+
+
+def _figure(row: Mapping[str, object], key: str) -> float | None:
+    value = row.get(key)
+    return value if isinstance(value, int | float) else None
+
+
+def _format_cell(key: str, row: Row) -> str:
+    value = _figure(row, key)
     if value is None:
         return "–"
     if key == "queries":

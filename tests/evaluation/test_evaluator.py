@@ -1,4 +1,4 @@
-"""The report: every row against figures computed anew, what it refuses, and what it writes."""
+"""The report: every row against figures computed independently, what it refuses, and what it writes."""
 
 import json
 import re
@@ -9,10 +9,11 @@ import torch
 from PIL import Image
 
 from hf_unlearn import ClipBlackBox, ForgetAdapter, LabeledImages, evaluate, unlearn
-from hf_unlearn.adapters.adapter import digest
 from hf_unlearn.errors import WrongBaseError
 from hf_unlearn.evaluation import metrics
 from hf_unlearn.evaluation.report import Report
+from hf_unlearn.evaluation.score_memory import ScoreMemory
+from hf_unlearn.models.text_edit import digest
 from tests.support.edited import edit_adapter
 from tests.support.images import COLOURS, coloured
 
@@ -127,8 +128,11 @@ def test_the_adapters_template_is_used_whatever_the_models_is(clip_folder, clip,
         assert mine == pytest.approx(theirs, abs=1e-5)
 
 
-def test_judging_spends_no_query_of_the_adapters_ledger(report, adapter):
-    assert report.content["ledger"] == adapter.config.ledger
+def test_an_evaluation_adds_nothing_to_the_adapters_ledger(clip, adapter):
+    before = dict(adapter.config.ledger)
+    assert before["queries"] == 45
+    assert evaluate(clip, TEST, adapter).content["ledger"] == before
+    assert adapter.config.ledger == before
 
 
 def test_the_order_of_images_and_classes_changes_no_figure(clip, adapter):
@@ -291,29 +295,68 @@ def test_a_report_of_an_edit_survives_the_disk_and_the_drawing(clip, edit, tmp_p
     assert ForgetAdapter.from_pretrained(tmp_path / "adapter").report == judged.report
 
 
-def test_what_is_scored_twice_is_asked_once(clip, adapter):
-    class Counting:
-        def __init__(self, model, asked):
-            self.model, self.asked = model, asked
+class Counting:
+    """A black box that notes every score it is asked for."""
 
-        def __getattr__(self, name):
-            return getattr(self.model, name)
+    def __init__(self, model, asked):
+        self.model, self.asked = model, asked
 
-        def with_template(self, template):
-            return Counting(self.model.with_template(template), self.asked)
+    def __getattr__(self, name):
+        return getattr(self.model, name)
 
-        def log_scores(self, contexts, images, names):
-            self.asked.append((self.model.template, contexts.numpy().tobytes(), id(images), tuple(names)))
-            return self.model.log_scores(contexts, images, names)
+    def with_template(self, template):
+        return Counting(self.model.with_template(template), self.asked)
 
-    asked = []
-    counted = evaluate(Counting(clip, asked), TEST, adapter, validation=coloured(6, seed=2), unlisted=unlisted(3))
-    assert len(asked) == len(set(asked)) > 0
-    for one, other in zip(
-        counted.rows, evaluate(clip, TEST, adapter, validation=coloured(6, seed=2), unlisted=unlisted(3)).rows,
-        strict=True,
-    ):  # fmt: skip
-        assert one == pytest.approx(other)
+    def log_scores(self, contexts, images, names):
+        self.asked.append((self.model.template, contexts.numpy().tobytes(), id(images), tuple(names)))
+        return self.model.log_scores(contexts, images, names)
+
+    def compare(self, texts, images):
+        self.asked.append((texts.numpy().tobytes(), id(images)))
+        return self.model.compare(texts, images)
+
+
+EVERYTHING = {
+    "validation": coloured(6, seed=2), "unlisted": unlisted(3), "unlisted_validation": unlisted(4),
+    "synonyms": {"red": ["crimson"], "blue": ["azure"]},
+}  # fmt: skip
+
+
+def test_every_distinct_score_is_asked_once_and_the_ledger_counts_them(clip, adapter, edit):
+    asked, before = [], clip.ledger.copy()
+    candidates = adapter, edit, [edit, adapter]
+    evaluate(Counting(clip, asked), TEST, *candidates, **EVERYTHING)
+    of_each = 7  # test, synonyms, validation, unlisted twice with other names, unlisted among the listed names twice
+    bypasses = 2  # the plain prompt, without and with the edit
+    assert len(asked) == len(set(asked)) == of_each * (1 + len(candidates)) + bypasses
+    assert clip.ledger.since(before).queries == len(asked)
+
+
+def test_remembered_scores_make_the_same_figures_bit_for_bit(clip, adapter, edit, monkeypatch):
+    def figures():
+        return evaluate(clip, TEST, adapter, edit, [edit, adapter], **EVERYTHING).content
+
+    remembered, before = figures(), clip.ledger.copy()
+    monkeypatch.setattr(ScoreMemory, "score", ask_again)
+    assert figures() == remembered
+    assert clip.ledger.since(before).queries > 30  # the distinct ones
+
+
+def ask_again(self, box, handle, names):
+    return box.log_scores(torch.zeros(1, 0, box.dim), handle, names)[0].cpu()
+
+
+def test_the_memory_distinguishes_templates_adapters_images_and_names(clip, adapter, edit):
+    memory, other = ScoreMemory(clip), clip.with_template("{} on a plate")
+    boxes = [clip, other, clip.under(adapter), clip.under(edit), other.under(edit), clip.under(edit).under(adapter)]
+    for images in (TEST, unlisted(3)):
+        for names in (TEST.names, TEST.names[::-1], TEST.names[:2]):
+            for box in boxes:
+                expected = ask_again(memory, box, memory.encode(images), names)
+                assert torch.equal(memory.score(box, memory.encode(images), names), expected)
+    asked = clip.ledger.copy()
+    memory.score(clip.with_template("{} on a plate").under(edit), memory.encode(TEST), TEST.names)
+    assert clip.ledger.since(asked).queries == 0
 
 
 def test_every_class_has_its_accuracy_before_and_after(report):
@@ -363,7 +406,7 @@ def test_images_of_other_classes_are_refused_and_named(clip, adapter, names, tol
         evaluate(clip, LabeledImages(TEST.items, TEST.labels, names), adapter)
 
 
-def test_a_mismatch_of_many_long_names_is_told_in_part(clip, adapter):
+def test_a_mismatch_of_many_long_names_is_shortened(clip, adapter):
     names = [f"{'n' * 300}{i}" for i in range(400)]
     with pytest.raises(ValueError, match="are not the 400 classes") as told:
         evaluate(clip, LabeledImages(TEST.items, TEST.labels, names), adapter)
@@ -395,7 +438,7 @@ def test_adapters_that_forget_other_classes_are_not_judged_together(clip, adapte
 def test_validation_images_of_other_classes_are_refused(clip, adapter, names):
     """Their labels are indices into their own names: read as ours they would mix up the classes."""
     validation = LabeledImages(TEST.items, TEST.labels, names)
-    told = "their order is another" if "grey" in names else "missing: 'grey'.*; not expected: 'pink'"
+    told = "the order differs" if "grey" in names else "missing: 'grey'.*; not expected: 'pink'"
     with pytest.raises(ValueError, match=f"validation images must have the same classes.*{told}"):
         evaluate(clip, TEST, adapter, validation=validation)
 
