@@ -9,14 +9,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from hf_unlearn.adapters.adapter import ForgetAdapter, digest
+from hf_unlearn.adapters.adapter import ForgetAdapter
 from hf_unlearn.adapters.config import AdapterConfig
 from hf_unlearn.data.labeled_images import LabeledImages
 from hf_unlearn.demo.emoji_tasks import Task
 from hf_unlearn.evaluation.metrics import accuracies, harmonic_mean
 from hf_unlearn.models.black_box import BlackBox, ImageSet
 from hf_unlearn.models.clip import ClipBlackBox
-from hf_unlearn.optimizers.methods import objective_of, recipe
+from hf_unlearn.models.text_edit import digest
+from hf_unlearn.optimizers.methods import build_objective, recipe
 from hf_unlearn.training.unlearning import unlearn
 
 
@@ -34,8 +35,8 @@ def coop(model: ClipBlackBox, task: Task, seed: int, steps: int = 400, rate: flo
     few_shot = task.train.draw(task.shots, seed)
     train, held_out = model.add_images(few_shot), model.add_images(task.validation)
     plan = recipe("proximal", len(task.names))
-    objective = objective_of(plan, torch.tensor(few_shot.labels), forget)
-    selection = objective_of(plan, torch.tensor(task.validation.labels), forget)
+    objective = build_objective(plan, torch.tensor(few_shot.labels), forget)
+    selection = build_objective(plan, torch.tensor(task.validation.labels), forget)
     context = start.context.clone().requires_grad_()
     optimizer = torch.optim.Adam([context], lr=rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hf_unlearn import ClipBlackBox
 from hf_unlearn.evaluation.metrics import accuracies, entropy, harmonic_mean
 from hf_unlearn.optimizers.latent_context import LatentContext
-from hf_unlearn.optimizers.methods import METHODS, objective_of, optimizer_of, recipe
+from hf_unlearn.optimizers.methods import METHODS, build_objective, build_optimizer, recipe
 from hf_unlearn.optimizers.objective import Objective
 from tests.support.checkpoints import write_clip
 
@@ -92,7 +92,7 @@ def test_every_methods_objective_is_finite_and_never_below_what_perfection_gives
     labels, forget, scores = case
     for method in METHODS:
         plan = recipe(method, len(forget))
-        loss = float(objective_of(plan, labels, forget)(scores))
+        loss = float(build_objective(plan, labels, forget)(scores))
         assert math.isfinite(loss)
         assert loss >= plan.entropy_weight * math.log(len(forget)) - 1e-4  # flat forget images, retain images right
 
@@ -174,7 +174,7 @@ def test_every_method_comes_near_the_least_loss_of_a_convex_case(method, seed):
         torch.zeros(8), 1.0, n_ctx=plan.n_ctx, shared=plan.shared, unique=plan.unique, single_block=plan.single_block,
         seed=seed,
     )  # fmt: skip
-    box, objective = Softmax(latent.size, labels, forget, seed), objective_of(plan, labels, forget)
+    box, objective = Softmax(latent.size, labels, forget, seed), build_objective(plan, labels, forget)
     bias = torch.zeros(4, requires_grad=True)  # what all latents together can do: any shift of the class logits
     search = torch.optim.LBFGS([bias], max_iter=200, line_search_fn="strong_wolfe")
 
@@ -186,7 +186,7 @@ def test_every_method_comes_near_the_least_loss_of_a_convex_case(method, seed):
 
     search.step(loss)
     least = float(objective((box.bias + bias).log_softmax(-1)))
-    optimizer = optimizer_of(plan, latent, objective, seed)
+    optimizer = build_optimizer(plan, latent, objective, seed)
     first, queries = None, 0
     while queries < 1_500:
         latents = optimizer.ask()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hf_unlearn.models.black_box import BlackBox
-from hf_unlearn.optimizers.methods import latent_of, recipe
+from hf_unlearn.optimizers.methods import build_latent, recipe
 from hf_unlearn.optimizers.objective import Objective
 from hf_unlearn.optimizers.proximal import Proximal
 
@@ -47,7 +47,7 @@ def learn(
     """
     seeds = np.random.SeedSequence(seed).generate_state(2)
     plan = replace(recipe("proximal", len(objective.forget)), n_ctx=n_ctx)
-    latent = latent_of(plan, model.token_mean, model.token_std, int(seeds[0]))
+    latent = build_latent(plan, model.token_mean, model.token_std, int(seeds[0]))
     optimizer = Proximal(latent.size, objective, int(seeds[1]))
     spent = 0
     while spent < queries:
@@ -56,6 +56,6 @@ def learn(
         scores = score(contexts).cpu()
         spent += len(latents)
         of_rows = scores[:, rows]
-        optimizer.tell(latents, objective(of_rows).double().numpy(), of_rows[:, optimizer.images])
-        for row in optimizer.iterates:
+        losses = objective(of_rows).double().numpy()
+        for row in optimizer.tell(latents, losses, of_rows[:, optimizer.images]):
             yield spent, contexts[row], scores[row]

@@ -11,17 +11,17 @@ import typer
 from hf_unlearn.cli.images import Reading, read_unlabelled
 from hf_unlearn.cli.inputs import read_classes, read_digests, read_name_list, read_synonyms
 from hf_unlearn.errors import InputError
+from hf_unlearn.optimizers.methods import METHODS
 
 
 class Method(str, Enum):
-    """`edit` is closed form, from names; `proximal` reads every score; the others are the paper's CMA-ES variants."""
+    """`edit`, which is closed form, and the registered methods that search for a context."""
 
+    _ignore_ = "members method"
     edit = "edit"
-    proximal = "proximal"
-    lcs_cma = "lcs-cma"
-    lcs_cma_paper = "lcs-cma-paper"
-    bbt_cma = "bbt-cma"
-    ind_cma = "ind-cma"
+    members = vars()
+    for method in METHODS:
+        members[method] = method
 
 
 Model = Annotated[str, typer.Option(help="CLIP to adapt: a Hub id, a folder, or 'embedded' (the one in this package).")]

@@ -1,22 +1,27 @@
-"""Everything about a method that is not data: latent sizes, objective, optimizer; and what is built from it."""
+"""The registry of methods that search for a context: latent sizes, objective and optimizer of each, by name.
+
+A new method is one entry in `METHODS`; an optimizer that no method uses yet is one entry in `OPTIMIZERS`.
+This module loads without torch, so that the command line can list the methods.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from hf_unlearn.arguments import share
 from hf_unlearn.errors import InputError
-from hf_unlearn.optimizers.base import Optimizer
-from hf_unlearn.optimizers.block_cma import BlockCMA
-from hf_unlearn.optimizers.latent_context import LatentContext
-from hf_unlearn.optimizers.objective import Objective
-from hf_unlearn.optimizers.proximal import Proximal
 from hf_unlearn.text import brief
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from hf_unlearn.optimizers.base import Optimizer
+    from hf_unlearn.optimizers.latent_context import LatentContext
+    from hf_unlearn.optimizers.objective import Objective
+
+FEW_CLASSES = 10  # up to here the paper has smaller sizes (its section 4.1)
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class Recipe:
         n_ctx: context length `m`.
         shared, unique, single_block, spread, orthogonal: the latent's shape, see `LatentContext`.
         entropy_weight, margin_weight, margin_scale, leak_weight, vicinity: see `Objective`.
-        optimizer: `"cma"` or `"proximal"`.
+        optimizer: a name in `OPTIMIZERS`: `"cma"` or `"proximal"`.
         options: further arguments of the optimizer.
     """
 
@@ -46,7 +51,7 @@ class Recipe:
     options: tuple[tuple[str, Any], ...] = ()
 
     def with_strength(self, strength: float) -> Recipe:
-        """The same, what is asked of forget images weighing a quarter (0, gentle) to four times (1, strong).
+        """Returns the recipe with the weights of forget images times 1/4 (strength 0) to 4 (strength 1).
 
         Raises:
             ValueError: if strength is not from 0 to 1.
@@ -60,38 +65,83 @@ class Recipe:
         )
 
 
-METHODS = ("proximal", "lcs-cma", "lcs-cma-paper", "bbt-cma", "ind-cma")
+def _proximal(classes: int) -> Recipe:
+    width = 512 if classes <= FEW_CLASSES else 1_024
+    return Recipe(8, 0, width, single_block=True, spread=9.0, orthogonal=True, optimizer="proximal")
+
+
+def _lcs_cma(classes: int) -> Recipe:
+    return Recipe(8, shared=100, unique=25)
+
+
+def _lcs_cma_paper(classes: int) -> Recipe:
+    n_ctx, shared, unique = (4, 20, 5) if classes <= FEW_CLASSES else (16, 400, 100)
+    return Recipe(n_ctx, shared, unique, entropy_weight=1.0, margin_weight=0.0, leak_weight=0.0, vicinity=0.0)
+
+
+def _bbt_cma(classes: int) -> Recipe:
+    n_ctx, per_token = (4, 10) if classes <= FEW_CLASSES else (16, 125)
+    return Recipe(n_ctx, 0, per_token * n_ctx, single_block=True)
+
+
+def _ind_cma(classes: int) -> Recipe:
+    n_ctx, per_token = (4, 10) if classes <= FEW_CLASSES else (16, 125)
+    return Recipe(n_ctx, 0, per_token)
+
+
+METHODS: dict[str, Callable[[int], Recipe]] = {  # name -> number of classes -> recipe
+    "proximal": _proximal,
+    "lcs-cma": _lcs_cma,
+    "lcs-cma-paper": _lcs_cma_paper,
+    "bbt-cma": _bbt_cma,
+    "ind-cma": _ind_cma,
+}
 
 
 def recipe(method: str, classes: int) -> Recipe:
-    """The recipe of a method for so many classes.
+    """Returns the recipe of a method for so many classes.
 
     `lcs-cma-paper`, `bbt-cma` and `ind-cma` have the paper's sizes (its section 4.1). `proximal` and `lcs-cma`
-    have those that did best on other classes than the tasks' (benchmarks/README.md).
+    have the sizes that did best on other classes than the tasks' (benchmarks/README.md).
 
     Raises:
         ValueError: if there is no such method.
     """
-    few = classes <= 10
-    n_ctx = 4 if few else 16
-    shared, unique, alone = (20, 5, 10) if few else (400, 100, 125)
-    match method:
-        case "proximal":
-            width = 512 if few else 1_024
-            return Recipe(8, 0, width, single_block=True, spread=9.0, orthogonal=True, optimizer="proximal")
-        case "lcs-cma":
-            return Recipe(8, shared=100, unique=25)
-        case "lcs-cma-paper":
-            return Recipe(n_ctx, shared, unique, entropy_weight=1.0, margin_weight=0.0, leak_weight=0.0, vicinity=0.0)
-        case "bbt-cma":
-            return Recipe(n_ctx, 0, alone * n_ctx, single_block=True)
-        case "ind-cma":
-            return Recipe(n_ctx, 0, alone)
-    raise InputError(f"unknown method {brief(method)}; expected one of {', '.join(METHODS)}")
+    if not isinstance(method, str) or method not in METHODS:
+        raise InputError(f"unknown method {brief(method)}; expected one of {', '.join(METHODS)}")
+    return METHODS[method](classes)
 
 
-def latent_of(plan: Recipe, start: Tensor, scale: float, seed: int) -> LatentContext:
-    """The plan's latent around the mean token, `(dim,)`, or a finished context, `(n_ctx, dim)`, not spread."""
+def _make_proximal(latent: LatentContext, objective: Objective, seed: int, **options: Any) -> Optimizer:
+    from hf_unlearn.optimizers.proximal import Proximal
+
+    return Proximal(latent.size, objective, seed, **options)
+
+
+def _make_cma(latent: LatentContext, objective: Objective, seed: int, **options: Any) -> Optimizer:
+    from hf_unlearn.optimizers.block_cma import BlockCMA
+
+    return BlockCMA(latent.blocks, seed, **options)
+
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"proximal": _make_proximal, "cma": _make_cma}
+
+
+def build_optimizer(plan: Recipe, latent: LatentContext, objective: Objective, seed: int) -> Optimizer:
+    """Builds a recipe's optimizer.
+
+    Raises:
+        ValueError: if there is no such optimizer.
+    """
+    if plan.optimizer not in OPTIMIZERS:
+        raise InputError(f"unknown optimizer {brief(plan.optimizer)}; expected one of {', '.join(OPTIMIZERS)}")
+    return OPTIMIZERS[plan.optimizer](latent, objective, seed, **dict(plan.options))
+
+
+def build_latent(plan: Recipe, start: Tensor, scale: float, seed: int) -> LatentContext:
+    """Builds a recipe's latent around the mean token, `(dim,)`, or a finished context, `(n_ctx, dim)`, not spread."""
+    from hf_unlearn.optimizers.latent_context import LatentContext
+
     return LatentContext.create(
         start,
         scale,
@@ -105,14 +155,15 @@ def latent_of(plan: Recipe, start: Tensor, scale: float, seed: int) -> LatentCon
     )
 
 
-def objective_of(plan: Recipe, labels: Tensor, is_forget: Tensor, namings: Sequence[Sequence[int]] = ()) -> Objective:
+def build_objective(
+    plan: Recipe, labels: Tensor, is_forget: Tensor, namings: Sequence[Sequence[int]] = ()
+) -> Objective:
+    """Builds a recipe's objective on images with these `labels`, `(N,)`; `is_forget` is `(C,)`."""
+    import torch
+
+    from hf_unlearn.optimizers.objective import Objective
+
     return Objective(
         labels, is_forget, plan.entropy_weight, plan.margin_weight, plan.margin_scale, plan.leak_weight, plan.vicinity,
         torch.tensor(namings) if namings else None,
     )  # fmt: skip
-
-
-def optimizer_of(plan: Recipe, latent: LatentContext, objective: Objective, seed: int) -> Optimizer:
-    if plan.optimizer == "proximal":
-        return Proximal(latent.size, objective, seed, **dict(plan.options))
-    return BlockCMA(latent.blocks, seed, **dict(plan.options))

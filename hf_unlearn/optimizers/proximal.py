@@ -1,4 +1,4 @@
-"""Prox-linear steps that read every score, not one number."""
+"""Prox-linear steps that learn from all scores of a query, not from one loss."""
 
 from __future__ import annotations
 
@@ -8,46 +8,45 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hf_unlearn.errors import CallOrderError
 from hf_unlearn.models.cuda_graphs import Replayed
-from hf_unlearn.optimizers.base import Array, State
+from hf_unlearn.optimizers.base import Array, AskTellOptimizer, State
 from hf_unlearn.optimizers.jacobian import FilteredJacobian
 from hf_unlearn.optimizers.lbfgs import minimize
 from hf_unlearn.optimizers.objective import Objective
 
-LEAST_ETA = 0.1  # near a minimum, float32 can't tell what a step with a smaller one changes
+LEAST_ETA = 0.1  # near a minimum, a smaller one changes less than float32 resolves
 EVALUATIONS = 20  # of the model for a step
 PROBE_NOISE, TRIAL_NOISE = 1e-4, 0.02  # of an observation, as shares of its squared length
 
 
-class Proximal:
-    """Prox-linear steps on the log-scores, whose Jacobian a Kalman filter keeps from every query (`jacobian`).
+class Proximal(AskTellOptimizer):
+    """Prox-linear steps on the log-scores; a Kalman filter updates their Jacobian with every query (`jacobian`).
 
     A query returns `N x C` log-scores, not one number. Around the incumbent `z` they are modelled as
-    `f(z) + J a`, `J` known with a covariance `P` over the latent's directions, the same for every score.
-    Each round probes the coordinates that `P` is most in doubt about (new ones as long as there are any), then
-    solves for several strengths `eta` of the proximal term, without a query,
+    `f(z) + J a`. `J` is known up to a covariance `P` over the latent's directions, the same for every score.
+    Each round probes the coordinates with the largest variance in `P`, new ones first. Then it solves for
+    several strengths `eta` of the proximal term, without a query,
 
         a* = argmin_a  L(log_softmax(f(z) + J a)) + |a|² / (2 eta)
 
-    queries every `z + a*`, moves to the best if the loss fell, and keeps its `eta` (or shrinks it). Probes
-    and trials correct `J` as a Kalman filter does, trials with a noise that grows with their length; a
-    move makes all of `J` more doubtful, the more the longer it was, and so does a round in which no trial is
-    better. Relatives: prox-linear methods
-    (Drusvyatskiy & Paquette, 2019), derivative-free Gauss-Newton (Cartis & Roberts, 2019), Broyden's
-    method (1965), which is this filter with `P` reset to 1 before every query.
+    It queries every `z + a*` and moves to the best if the loss fell. It keeps that step's `eta`, or shrinks it.
+    Probes and trials correct `J` by Kalman updates; the noise of a trial grows with its length. A move
+    inflates the covariance, the more the longer it was. So does a round in which no trial is better.
+
+    Relatives: prox-linear methods (Drusvyatskiy & Paquette, 2019) and derivative-free Gauss-Newton (Cartis &
+    Roberts, 2019). Broyden's method (1965) is this filter with `P` reset to 1 before every query.
 
     Args:
         size: width of the latent.
         objective: the loss; convex in the logits once the margin's rival is frozen.
-        seed: for which images make the model, where there are more.
+        seed: decides which images the model uses, where there are more than `model_images`.
         probes: directions per round.
         step: length of a probe.
         eta: first strength; a larger one allows larger steps.
         strengths: factors on `eta` that each round tries, ascending.
-        drift: how doubtful a move of length 1, or trials in vain, make every direction.
-        model_images: at most so many images, drawn evenly over the classes, make the model; the loss
-            that decides is always on all.
+        drift: variance that a move of length 1, or a round without a better trial, adds to every direction.
+        model_images: at most so many images, drawn evenly over the classes, enter the model of the scores.
+            The loss that decides is always on all images.
     """
 
     def __init__(
@@ -66,7 +65,6 @@ class Proximal:
         self.images = _evenly(objective.labels.cpu(), model_images, generator)
         self._objective = objective.part(self.images)
         self.incumbent: Array = np.zeros(size)
-        self.iterates: Sequence[int] = ()
         self.eta = eta
         self.probes = min(probes, size)
         self.step = step
@@ -75,15 +73,11 @@ class Proximal:
         self._jacobian = FilteredJacobian(size)
         self._steps = Replayed(self._steps_of)
         self._phase = "start"
-        self._waiting = False
         self._loss = np.inf
         self._scores = torch.empty(0)  # (images, C), at the incumbent
         self._etas: list[float] = []
 
-    def ask(self) -> Array:
-        if self._waiting:
-            raise CallOrderError("ask was called twice; tell the losses of the last batch first")
-        self._waiting = True
+    def _propose(self) -> Array:
         if self._phase == "start":
             return self.incumbent[None].copy()
         if self._phase == "probe":
@@ -94,14 +88,11 @@ class Proximal:
         trials[:, : steps.shape[1]] += steps
         return trials
 
-    def tell(self, latents: Array, losses: Array, log_scores: Tensor) -> None:
-        if not self._waiting:
-            raise CallOrderError("tell was called without ask; ask for latents first")
-        self._waiting = False
-        self.iterates = ()
+    def _update(self, latents: Array, losses: Array, log_scores: Tensor) -> Sequence[int]:
+        iterates: Sequence[int] = ()
         self._to(log_scores.device)
         if self._phase == "start":
-            self._move(latents, losses, log_scores, 0)
+            iterates = self._move(latents, losses, log_scores, 0)
             self._phase = "probe"
         elif self._phase == "probe":
             self._learn(latents, log_scores, PROBE_NOISE)
@@ -112,13 +103,15 @@ class Proximal:
             if losses[best] < self._loss:
                 self.eta = self._etas[best]
                 self._jacobian.blur(self.drift * min(1.0, float(np.square(latents[best] - self.incumbent).sum())))
-                self._move(latents, losses, log_scores, best)
+                iterates = self._move(latents, losses, log_scores, best)
             else:
                 self.eta = max(0.3 * min(self._etas), LEAST_ETA)
                 self._jacobian.blur(self.drift)
             self._phase = "probe"
+        return iterates
 
     def state(self) -> State:
+        """Phase, step size, incumbent, its scores, and the filter."""
         facts = {"phase": self._phase, "eta": self.eta, "loss": self._loss}
         return facts, {
             "incumbent": torch.from_numpy(self.incumbent),
@@ -127,6 +120,7 @@ class Proximal:
         }
 
     def restore(self, state: State) -> None:
+        """Continues from a `state`, bit for bit."""
         facts, tensors = state
         self._phase, self.eta, self._loss = facts["phase"], facts["eta"], facts["loss"]
         self.incumbent = tensors["incumbent"].numpy().copy()
@@ -135,22 +129,23 @@ class Proximal:
         self._to(self._objective.labels.device)
 
     def restart(self) -> None:
+        """Scores the incumbent again, for another objective; the Jacobian stays."""
         self._phase = "start"
 
     def _to(self, device: torch.device) -> None:
         self._objective, self._scores = self._objective.to(device), self._scores.to(device)
         self._jacobian.to(device)
 
-    def _move(self, latents: Array, losses: Array, log_scores: Tensor, row: int) -> None:
+    def _move(self, latents: Array, losses: Array, log_scores: Tensor, row: int) -> Sequence[int]:
         self.incumbent, self._loss, self._scores = latents[row].copy(), float(losses[row]), log_scores[row].clone()
-        self.iterates = (row,)
+        return (row,)
 
     def _learn(self, latents: Array, log_scores: Tensor, noise: float) -> None:
         self._jacobian.learn(torch.from_numpy(latents - self.incumbent), log_scores - self._scores, noise)
 
     @torch.no_grad()
     def _solve(self, etas: Sequence[float]) -> Tensor:
-        """The prox-linear steps `a*`, `(strengths, known)`."""
+        """Solves for the prox-linear steps `a*`, `(strengths, known)`."""
         jacobian = self._jacobian
         known = jacobian.size if self._scores.is_cuda else jacobian.known  # a graph wants the same shapes every time
         firmness = 1 / torch.tensor(etas).to(self._scores)
@@ -158,7 +153,7 @@ class Proximal:
         return steps[:, : jacobian.known]
 
     def _steps_of(self, scores: Tensor, firmness: Tensor, patterns: Tensor, values: Tensor) -> Tensor:
-        """The same for `1 / eta`; the models are convex but for the leak term. Unknown directions stay at 0."""
+        """Solves for given `1 / eta`; the models are convex but for the leak term. Unknown directions stay at 0."""
         rival = self._objective.runner_up(scores)
 
         def model(steps: Tensor) -> tuple[Tensor, Tensor]:
@@ -171,7 +166,7 @@ class Proximal:
 
 
 def _evenly(labels: Tensor, count: int, generator: np.random.Generator) -> Tensor:
-    """Indices of at most `count` images, the classes taking turns; in order."""
+    """Draws at most `count` images, evenly over the classes; returns their indices in ascending order."""
     turn = torch.empty(len(labels))
     for label in labels.unique():
         own = (labels == label).nonzero().flatten()

@@ -9,12 +9,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from hf_unlearn.adapters.adapter import ForgetAdapter, digest
+from hf_unlearn.adapters.adapter import ForgetAdapter
 from hf_unlearn.arguments import whole_number
 from hf_unlearn.data.class_names import like, name_list
 from hf_unlearn.data.labeled_images import LabeledImages
 from hf_unlearn.errors import InputError
 from hf_unlearn.models.black_box import BlackBox
+from hf_unlearn.models.text_edit import digest
 from hf_unlearn.text import brief, listed
 from hf_unlearn.training.edit_run import DIALS, EDIT, edit_again, refuse_for_an_edit
 from hf_unlearn.training.result import Result

@@ -16,7 +16,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hf_unlearn.adapters.adapter import ForgetAdapter, base_name, digest
+from hf_unlearn.adapters.adapter import ForgetAdapter, base_name
 from hf_unlearn.adapters.config import AdapterConfig
 from hf_unlearn.arguments import LARGEST_SEED, MOST_SHOTS, share, whole_number
 from hf_unlearn.data.class_names import check_names, name_list, split_names, synonym_lists
@@ -24,7 +24,8 @@ from hf_unlearn.data.labeled_images import LabeledImages, check_images
 from hf_unlearn.data.synonyms import asked_names, namings
 from hf_unlearn.errors import BudgetSpentError, InputError
 from hf_unlearn.models.black_box import BlackBox, Ledger, check_box
-from hf_unlearn.optimizers.methods import METHODS, Recipe, objective_of, recipe
+from hf_unlearn.models.text_edit import digest
+from hf_unlearn.optimizers.methods import METHODS, Recipe, build_objective, recipe
 from hf_unlearn.text import brief
 from hf_unlearn.training import training_data as evidence
 from hf_unlearn.training.checkpoint import RunDir
@@ -150,8 +151,8 @@ def unlearn(
     learnt = evidence.gather(crew, model, images, validation, unlabelled, names, forget, shots, seed)
     is_forget = torch.tensor([name in forget for name in names])
     device = getattr(model, "device", torch.device("cpu"))  # a remote one's scores come as numbers
-    objective = objective_of(plan, learnt.train, is_forget, columns).to(device)
-    selection = objective_of(plan, learnt.validation, is_forget, columns).to(device)
+    objective = build_objective(plan, learnt.train, is_forget, columns).to(device)
+    selection = build_objective(plan, learnt.validation, is_forget, columns).to(device)
     scored_by = {
         "base model": model.fingerprint(), "template": model.template, "classes": list(learnt.names), **learnt.identity
     }  # fmt: skip
@@ -206,8 +207,7 @@ def unlearn(
                 memory.note()
                 rows: Sequence[int] = range(len(latents))  # a batch that the budget cuts short teaches nothing
                 if len(latents) == len(wanted):
-                    optimizer.tell(latents, scored.losses.cpu().double().numpy(), scored.log_scores)
-                    rows = optimizer.iterates
+                    rows = optimizer.tell(latents, scored.losses.cpu().double().numpy(), scored.log_scores)
                 step = standing.note(contexts, rows, scored, time.monotonic() - start)
                 bar.update(task, completed=step.queries, description=f"loss {step.loss:.3f}  H {100 * step.H:.1f}")
                 cancelled = bool(on_step is not None and on_step(step))

@@ -12,7 +12,7 @@ from hf_unlearn.models.black_box import BlackBox
 from hf_unlearn.models.text_edit import digest
 from hf_unlearn.optimizers.base import Optimizer
 from hf_unlearn.optimizers.latent_context import LatentContext
-from hf_unlearn.optimizers.methods import Recipe, latent_of, optimizer_of
+from hf_unlearn.optimizers.methods import Recipe, build_latent, build_optimizer
 from hf_unlearn.optimizers.objective import Objective
 
 
@@ -44,12 +44,12 @@ class Search:
         entropy = [seed] if context is None else [seed, int(digest(context)[:16], 16)]
         seeds = np.random.SeedSequence(entropy).generate_state(2)
         start = model.token_mean if context is None else context
-        latent = latent_of(plan, start, model.token_std, int(seeds[0]))
-        return cls(latent, optimizer_of(plan, latent, objective, int(seeds[1])), int(seeds[1]), of)
+        latent = build_latent(plan, start, model.token_std, int(seeds[0]))
+        return cls(latent, build_optimizer(plan, latent, objective, int(seeds[1])), int(seeds[1]), of)
 
     def again(self, plan: Recipe, objective: Objective) -> Search:
         """The same, where it stands, for another objective; this one stays as it is."""
-        optimizer = optimizer_of(plan, self.latent, objective, self.seed)
+        optimizer = build_optimizer(plan, self.latent, objective, self.seed)
         optimizer.restore(self.optimizer.state())
         optimizer.restart()
         return replace(self, optimizer=optimizer)
