@@ -1,0 +1,48 @@
+"""What a link carries, and what the first screen takes from strangers."""
+
+from urllib.parse import parse_qsl
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hf_unlearn.errors import InputError
+from space.services.recipe import EXAMPLE, MAX_NAMES, OWN_PHOTO, Recipe, parse_names, read_link
+
+NAMES = st.lists(st.text("abcdé猫 -'&?#%+", min_size=1, max_size=12).filter(str.strip), max_size=5)
+
+
+@given(NAMES, NAMES, NAMES, st.sampled_from([0.0, 0.25, 0.5, 1.0]))
+def test_a_link_brings_the_whole_recipe_back(forget, keep, labels, breadth):
+    recipe = Recipe.parse(forget, keep, labels, "bomb-twemoji", "user/clip", breadth)
+    query = dict(parse_qsl(recipe.link().removeprefix("?"), keep_blank_values=True))
+    assert read_link(query) == (recipe, [])
+
+
+def test_a_photo_is_not_part_of_a_link():
+    assert "image" not in Recipe(("gun",), picture=OWN_PHOTO).link()
+    assert EXAMPLE.link().startswith("?forget=gun,bomb,dagger")
+
+
+def test_every_broken_part_of_a_link_is_named_and_the_others_are_used():
+    query = {"forget": "gun, knife", "breadth": "wide", "labels": ",".join(map(str, range(MAX_NAMES + 1)))}
+    recipe, problems = read_link(query)
+    assert recipe == Recipe(("gun", "knife"))
+    assert [problem.split(":")[0] for problem in problems] == ["labels", "breadth"]
+
+
+def test_a_name_to_forget_is_not_protected():
+    recipe = Recipe(("gun",)).protecting("beer").adding("beer")
+    assert (recipe.forget, recipe.keep) == (("gun", "beer"), ())
+
+
+@pytest.mark.parametrize("value", [7, None, {"a": 1}, [["gun"]], ["a" * 201], [f"{n}" for n in range(MAX_NAMES + 1)]])
+def test_names_that_are_none_are_refused(value):
+    with pytest.raises(InputError):
+        parse_names(value, "names to forget")
+
+
+@pytest.mark.parametrize("parts", [{"breadth": 2}, {"breadth": True}, {"base": 3}, {"picture": "a" * 300}])
+def test_other_values_are_checked(parts):
+    with pytest.raises(InputError):
+        Recipe.parse("gun", **parts)
