@@ -2,6 +2,7 @@
 
 import re
 import socket
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from hf_unlearn import LabeledImages, SpaceBlackBox, unlearn
-from hf_unlearn.errors import BudgetSpentError, PromptTooLongError, RemoteError
+from hf_unlearn.errors import BudgetSpentError, InputError, PromptTooLongError, RemoteError
 from hf_unlearn.models import space_client as remote
 from hf_unlearn.training.result import StopReason
 from tests.support.gradio_http import free_port, launched
@@ -71,12 +72,12 @@ def test_the_adapter_trained_through_it_is_the_local_one_bit_for_bit(box, clip, 
 
 def test_images_are_sent_once_and_a_population_travels_in_one_call(box):
     asked = []
-    line = box._line.ask
-    box._line.ask = lambda api, *arguments: asked.append(api) or line(api, *arguments)
+    call = box._connection.call
+    box._connection.call = lambda api, *arguments: asked.append(api) or call(api, *arguments)
     try:
         train(box, method="lcs-cma", max_queries=40)
     finally:
-        box._line.ask = line
+        box._connection.call = call
     assert asked == ["/images", "/score", "/score"]
 
 
@@ -89,7 +90,7 @@ def test_more_images_than_one_call_takes_are_one_set(box, clip):
 def test_no_other_session_can_ask_about_images(address, box):
     sent = box.add_images(coloured(1))
     other = SpaceBlackBox(address, model=BASE)
-    answer = other._line.ask("/score", BASE, box.template, sent.handle, NAMES, "", [1, 0, box.dim])
+    answer = other._connection.call("/score", BASE, box.template, sent.handle, NAMES, "", [1, 0, box.dim])
     assert answer == {"missing": True}
     assert box.add_images(coloured(1)).handle != sent.handle  # random, not a hash of what was sent
 
@@ -174,6 +175,13 @@ def test_a_space_that_is_not_there_is_reported_in_one_sentence():
         SpaceBlackBox(f"http://127.0.0.1:{free_port()}", tries=2)
 
 
+def test_a_missing_client_is_reported_with_the_package_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gradio_client", None)
+    monkeypatch.setitem(sys.modules, "gradio_client.exceptions", None)
+    with pytest.raises(RemoteError, match=r"needs gradio_client: pip install 'hf_unlearn\[remote\]'"):
+        SpaceBlackBox("user/space", tries=1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -206,7 +214,7 @@ def test_requests_out_of_bounds_are_refused_in_words(box, change, message):
     sent = box.add_images(coloured(1))
     request = {"template": box.template, "names": NAMES, "contexts": "", "shape": [1, 0, 32], **change}
     with pytest.raises(ValueError, match=message):
-        box._line.ask(
+        box._connection.call(
             "/score", BASE, request["template"], sent.handle, request["names"], request["contexts"], request["shape"]
         )
 
@@ -215,16 +223,16 @@ def test_a_prompt_that_is_too_long_is_told_from_every_other_refusal(box):
     images = box.add_images(coloured(1))
     with pytest.raises(PromptTooLongError, match="the text tower of"):
         box.log_scores(contexts(box.dim, 1), images, ["red", "x" * 75])
-    with pytest.raises(ValueError, match="Expected 1 to") as refused:
+    with pytest.raises(InputError, match="Expected 1 to") as refused:
         box.log_scores(contexts(box.dim, 1), images, [str(number) for number in range(1_001)])
     assert not isinstance(refused.value, PromptTooLongError)
 
 
 def test_what_is_no_image_is_refused(box):
     with pytest.raises(ValueError, match="not an image"):
-        box._line.ask("/images", BASE, "", ["AAAA"])
+        box._connection.call("/images", BASE, "", ["AAAA"])
     with pytest.raises(ValueError, match="1 to 32 images"):
-        box._line.ask("/images", BASE, "", [])
+        box._connection.call("/images", BASE, "", [])
     with pytest.raises(ValueError, match="at least one image"):
         box.add_images([])
 
@@ -279,7 +287,7 @@ FACTS = {
 def test_a_space_that_answers_nonsense_is_reported_in_one_sentence(liar, answer):
     url, answers = liar
     answers[:] = [answer]
-    with pytest.raises(RemoteError, match="its answer is none of a black box"):
+    with pytest.raises(RemoteError, match="invalid response of a black box"):
         SpaceBlackBox(url, tries=1)
 
 
@@ -299,5 +307,5 @@ def test_scores_that_are_none_are_reported_in_one_sentence(liar, scores):
     answers[:] = [{**FACTS, "log_scores": scores}]
     box = SpaceBlackBox(url, tries=1)
     sent = box.add_images(coloured(1).select([0]))
-    with pytest.raises(RemoteError, match="its answer is none of a black box"):
+    with pytest.raises(RemoteError, match="invalid response of a black box"):
         box.log_scores(torch.zeros(1, 1, 2), sent, ["a", "b"])

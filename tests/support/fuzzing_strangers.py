@@ -114,8 +114,8 @@ class Strangers:
 
     def space(self, answers: list[Any]) -> None:
         """A box whose numbers can be used, and scores; or an error that names the Space."""
-        line = SimpleNamespace(ask=lambda api, *_: answers[("/describe", "/images", "/score").index(api)])
-        with patch.object(remote, "_Line", lambda *_: line):
+        connection = SimpleNamespace(call=lambda api, *_: answers[("/describe", "/images", "/score").index(api)])
+        with patch.object(remote, "_Connection", lambda *_: connection):
             try:
                 box = SpaceBlackBox("user/space")
                 assert box.dim > 0
