@@ -1,17 +1,18 @@
-"""The adapters that visitors may use: the library's, the Hub's, and each visitor's own, kept in memory only."""
+"""The adapters that visitors may use: the library's, the Hub's, and each visitor's private ones, in memory only."""
 
 from __future__ import annotations
 
 import json
 import secrets
-import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from cachetools import LRUCache, TTLCache
+
+from hf_unlearn.errors import InputError
 from space.inputs.archives import find_adapter, unpack
 from space.inputs.limits import plain_text
 from space.services.model_cache import ModelCache
@@ -20,26 +21,31 @@ if TYPE_CHECKING:
     from hf_unlearn import AdaptedClip, ForgetAdapter
 
 PLACES = ("space/adapters/*", "runs/*/adapter", "runs/*")
-OWN = "own/"  # before the key of a visitor's own adapter; what follows can't be guessed
-MAX_OWN, OWN_SECONDS = 500, 3_600
-OWN_BYTES, HUB_BYTES = 256 * 2**20, 128 * 2**20  # in memory, of visitors' own adapters and of those from the Hub
-TEXT_BYTES, IN_MEMORY = 4 * 2**20, 8  # of one adapter's config and report; read, a text is so many times as large
+OWN = "own/"  # the start of a private adapter's key; the rest can't be guessed
+MAX_PRIVATE, PRIVATE_SECONDS = 500, 3_600  # a small adapter counts as a 500th of the room
+PRIVATE_BYTES, HUB_BYTES = 256 * 2**20, 128 * 2**20  # in memory, of visitors' adapters and of those from the Hub
+MAX_FROM_HUB = 64  # a small adapter counts as a 64th of the room
+TEXT_BYTES, IN_MEMORY = 4 * 2**20, 8  # of one adapter's config and report; parsed, a text is so many times as large
 MAX_N_CTX = 64
 MAX_EDIT = 2**18  # numbers in each matrix of an edit: 2 MB in all
-GONE = "This adapter of yours is no longer here; make it again, or upload it."
-KEPT_FROM_HUB = 64
+EXPIRED = "This adapter of yours is no longer here; make it again, or upload it."
 
 
 @dataclass
-class _Own:
+class _Private:
+    """A visitor's adapter."""
+
     adapter: ForgetAdapter
     session: str
-    seen: float
-    size: int
+
+    def room(self) -> int:
+        return max(_count_bytes(self.adapter), PRIVATE_BYTES // MAX_PRIVATE)
 
 
 class AdapterStore:
     """Adapters by key: a folder of the library relative to the root, `user/name` on the Hub, or `own/…`.
+
+    A private adapter is removed after an hour without use, or when others need its room.
 
     Args:
         root: the folder that holds `runs` and `space/adapters`.
@@ -48,16 +54,20 @@ class AdapterStore:
 
     def __init__(self, root: Path, models: ModelCache) -> None:
         self.root, self.models = root, models
-        self._own: OrderedDict[str, _Own] = OrderedDict()
-        self._from_hub: OrderedDict[str, tuple[ForgetAdapter, int]] = OrderedDict()
+        self._private: TTLCache[str, _Private] = TTLCache(PRIVATE_BYTES, PRIVATE_SECONDS, getsizeof=_Private.room)
+        self._from_hub: LRUCache[str, ForgetAdapter] = LRUCache(HUB_BYTES, getsizeof=_hub_room)
         self._lock = Lock()
 
     def list_saved(self, base: str | None = None) -> tuple[dict[str, ForgetAdapter], list[str]]:
-        """Adapters by folder, and one line of text per folder that was left out."""
+        """The library's adapters by folder, and a line of text per folder that was left out.
+
+        Args:
+            base: lists adapters of this base model only.
+        """
         found, left_out = {}, []
         for key in self._folders():
             try:
-                adapter = self._saved(key)
+                adapter = self._read(key)
             except ValueError as error:
                 left_out.append(f"{plain_text(key)} is left out: {plain_text(str(error))}")
                 continue
@@ -66,45 +76,37 @@ class AdapterStore:
         return found, left_out
 
     def list_private(self, session: str) -> dict[str, ForgetAdapter]:
-        """The adapters that this visitor made or brought."""
-        self._forget_old()
+        """The adapters that this visitor made or uploaded."""
         with self._lock:
-            return {key: kept.adapter for key, kept in self._own.items() if kept.session == session}
+            self._private.expire()
+            return {key: kept.adapter for key, kept in self._private.items() if kept.session == session}
 
     def add(self, adapter: ForgetAdapter, session: str) -> str:
-        """Takes a visitor's adapter; its key is a secret that only this visitor is told.
+        """Adds a visitor's adapter and returns its key, a secret that only this visitor learns.
 
         Raises:
-            ValueError: if it is larger than any we make.
+            InputError: if it is larger than any adapter of this library.
         """
-        if too_large := _too_large(adapter):
-            raise ValueError(f"This adapter's {too_large}.")
-        self._forget_old()
-        key, size = OWN + secrets.token_urlsafe(16), _bytes(adapter)
+        if too_large := _describe_excess(adapter):
+            raise InputError(f"This adapter's {too_large}.")
+        key = OWN + secrets.token_urlsafe(16)
         with self._lock:
-            self._own[key] = _Own(adapter, session, time.monotonic(), size)
-            while len(self._own) > MAX_OWN or sum(kept.size for kept in self._own.values()) > OWN_BYTES:
-                del self._own[min(self._own, key=lambda own: self._own[own].seen)]
+            self._private[key] = _Private(adapter, session)
         return key
 
     def reclaim(self, key: str, session: str) -> ForgetAdapter:
-        """A visitor's own adapter, for the session that the visitor has now: who has the key is its owner.
+        """A private adapter, moved to the session that the visitor has now: whoever has the key is its owner.
 
         Raises:
-            ValueError: if it is not here, or no longer.
+            InputError: if it expired or never existed.
         """
-        self._forget_old()
-        with self._lock:
-            if (kept := self._own.get(key)) is None:
-                raise ValueError(GONE)
-            kept.session, kept.seen = session, time.monotonic()
-            return kept.adapter
+        return self._use_private(key, session)
 
     def add_upload(self, paths: Sequence[str | Path], session: str) -> str:
-        """Takes an adapter as a zip or as its files; its key.
+        """Adds an adapter from a zip or from its files, and returns its key.
 
         Raises:
-            ValueError: if it is none, is damaged, tampered with or too large.
+            ValueError: if there is none, or it is damaged, tampered with or too large.
         """
         from hf_unlearn import ForgetAdapter
 
@@ -113,46 +115,50 @@ class AdapterStore:
             try:
                 adapter = ForgetAdapter.from_pretrained(where)
             except ValueError as error:
-                raise ValueError(str(error).replace(f"{where}/", "").replace(str(where), "adapter")) from error
+                raise InputError(str(error).replace(f"{where}/", "").replace(str(where), "adapter")) from error
         return self.add(adapter, session)
 
     def get(self, key: object) -> ForgetAdapter:
-        """An adapter by its key; one on the Hub is fetched, without a token.
+        """An adapter by its key; one on the Hub is downloaded without a token.
 
         Raises:
             ValueError: if there is none, or it is damaged.
-            OSError: if it can't be had from the Hub.
+            OSError: if the Hub does not answer.
         """
         if not key or not isinstance(key, str):
-            raise ValueError("No adapter is chosen.")
+            raise InputError("No adapter is chosen.")
         if key.startswith(OWN):
-            with self._lock:
-                if (kept := self._own.get(key)) is not None:
-                    kept.seen = time.monotonic()
-                    return kept.adapter
-            raise ValueError(GONE)
+            return self._use_private(key)
         if key in self._folders():
-            return self._saved(key)
+            return self._read(key)
         if key.count("/") != 1 or key.startswith(("runs/", ".", "/")):
-            raise ValueError(f"There is no saved adapter '{key[:80]}'; choose one of the list, or give user/name.")
-        return self._of_hub(key)
+            raise InputError(f"There is no saved adapter '{key[:80]}'; choose one of the list, or give user/name.")
+        return self._download(key)
 
     def apply(self, adapter: ForgetAdapter) -> AdaptedClip:
-        """The adapter's base with the adapter in effect; a switch of the caller's own.
+        """The adapter's base model with the adapter in effect; every caller gets a separate switch.
 
         Raises:
-            ValueError: if the base is none we may load, or not the one that the adapter was made for.
+            ValueError: if the base model may not be loaded, or is not the one that the adapter was made for.
         """
         from hf_unlearn import AdaptedClip
 
         base, revision = adapter.config.base_model, adapter.config.base_revision
         if base not in self.models.bases and revision is None:
-            raise ValueError(
+            raise InputError(
                 f"This adapter was made for '{base[:80]}', a folder on its maker's machine, which nobody else has."
             )
         return AdaptedClip(self.models.get(base, revision), adapter)
 
-    def _of_hub(self, key: str) -> ForgetAdapter:
+    def _use_private(self, key: str, session: str | None = None) -> ForgetAdapter:
+        with self._lock:
+            if (kept := self._private.get(key)) is None:
+                raise InputError(EXPIRED)
+            kept.session = session or kept.session
+            self._private[key] = kept  # its hour begins again
+            return kept.adapter
+
+    def _download(self, key: str) -> ForgetAdapter:
         from huggingface_hub import HfApi
         from huggingface_hub.hf_api import RepoFile
 
@@ -167,26 +173,17 @@ class AdapterStore:
         sha = commit_of(key, token=False, cache_dir=hub.folder)
         with self._lock:
             if (known := self._from_hub.get(f"{key}@{sha}")) is not None:
-                self._from_hub.move_to_end(f"{key}@{sha}")
-                return known[0]
+                return known
         with explained(key, sha):
             there = HfApi(token=False).get_paths_info(key, [CONFIG, REPORT, CONTEXT, EDIT], revision=sha)
             files = {file.path: file.size for file in there if isinstance(file, RepoFile)}
         with hub.holding(key, sha, files) as folder:
             adapter = ForgetAdapter.from_pretrained(key, revision=sha, token=False, cache_dir=folder)
-            if too_large := _too_large(adapter):
-                raise ValueError(f"{key}: its {too_large}.")
+            if too_large := _describe_excess(adapter):
+                raise InputError(f"{key}: its {too_large}.")
         with self._lock:
-            self._from_hub[f"{key}@{sha}"] = adapter, _bytes(adapter)
-            while len(self._from_hub) > KEPT_FROM_HUB or sum(size for _, size in self._from_hub.values()) > HUB_BYTES:
-                self._from_hub.popitem(last=False)
+            self._from_hub[f"{key}@{sha}"] = adapter
         return adapter
-
-    def _forget_old(self) -> None:
-        now = time.monotonic()
-        with self._lock:
-            for key in [key for key, kept in self._own.items() if now - kept.seen > OWN_SECONDS]:
-                del self._own[key]
 
     def _folders(self) -> list[str]:
         from hf_unlearn.adapters.storage import is_adapter
@@ -198,17 +195,17 @@ class AdapterStore:
             if not folder.name.startswith(".") and is_adapter(folder)
         ]
 
-    def _saved(self, key: str) -> ForgetAdapter:
+    def _read(self, key: str) -> ForgetAdapter:
         from hf_unlearn import ForgetAdapter
 
         try:
             return ForgetAdapter.from_pretrained(self.root / key)
         except ValueError as error:
-            raise ValueError(str(error).replace(f"{self.root}/", "")) from error
+            raise InputError(str(error).replace(f"{self.root}/", "")) from error
 
 
-def _too_large(adapter: ForgetAdapter) -> str:
-    """What about it is larger than any adapter we make; nothing if it is not."""
+def _describe_excess(adapter: ForgetAdapter) -> str:
+    """The part of an adapter that is larger than the library ever makes it; nothing if there is none."""
     if adapter.edit is not None:
         (width, rank), gate = adapter.edit.up.shape, adapter.edit.gate
         most = MAX_EDIT // width
@@ -218,16 +215,20 @@ def _too_large(adapter: ForgetAdapter) -> str:
             return f"edit has a gate of {len(gate.near)} directions; at width {width} at most {most} are used"
     if adapter.context is not None and len(adapter.context) > MAX_N_CTX:
         return f"context has {len(adapter.context)} tokens; at most {MAX_N_CTX} are used"
-    if (size := _text_bytes(adapter)) > TEXT_BYTES:
+    if (size := _count_text(adapter)) > TEXT_BYTES:
         return f"config and report have {size / 2**20:,.0f} MB; at most {TEXT_BYTES >> 20} are read"
     return ""
 
 
-def _text_bytes(adapter: ForgetAdapter) -> int:
+def _count_text(adapter: ForgetAdapter) -> int:
     return len(json.dumps([vars(adapter.config), adapter.report], default=str))
 
 
-def _bytes(adapter: ForgetAdapter) -> int:
-    """About what an adapter takes in memory."""
+def _count_bytes(adapter: ForgetAdapter) -> int:
+    """About the memory that an adapter takes."""
     tensors = adapter.edit.tensors().values() if adapter.edit is not None else [adapter.context]
-    return sum(tensor.nbytes for tensor in tensors if tensor is not None) + IN_MEMORY * _text_bytes(adapter)
+    return sum(tensor.nbytes for tensor in tensors if tensor is not None) + IN_MEMORY * _count_text(adapter)
+
+
+def _hub_room(adapter: ForgetAdapter) -> int:
+    return max(_count_bytes(adapter), HUB_BYTES // MAX_FROM_HUB)

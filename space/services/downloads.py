@@ -49,10 +49,10 @@ class Downloads:
             ValueError: if the base is too large to send or can't carry a context, or an edit is to be hardened.
         """
         from hf_unlearn.adapters.export.checkpoint import export
-        from space.services.thread_safe_clip import parameters
+        from space.services.thread_safe_clip import count_parameters
 
         model = store.apply(adapter).model
-        if parameters(model) > MAX_EXPORTED:
+        if count_parameters(model) > MAX_EXPORTED:
             raise ValueError(
                 f"{adapter.config.base_model} is too large to send as a checkpoint; download the adapter and run "
                 "'hf-unlearn export ADAPTER FOLDER' on a machine of your own."

@@ -1,15 +1,17 @@
-"""Base models for visitors: an id is looked at before anything large is fetched, few are kept, all share them."""
+"""Base models in memory: loaded when first asked for, shared by all visitors, the least recently used removed first."""
 
 from __future__ import annotations
 
 import gc
-from collections import OrderedDict
 from collections.abc import Mapping
 from copy import copy
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from cachetools import LRUCache
+
+from hf_unlearn.errors import InputError
 from hf_unlearn.hub.error_messages import explained
 from hf_unlearn.models.embedded import EMBEDDED
 from space.services.hub_cache import HubCache
@@ -26,16 +28,16 @@ PRESETS = {
     "google/siglip-base-patch16-224": "SigLIP B/16, 203 M parameters",
 }
 MAX_CACHED = 1_000_000_000  # parameters, 4 GB in float32; the free tier has 16
-MOST_CACHED = 8  # models, each with texts it remembers
+MOST_CACHED = 8  # models: a small one counts as an eighth of the room
 
 
 class ModelCache:
-    """Base models by name, loaded when first asked for; the least recently used go when there is no room.
+    """Base models by name.
 
     Args:
         bases: base models that the operator offers, as adapters name them -> Hub id or folder. These are trusted.
         any_on_hub: whether visitors may name any other model on the Hub.
-        hub: where what they name is fetched to.
+        hub: the cache for downloads from the Hub.
     """
 
     def __init__(
@@ -43,57 +45,51 @@ class ModelCache:
     ) -> None:
         self.bases = dict(bases or {EMBEDDED: EMBEDDED})
         self.any_on_hub, self.hub = any_on_hub, hub or HubCache()
-        self._kept: OrderedDict[tuple[str, str | None], ThreadSafeClip] = OrderedDict()
+        self._models: LRUCache[tuple[str, str | None], ThreadSafeClip] = LRUCache(MAX_CACHED, getsizeof=_room)
         self._lock, self._loading = Lock(), Lock()
 
     def get(self, base: str, revision: str | None = None) -> ThreadSafeClip:
-        """The model, with a ledger of the caller's own; the weights are shared, and are only read.
+        """A model with a fresh ledger; its weights are shared and only read.
 
         Args:
-            revision: the commit, for one on the Hub.
+            revision: the commit of a model on the Hub.
 
         Raises:
-            ValueError: if the name is no model we may load; the message says why.
-            OSError: if it can't be had from the Hub.
+            ValueError: if the model can't be loaded or may not be; the message says why.
+            OSError: if the Hub does not answer.
         """
         from hf_unlearn.models.black_box import Ledger
 
         if not isinstance(base, str):
-            raise ValueError(f"Expected a base model's name as text, got {type(base).__name__}.")
+            raise InputError(f"Expected a base model's name as text, got {type(base).__name__}.")
         key = (base, None if base in self.bases else revision)
-        model = self._cached(key)
+        model = self._find(key)
         if model is None:
             with self._loading:  # else two first visitors load the same model twice
-                model = self._cached(key) or self._load(*key)
-        own = copy(model)
-        own.ledger = Ledger()
-        return own
+                model = self._find(key) or self._load(*key)
+        fresh = copy(model)
+        fresh.ledger = Ledger()
+        return fresh
 
-    def _cached(self, key: tuple[str, str | None]) -> ThreadSafeClip | None:
+    def _find(self, key: tuple[str, str | None]) -> ThreadSafeClip | None:
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
+            return self._models.get(key)
 
     def _load(self, base: str, revision: str | None) -> ThreadSafeClip:
-        from space.services.thread_safe_clip import ThreadSafeClip, parameters
+        from space.services.thread_safe_clip import ThreadSafeClip
 
         if base in self.bases:
             model = ThreadSafeClip(self.bases[base], device=model_device())
         elif self.any_on_hub:
-            model = self._fetched(base, revision)
+            model = self._download(base, revision)
         else:
-            raise ValueError(f"This Space offers {', '.join(self.bases)}, not '{str(base)[:80]}'.")
+            raise InputError(f"This Space offers {', '.join(self.bases)}, not '{str(base)[:80]}'.")
         with self._lock:
-            self._kept[base, revision] = model
-            while len(self._kept) > 1 and (
-                len(self._kept) > MOST_CACHED or sum(map(parameters, self._kept.values())) > MAX_CACHED
-            ):
-                self._kept.popitem(last=False)
-                gc.collect()  # a model refers to itself; its weights would stay for long
+            self._models[base, revision] = model
+        gc.collect()  # a model refers to itself: without this a removed one keeps its memory
         return model
 
-    def _fetched(self, base: str, revision: str | None) -> ThreadSafeClip:
+    def _download(self, base: str, revision: str | None) -> ThreadSafeClip:
         from huggingface_hub import hf_hub_download
 
         from space.services.thread_safe_clip import ThreadSafeClip
@@ -105,4 +101,11 @@ class ModelCache:
                     hf_hub_download(base, path, revision=commit, cache_dir=folder, token=False)
                     for path in sorted(files, key=lambda path: path != "config.json")
                 ]
-            return ThreadSafeClip.of_snapshot(Path(paths[0]).parent, base, commit, model_device())
+            return ThreadSafeClip.from_snapshot(Path(paths[0]).parent, base, commit, model_device())
+
+
+def _room(model: ThreadSafeClip) -> int:
+    """The room a model takes in the cache, in parameters: at most all of it, at least an eighth."""
+    from space.services.thread_safe_clip import count_parameters
+
+    return min(max(count_parameters(model), MAX_CACHED // MOST_CACHED), MAX_CACHED)

@@ -224,9 +224,9 @@ def test_uploads_wait_outside_while_the_disk_is_full(address, tmp_path, monkeypa
 
 def test_visitors_adapters_are_counted_in_bytes_and_the_least_recently_seen_goes(clip, tmp_path, monkeypatch):
     adapter = edit_adapter(clip)
+    one = store._count_bytes(adapter)
+    monkeypatch.setattr(store, "PRIVATE_BYTES", 2 * one)
     own = AdapterStore(tmp_path, ModelCache())
-    one = store._bytes(adapter)
-    monkeypatch.setattr(store, "OWN_BYTES", 2 * one)
     keys = [own.add(adapter, "one") for _ in range(2)]
     own.get(keys[0])
     keys.append(own.add(adapter, "one"))
@@ -237,13 +237,12 @@ def test_visitors_adapters_are_counted_in_bytes_and_the_least_recently_seen_goes
 
 
 def test_labels_are_remembered_up_to_a_number_of_bytes(monkeypatch):
-    monkeypatch.setattr(shared_clip, "REMEMBERED", 20_000)
+    monkeypatch.setattr(shared_clip, "CACHE_BYTES", 20_000)
     model = ModelCache().get("embedded")
     for number in range(20):
         model.text_features(torch.zeros(1, 0, model.dim), [f"cup {number}", "guitar"])
     assert 0 < len(model._texts) < 20
-    held = sum(shared_clip._bytes(key, features) for key, (features, _) in model._texts.items())
-    assert model._size[0] == held <= 20_000
+    assert sum(entry.count_bytes() for entry in model._texts.values()) <= 20_000
 
 
 def test_visitors_of_the_page_are_remembered_up_to_a_number(demo, address, monkeypatch):

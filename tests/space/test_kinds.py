@@ -14,14 +14,15 @@ from hf_unlearn.edits import vocabulary
 from hf_unlearn.models.text_edit import Gate
 from space.inputs.data_sources import TaskImages
 from space.inputs.run_request import FILES, NAMES, RunRequest
-from space.services import runs as training
+from space.services import run_methods
 from space.services.adapter_store import AdapterStore
 from space.services.classification import classify
 from space.services.downloads import Downloads, zip_files
 from space.services.examples import suggest_labels
 from space.services.model_cache import ModelCache
+from space.services.run_evaluation import count_confusions
 from space.services.run_progress import RunProgress, RunResult
-from space.services.runs import Runs, count_confusions
+from space.services.runs import Runs
 from space.views import library as cards
 from space.views import run_report as report
 from space.views.adapter_facts import describe_adapter, describe_status
@@ -223,8 +224,8 @@ def test_an_edit_is_stopped_while_words_are_read_and_the_next_one_is_made(runs, 
 
 def test_an_edit_that_takes_too_long_is_given_up_in_words(runs, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_UNLEARN_CACHE", str(tmp_path))
-    monkeypatch.setattr(training, "RUN_SECONDS", 0.0)
-    with pytest.raises(ValueError, match=r"reads only [\d,]+ of its [\d,]+ texts in the time there is"):
+    monkeypatch.setattr(run_methods, "RUN_SECONDS", 0.0)
+    with pytest.raises(ValueError, match=r"reads only [\d,]+ of its [\d,]+ texts within the time limit"):
         made_of(runs, "absinthe", "", NAMES, 300)
     assert not list(tmp_path.rglob("*.safetensors"))
 

@@ -300,7 +300,7 @@ class Readers:
         scoring = ScoringService({"embedded": "embedded"}, lambda _: model, queries=10**9)
         picture = base64.b64encode(PICTURE).decode()
         handle = scoring.add_images("embedded", "", [picture], "session")["handle"]
-        visitor = scoring._visitor("session")
+        visitor = scoring._sessions.get("session")
         visitor.sets["mine"] = visitor.sets.pop(handle)
         self._scoring = scoring
         return scoring
