@@ -1,4 +1,4 @@
-"""Zips and loose files from strangers, unpacked into a temporary folder within bounds, no path leaving it."""
+"""Zips and loose files from strangers, unpacked within bounds into a temporary folder that no path leaves."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from pathlib import Path, PurePosixPath
 from hf_unlearn.data.folder_layout import TEST, loose_images, named, split_folders, sub_folders
 from hf_unlearn.data.image_files import is_litter
 from hf_unlearn.data.labeled_images import LabeledImages
-from hf_unlearn.errors import BrokenFilesError
+from hf_unlearn.errors import BrokenFilesError, InputError
 from space.inputs.limits import open_image
 from space.inputs.zip_names import decode_names
 
 MAX_ENTRIES, MAX_UNPACKED, MAX_DEPTH = 5_000, 200 * 2**20, 16
-MAX_LIST, LONGEST_END = 2 * 2**20, 22 + 65_535  # bytes of a zip's list of entries, and of what stands after it
+MAX_LIST, LONGEST_END = 2 * 2**20, 22 + 65_535  # bytes of a zip's list of entries, and of its end record
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, UnicodeDecodeError)
 MAX_IMAGES = 2_000
 WINDOWS = os.name == "nt"
 DEVICE = re.compile(
     r"(con|prn|aux|nul|com\d|lpt\d)\s*(\..*)?|.*[. ]", re.IGNORECASE | re.DOTALL
-)  # there no file's name
-SIDE = 512  # pixels; larger images of a training set are made smaller as they are read
+)  # names that no file has on Windows
+SIDE = 512  # pixels; larger images are shrunk as they are read
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class UploadedImages:
     """The images of an upload, decoded; they outlive its folder.
 
     Attributes:
-        images: all of them, or of an upload with splits those that are not the test split.
-        test: the test split, if it has one.
-        note: what was passed over, and which splits there are, in sentences; empty if there is nothing to say.
+        images: all images, or all but the test split.
+        test: the test split, if there is one.
+        note: which files were ignored and which splits were found, in sentences; maybe empty.
     """
 
     images: LabeledImages
@@ -47,13 +47,13 @@ class UploadedImages:
 
 @contextmanager
 def unpack(paths: Sequence[str | Path]) -> Iterator[Path]:
-    """A temporary folder with the files of a zip, or with loose files; gone when the block ends.
+    """A temporary folder with the files of a zip, or with loose files; removed when the block ends.
 
     Raises:
-        ValueError: if there is nothing, a zip is damaged, encrypted or too large, or a path in it leads outside.
+        InputError: if there is no file, or a zip is damaged, encrypted, too large, or has a path that leads outside.
     """
     if not paths:
-        raise ValueError("There is no file yet: choose a zip, or the files themselves.")
+        raise InputError("There is no file yet: choose a zip, or the files themselves.")
     with tempfile.TemporaryDirectory(prefix="space-") as name:
         folder = Path(name)
         files = [Path(path) for path in paths]
@@ -62,16 +62,16 @@ def unpack(paths: Sequence[str | Path]) -> Iterator[Path]:
         else:
             for file in files:
                 if (folder / file.name).exists():
-                    raise ValueError(f"You sent two files named '{file.name[:60]}'; send a zip of folders instead.")
+                    raise InputError(f"You sent two files named '{file.name[:60]}'; send a zip of folders instead.")
                 (folder / file.name).write_bytes(file.read_bytes())
         yield folder
 
 
 def find_adapter(folder: Path) -> Path:
-    """Where in an unpacked upload the adapter is: at the top, or one folder down.
+    """The folder of the adapter in an unpacked upload: the top, or one folder down.
 
     Raises:
-        ValueError: if there is none, or more than one.
+        InputError: if there is none, or more than one.
     """
     from hf_unlearn.adapters.config import CONFIG
     from hf_unlearn.adapters.storage import is_adapter
@@ -81,7 +81,7 @@ def find_adapter(folder: Path) -> Path:
     if len(found) != 1:
         got = "none" if not found else f"{len(found)} of them"
         wanted = f"{CONFIG} beside {CONTEXT} or {EDIT}"
-        raise ValueError(f"Expected one adapter, that is {wanted}, in what you sent; got {got}.")
+        raise InputError(f"Expected one adapter, that is {wanted}, in what you sent; got {got}.")
     return found[0]
 
 
@@ -89,7 +89,7 @@ def read_images(folder: Path) -> UploadedImages:
     """The images of an unpacked upload: one sub-folder per class, maybe in a folder, maybe below `train` and `test`.
 
     Raises:
-        ValueError: if they are none or too many, lie in no sub-folders, or one is no image we read.
+        InputError: if there are none or too many, they are in no sub-folders, or one of them can't be read.
     """
     folder = _top(folder)
     notes: list[str] = []
@@ -102,123 +102,129 @@ def read_images(folder: Path) -> UploadedImages:
     except BrokenFilesError as error:
         first, *others = error.files
         more = f"; and {len(others):,} more file{'s' * (len(others) > 1)}" if others else ""
-        raise ValueError(f"{first.path.relative_to(folder)}: {first.why}{more}.") from None
+        raise InputError(f"{first.path.relative_to(folder)}: {first.why}{more}.") from None
     except ValueError as error:
-        raise ValueError(str(error).replace(f"{folder}: ", "").replace(f"{folder}/", "")) from None
+        raise InputError(str(error).replace(f"{folder}: ", "").replace(f"{folder}/", "")) from None
     if (count := sum(map(len, found.values()))) > MAX_IMAGES:
-        raise ValueError(f"These are {count:,} images; at most {MAX_IMAGES:,} are taken.")
-    decoded = {kind: _decoded(images) for kind, images in found.items()}
+        raise InputError(f"These are {count:,} images; at most {MAX_IMAGES:,} are accepted.")
+    decoded = {kind: _decode(images) for kind, images in found.items()}
     test = decoded.pop(TEST, None)
     if splits:
         learned = " and ".join(splits[kind].name for kind in decoded)
-        notes.insert(0, f"from {learned} it learns, {splits[TEST].name if test else 'a part of it'} judges")
-    return UploadedImages(_joined([*decoded.values()]), test, "; ".join(notes))
+        notes.insert(0, f"it learns from {learned} and is evaluated on {splits[TEST].name if test else 'a part of it'}")
+    return UploadedImages(_join([*decoded.values()]), test, "; ".join(notes))
 
 
 def _top(folder: Path) -> Path:
-    """Where the folders of classes, or of splits, are: a zip may hold a folder of them.
+    """The folder that holds the folders of classes or of splits: the top, or further down in a zip.
 
     Raises:
-        ValueError: if there are none, or images lie beside them.
+        InputError: if there are none, or images are beside them.
     """
     while not loose_images(folder) and len(inner := sub_folders(folder)) == 1 and sub_folders(inner[0]):
         folder = inner[0]
     if loose := loose_images(folder):
-        lie = "lies" if len(loose) == 1 else "lie"
-        raise ValueError(
-            f"{named(loose, folder)[:200]} {lie} in no class's folder; put every image into the folder of its class."
+        are = "is" if len(loose) == 1 else "are"
+        raise InputError(
+            f"{named(loose, folder)[:200]} {are} in no class's folder; put every image into the folder of its class."
         )
     if not sub_folders(folder):
         zips = [path.name for path in folder.iterdir() if path.suffix.lower() in (".zip", ".rar", ".7z", ".tar", ".gz")]
         if zips:
-            raise ValueError(f"'{zips[0][:60]}' is packed inside the zip; unpack it, then zip the folders themselves.")
-        raise ValueError("Expected one folder of images per class in the zip, the folder's name being the class.")
+            raise InputError(f"'{zips[0][:60]}' is packed inside the zip; unpack it, then zip the folders themselves.")
+        raise InputError("Expected one folder of images per class in the zip, the folder's name being the class.")
     return folder
 
 
-def _decoded(found: LabeledImages) -> LabeledImages:
+def _decode(found: LabeledImages) -> LabeledImages:
+    """The same images, read and shrunk."""
     images = []
     for item in found.items:
         assert isinstance(item, Path)
         try:
             image = open_image(item)
         except ValueError as error:
-            raise ValueError(f"{item.parent.name[:60]}/{item.name[:60]}: {error}") from error
+            raise InputError(f"{item.parent.name[:60]}/{item.name[:60]}: {error}") from error
         image.thumbnail((SIDE, SIDE))
         images.append(image)
     return LabeledImages(tuple(images), found.labels, found.names)
 
 
-def _joined(parts: Sequence[LabeledImages]) -> LabeledImages:
+def _join(parts: Sequence[LabeledImages]) -> LabeledImages:
     items = tuple(item for part in parts for item in part.items)
     return LabeledImages(items, tuple(label for part in parts for label in part.labels), parts[0].names)
 
 
 def _unzip(path: Path, folder: Path) -> None:
-    """Nothing is written before all names are known; sizes are counted as bytes come out: a zip may lie about them."""
+    """Unpacks a zip once all its names are checked. Bytes are counted as they come out: a zip may lie about sizes."""
     try:
         _check_list(path)
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             if len(entries) > MAX_ENTRIES:
-                raise ValueError(f"This zip has {len(entries):,} entries; at most {MAX_ENTRIES:,} are unpacked.")
+                raise InputError(f"This zip has {len(entries):,} entries; at most {MAX_ENTRIES:,} are unpacked.")
             if sum(entry.file_size for entry in entries) > MAX_UNPACKED:
-                raise ValueError(_too_much())
+                raise InputError(_too_much())
             names = decode_names(entries)
-            places = [_inside(entry, name) for entry, name in zip(entries, names, strict=True)]
+            places = [_check_entry(entry, name) for entry, name in zip(entries, names, strict=True)]
             kept = [
                 (entry, folder / place)
                 for entry, name, place in zip(entries, names, places, strict=True)
                 if not name.endswith("/") and not any(map(is_litter, place.parts))
             ]
-            _check_twice([target.relative_to(folder) for _, target in kept])
-            left = MAX_UNPACKED
-            for entry, target in kept:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(entry) as source, target.open("xb") as sink:
-                    while chunk := source.read(min(2**20, left + 1)):
-                        if (left := left - len(chunk)) < 0:
-                            raise ValueError(_too_much())
-                        sink.write(chunk)
+            _check_unique([target.relative_to(folder) for _, target in kept])
+            _write_entries(archive, kept)
     except UNREADABLE as error:
         why = error.strerror if isinstance(error, OSError) else str(error)[:80]
-        raise ValueError(f"This zip can't be read ({why or 'it is damaged'}); make it again.") from error
+        raise InputError(f"This zip can't be read ({why or 'it is damaged'}); make it again.") from error
+
+
+def _write_entries(archive: zipfile.ZipFile, kept: Sequence[tuple[zipfile.ZipInfo, Path]]) -> None:
+    left = MAX_UNPACKED
+    for entry, target in kept:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with archive.open(entry) as source, target.open("xb") as sink:
+            while chunk := source.read(min(2**20, left + 1)):
+                if (left := left - len(chunk)) < 0:
+                    raise InputError(_too_much())
+                sink.write(chunk)
 
 
 def _check_list(path: Path) -> None:
-    """The size of a zip's list of entries, which `zipfile` reads whole, ten times as large in memory."""
+    """Checks the size of a zip's list of entries, which `zipfile` reads whole, ten times as large in memory."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - LONGEST_END))
         tail = file.read()
     bare = tail[-22:-18] == b"PK\5\6" and tail.endswith(b"\0\0")  # zipfile looks there first
     at = len(tail) - 22 if bare else tail.rfind(b"PK\5\6")
-    large = tail[max(0, at - 20) : at].startswith(b"PK\6\7")  # then its size stands elsewhere
+    large = tail[max(0, at - 20) : at].startswith(b"PK\6\7")  # then its size is in another record
     if at >= 0 and (large or int.from_bytes(tail[at + 12 : at + 16], "little") > MAX_LIST):
-        raise ValueError(f"This zip's list of entries is too long; at most {MAX_ENTRIES:,} are unpacked.")
+        raise InputError(f"This zip's list of entries is too long; at most {MAX_ENTRIES:,} are unpacked.")
 
 
-def _check_twice(places: Sequence[PurePosixPath | Path]) -> None:
-    """Raises: ValueError: if two files have one place."""
+def _check_unique(places: Sequence[PurePosixPath | Path]) -> None:
+    """Raises: InputError: if two files have one place."""
     seen: set[str] = set()
     for place in map(str, places):
         if place in seen:
-            raise ValueError(f"This zip has two files named '{place[:60]}'; make it again, with one of them.")
+            raise InputError(f"This zip has two files named '{place[:60]}'; make it again, with one of them.")
         seen.add(place)
 
 
-def _inside(entry: zipfile.ZipInfo, called: str) -> PurePosixPath:
+def _check_entry(entry: zipfile.ZipInfo, called: str) -> PurePosixPath:
+    """The relative path of an entry, if it may be unpacked."""
     name = PurePosixPath(called)
-    kind = entry.external_attr >> 28  # of a Unix file: 8 is a plain one, 4 a folder, 0 not said
+    kind = entry.external_attr >> 28  # of a Unix file: 8 is a plain one, 4 a folder, 0 unknown
     if name.is_absolute() or ".." in name.parts or ":" in str(name) or kind not in (0, 4, 8):
-        raise ValueError(f"This zip has an entry that leads elsewhere ('{called[:60]}'); nothing was unpacked.")
+        raise InputError(f"This zip has an entry that leads elsewhere ('{called[:60]}'); nothing was unpacked.")
     if WINDOWS and (odd := next(filter(DEVICE.fullmatch, name.parts), None)):
-        raise ValueError(f"This zip has an entry named '{odd[:60]}', which no file can be here; rename it.")
+        raise InputError(f"This zip has an entry named '{odd[:60]}', which no file can be here; rename it.")
     if len(name.parts) > MAX_DEPTH:
-        raise ValueError(f"This zip has folders in folders, {len(name.parts)} deep; at most {MAX_DEPTH} are unpacked.")
+        raise InputError(f"This zip has folders in folders, {len(name.parts)} deep; at most {MAX_DEPTH} are unpacked.")
     if entry.flag_bits & 1:
-        raise ValueError("This zip is encrypted; send one without a password.")
+        raise InputError("This zip is encrypted; send one without a password.")
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError("This zip is packed in an unusual way; make an ordinary one (deflate).")
+        raise InputError("This zip is packed in an unusual way; make an ordinary one (deflate).")
     return name
 
 

@@ -1,4 +1,4 @@
-"""Bytes on disk: how many a setting allows, how many a file takes."""
+"""Bytes on disk: the setting that bounds them, and the size of a file."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import os
 import stat
 from pathlib import Path
 
+from hf_unlearn.errors import InputError
+
 
 def bytes_setting(variable: str, default: int) -> int:
     """A number of bytes from the environment, such as 20e9.
 
+    Args:
+        variable: the name of the environment variable.
+        default: bytes, if the variable is not set.
+
     Raises:
-        ValueError: if it is none.
+        InputError: if it is not a positive number.
     """
     given = os.environ.get(variable, "").strip()
     try:
@@ -20,11 +26,11 @@ def bytes_setting(variable: str, default: int) -> int:
             return found
     except (ValueError, OverflowError):
         pass
-    raise ValueError(f"{variable} is a number of bytes, such as 20e9; got '{given[:40]}'.")
+    raise InputError(f"{variable} is a number of bytes, such as 20e9; got '{given[:40]}'.")
 
 
 def file_size(path: Path) -> int:
-    """Bytes of a regular file; 0 for all else, and for what is no longer there."""
+    """Bytes of a regular file; 0 of anything else, and of a file that no longer exists."""
     try:
         found = path.lstat()
     except OSError:

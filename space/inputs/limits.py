@@ -1,4 +1,4 @@
-"""What the Space takes from strangers: images, labels and texts, within bounds, each refusal one sentence."""
+"""Limits of what strangers send: images, labels and texts. Every refusal is one sentence."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from PIL import Image
 
 from hf_unlearn.data.class_names import clean_name
 from hf_unlearn.data.pixels import needs_heic, open_file, to_rgb
+from hf_unlearn.errors import InputError
 
 MAX_PIXELS, MAX_RATIO = 25_000_000, 20  # a model resizes the short side, so a thin strip would grow huge
 MAX_LABELS, MAX_LABEL = 1_000, 200
@@ -20,73 +21,77 @@ MARK = " (to be forgotten)"
 UNREADABLE = "This file is not an image we can read; use PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF."
 NO_HEIC_HERE = "This is a HEIC photo, which is not read here; save it as JPEG or PNG."
 SHOWN = 200  # names of a list that are written out
-# lines, tabs, and the semicolons and commas of other scripts: none of them is ever part of a name, as a comma may be
+# lines, tabs, and the semicolons and commas of other scripts: unlike a comma, none of them is ever part of a name
 BETWEEN_NAMES = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029\t;；﹔؛，﹐､、﹑،፣߸]")
 
 
 def open_image(path: str | Path | BinaryIO) -> Image.Image:
-    """An uploaded image file, upright RGB; its size is known before its pixels are decoded.
+    """Reads an uploaded image file as upright RGB. Its size is checked before its pixels are decoded.
 
     Raises:
-        ValueError: if it is no image of a format we read, or larger than `check_image` allows.
+        InputError: if it is no image of a known format, or larger than `check_image` allows.
     """
     try:
         image = open_file(path)
     except Image.DecompressionBombError:
-        raise ValueError(_too_large("more than 100")) from None
+        raise InputError(_too_large("more than 100")) from None
     except Exception:  # Pillow's readers raise whatever they stumble over
-        raise ValueError(NO_HEIC_HERE if needs_heic(path) else UNREADABLE) from None
+        raise InputError(NO_HEIC_HERE if needs_heic(path) else UNREADABLE) from None
     with image:
         check_image(image)
-        image.filename = ""  # type: ignore[attr-defined]  # a path of ours, which an error would tell a visitor
+        image.filename = ""  # type: ignore[attr-defined]  # an error would show this path to a visitor
         return to_rgb(image)
 
 
 def check_image(image: object) -> Image.Image:
-    """The image itself.
+    """Checks the size of an image and returns it.
 
     Raises:
-        ValueError: if it is no PIL image, has more than 25 megapixels or is a thin strip.
+        InputError: if it is no PIL image, has more than 25 megapixels or is a thin strip.
     """
     if image is None:
-        raise ValueError("There is no image yet: drop one, paste one, or pick a drawing.")
+        raise InputError("There is no image yet: drop one, paste one, or pick a drawing.")
     if not isinstance(image, Image.Image):
-        raise ValueError(f"Expected a PIL image, got {type(image).__name__}.")
+        raise InputError(f"Expected a PIL image, got {type(image).__name__}.")
     if image.width * image.height > MAX_PIXELS:
-        raise ValueError(_too_large(f"{image.width * image.height / 1e6:.0f}"))
+        raise InputError(_too_large(f"{image.width * image.height / 1e6:.0f}"))
     if max(image.size) > MAX_RATIO * min(image.size):
         size = f"{image.width} × {image.height}"
-        raise ValueError(f"This image is a strip of {size} pixels; its sides may differ by a factor of {MAX_RATIO}.")
+        raise InputError(f"This image is a strip of {size} pixels; its sides may differ by a factor of {MAX_RATIO}.")
     return image
 
 
 def parse_labels(text: str, most: int = MAX_LABELS, what: str = "labels") -> list[str]:
-    """Labels from a text: one per line, or separated by semicolons, tabs or commas, of any script.
+    """Labels from a text: one per line, or separated by semicolons, tabs or commas of any script.
 
-    A plain comma separates only where nothing else does: "washington, d.c." on a line of its own is one name. Labels
-    are as `clean_name` makes them. Duplicates count once.
+    A plain comma separates only where nothing else does: on one of several lines, "washington, d.c." is one name.
+    Labels are cleaned by `clean_name`. Duplicates count once.
+
+    Args:
+        most: how many labels are accepted.
+        what: what they are, for messages.
 
     Raises:
-        ValueError: if none is left, there are more than `most`, or one is longer than 200 characters or no Unicode.
+        InputError: if there is none, there are more than `most`, or one is longer than 200 characters or no Unicode.
     """
     if not isinstance(text, str):
-        raise ValueError(f"Expected the {what} as text, one per line; got {type(text).__name__}.")
+        raise InputError(f"Expected the {what} as text, one per line; got {type(text).__name__}.")
     if len(text) > MAX_LABELS * (MAX_LABEL + 2):
-        raise ValueError(f"The {what} are too long a text; at most {most:,} of {MAX_LABEL} characters are read.")
+        raise InputError(f"The {what} are too long a text; at most {most:,} of {MAX_LABEL} characters are read.")
     labels = list(dict.fromkeys(_split(text)))
     if not labels:
-        raise ValueError(f"There are no {what}: write at least one, one per line or separated by commas.")
+        raise InputError(f"There are no {what}: write at least one, one per line or separated by commas.")
     if len(labels) > most:
-        raise ValueError(f"These are {len(labels):,} {what}; at most {most:,} are taken at once.")
+        raise InputError(f"These are {len(labels):,} {what}; at most {most:,} are accepted at once.")
     if longest := next((label for label in labels if len(label) > MAX_LABEL), None):
-        raise ValueError(f"The label '{longest[:30]}…' has {len(longest):,} characters; at most {MAX_LABEL} are read.")
+        raise InputError(f"The label '{longest[:30]}…' has {len(longest):,} characters; at most {MAX_LABEL} are read.")
     if any("\ud800" <= letter <= "\udfff" for label in labels for letter in label):
-        raise ValueError(f"One of the {what} is no valid Unicode text; write it again.")
+        raise InputError(f"One of the {what} is no valid Unicode text; write it again.")
     return labels
 
 
 def describe_repeats(*texts: str) -> str:
-    """What to say of names that stand in one of the texts more than once; nothing if none does."""
+    """A sentence in Markdown about names that one of the texts repeats; nothing if there are none."""
     twice = [name for text in texts for name, count in Counter(_split(text)).items() if count > 1]
     if not twice:
         return ""
@@ -94,6 +99,7 @@ def describe_repeats(*texts: str) -> str:
 
 
 def has_names(text: str) -> bool:
+    """Whether a text holds a name."""
     return bool(_split(text))
 
 
@@ -107,18 +113,19 @@ def _split(text: str) -> list[str]:
 
 
 def plain_text(value: object) -> str:
-    """A string from a stranger as Markdown or HTML in which nothing is markup: specials become HTML entities."""
+    """A stranger's string for Markdown or HTML, without any markup: special characters become HTML entities."""
     line = one_line(str(value))
     return "".join(c if c.isalnum() or c in " ,'" else f"&#{ord(c)};" for c in line if c.isprintable())
 
 
 def join_names(names: list[str] | tuple[str, ...]) -> str:
-    """Names from a stranger as text, the first 200 of them."""
+    """A stranger's names for Markdown or HTML, the first 200 of them, without any markup."""
     more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
     return ", ".join(map(plain_text, names[:SHOWN])) + more
 
 
 def one_line(text: str) -> str:
+    """A text with single blanks in place of line breaks and runs of blanks."""
     return " ".join(text.split())
 
 

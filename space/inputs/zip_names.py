@@ -1,4 +1,4 @@
-"""Names in a zip, many of which say nothing of their encoding: the one in which they read as writing is taken."""
+"""Names in a zip without a stated encoding: the most likely encoding is chosen from the letters."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ HALF_WIDTH = re.compile("[\uff61-\uff9f]")
 def decode_names(entries: Sequence[zipfile.ZipInfo]) -> list[str]:
     """The entries' names, with `/` between folders whatever the system they come from.
 
-    A name is in UTF-8 where the zip says so, or holds it a second time. All others are of one encoding: UTF-8, one of
-    Windows in Japan, China or Russia, or code page 437, whichever makes the best sense of them together.
+    A name is in UTF-8 where the zip says so, or holds it a second time. All others share one encoding: UTF-8, one of
+    Windows in Japan, China or Russia, or code page 437. The one in which they read best is chosen.
     """
-    said = [_said(entry) for entry in entries]
+    stated = [_find_utf8_name(entry) for entry in entries]
     raw = [
-        entry.orig_filename.encode("cp437") if name is None else b"" for entry, name in zip(entries, said, strict=True)
+        entry.orig_filename.encode("cp437") if name is None else b""
+        for entry, name in zip(entries, stated, strict=True)
     ]
-    encoding = _encoding(b"/".join(name for name in raw if not name.isascii()))
-    names = (name.decode(encoding) if told is None else told for name, told in zip(raw, said, strict=True))
+    encoding = _guess_encoding(b"/".join(name for name in raw if not name.isascii()))
+    names = (name.decode(encoding) if known is None else known for name, known in zip(raw, stated, strict=True))
     return [name.split("\0")[0].replace("\\", "/") for name in names]
 
 
-def _said(entry: zipfile.ZipInfo) -> str | None:
-    """The name as the zip says it in UTF-8; None if it doesn't."""
+def _find_utf8_name(entry: zipfile.ZipInfo) -> str | None:
+    """The name that the zip states in UTF-8, or None."""
     if entry.flag_bits & IN_UTF8:
         return entry.orig_filename
     extra = entry.extra
@@ -42,15 +43,15 @@ def _said(entry: zipfile.ZipInfo) -> str | None:
     return None
 
 
-def _encoding(text: bytes) -> str:
-    """Which encoding a text of names is most likely in."""
+def _guess_encoding(text: bytes) -> str:
+    """The most likely encoding of a text of names."""
     scores = {encoding: _score(text, encoding, judge) for encoding, judge in JUDGES.items()}
     best = max(scores, key=scores.__getitem__)
     return best if scores[best] > 0 else "cp437"  # which has a letter for every byte
 
 
 def _score(text: bytes, encoding: str, judge: Callable[[str], float]) -> float:
-    """How much sense a text makes, 0 to 1."""
+    """How well a text reads in an encoding: 0 (not at all) to 2 (UTF-8)."""
     try:
         return judge(text.decode(encoding))
     except UnicodeDecodeError:
@@ -58,7 +59,7 @@ def _score(text: bytes, encoding: str, judge: Callable[[str], float]) -> float:
 
 
 def _japanese(text: str) -> float:
-    """Kana and everyday_names kanji; hardly anyone writes kana of half width in a name of a file."""
+    """Kana and everyday kanji. Half-width kana count nothing: file names hardly ever hold them."""
     return _share(
         text, lambda c: 1.0 if KANA.match(c) else 0.0 if HALF_WIDTH.match(c) else _rank(c, "cp932", 0x88, 0x98)
     )
@@ -74,7 +75,7 @@ def _russian(text: str) -> float:
 
 
 def _western(text: str) -> float:
-    """Accented letters stand alone among plain ones; within a word hardly anything else does."""
+    """Single accented letters among plain ones, which is how Western words look."""
     strange = [c for c in text if not c.isascii()]
     plain = sum(c.isascii() and c.isalpha() for c in text)
     alone = not re.search(r"[^\x00-\x7f]{2}|[^\x00-\x7f][A-Z]", text) and len(strange) <= plain

@@ -1,4 +1,4 @@
-"""Files that visitors take away: each in a folder of its own, gone after ten minutes."""
+"""Files that visitors download: each in a separate folder, removed after ten minutes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hf_unlearn.errors import InputError
 from space.inputs.limits import one_line
 from space.inputs.transient_files import DOWNLOADS, TransientFiles, process_files
 
@@ -20,42 +21,42 @@ MAX_EXPORTED = 200_000_000  # parameters
 
 
 class Downloads:
-    """Zips; Gradio copies what it serves from here."""
+    """Zips for visitors; Gradio serves copies of them."""
 
     def __init__(self, files: TransientFiles | None = None) -> None:
         self._files = files or process_files()
 
     def reserve(self, name: str, size: int) -> Path:
-        """The path of a file to come. Raises: ValueError: if there is no room for so many bytes, twice."""
+        """The path for a new file. Raises: InputError: if there is no room for two copies of it."""
         self._files.expect(2 * size)
         return Path(tempfile.mkdtemp(dir=self._files.folder(DOWNLOADS))) / name
 
     def write(self, name: str, content: bytes) -> str:
-        """The path of a new file with this content."""
+        """Writes a file and returns its path."""
         path = self.reserve(name, len(content))
         path.write_bytes(content)
         return str(path)
 
     def zip_adapter(self, adapter: ForgetAdapter) -> str:
-        """The adapter as a zip: what `save_pretrained` writes, in one folder."""
+        """Zips what `save_pretrained` writes, in one folder, and returns the path."""
         name = file_name(adapter)
         files = adapter.stored().files()
         return self.write(f"{name}.zip", zip_files({f"{name}/{path}": content for path, content in files.items()}))
 
     def zip_checkpoint(self, store: AdapterStore, adapter: ForgetAdapter, hardened: bool = False) -> str:
-        """A plain transformers checkpoint that forgets by itself, as a zip.
+        """Zips a plain transformers checkpoint that forgets without this library, and returns the path.
 
         Raises:
-            ValueError: if the base is too large to send or can't carry a context, or an edit is to be hardened.
+            ValueError: if the base is too large to send, can't carry a context, or `hardened` is set for an edit.
         """
         from hf_unlearn.adapters.export.checkpoint import export
         from space.services.thread_safe_clip import count_parameters
 
         model = store.apply(adapter).model
         if count_parameters(model) > MAX_EXPORTED:
-            raise ValueError(
+            raise InputError(
                 f"{adapter.config.base_model} is too large to send as a checkpoint; download the adapter and run "
-                "'hf-unlearn export ADAPTER FOLDER' on a machine of your own."
+                "'hf-unlearn export ADAPTER FOLDER' on a machine of yours."
             )
         name = f"{file_name(adapter)}-checkpoint"
         with tempfile.TemporaryDirectory(dir=self._files.folder(DOWNLOADS)) as home:
@@ -70,13 +71,14 @@ class Downloads:
 
 
 def file_name(adapter: ForgetAdapter) -> str:
-    """A name for an adapter's files, from what it forgets."""
+    """A name for an adapter's files, made of the first names it forgets."""
     words = one_line("-".join(adapter.config.forget[:2])).lower()
     kept = "".join(c if c.isascii() and c.isalnum() else "-" for c in words).strip("-")[:40]
     return f"no-{kept or 'adapter'}"
 
 
 def zip_files(files: Mapping[str, bytes]) -> bytes:
+    """A zip with these files, path -> content."""
     whole = io.BytesIO()
     with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, content in files.items():

@@ -1,6 +1,6 @@
-"""What visitors have this Space fetch from the Hub: a cache of its own within bounds, last used last to go.
+"""The cache of downloads from the Hub: bounded, the least recently used revision removed first.
 
-The machine's own cache of the Hub is left alone: what lies there is its owner's.
+It is separate from the machine's cache of the Hub, which belongs to the machine's owner.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from threading import RLock
 
 from huggingface_hub import CachedRepoInfo, constants, scan_cache_dir, try_to_load_from_cache
 
+from hf_unlearn.errors import InputError
 from space.inputs.disk import bytes_setting, file_size
 
 VARIABLE, MOST_BYTES = "HF_UNLEARN_SPACE_CACHE", 10_000_000_000
@@ -23,7 +24,7 @@ MOST_REVISIONS = 1_000
 
 @dataclass
 class _Held:
-    """A repository in use: its bytes when somebody last came or left, and what each user has yet to fetch."""
+    """A repository in use: its bytes when a user last came or left, and the bytes each user has yet to download."""
 
     bytes: int
     missing: list[int] = field(default_factory=list)
@@ -33,14 +34,14 @@ class _Held:
 
 
 class HubCache:
-    """A folder laid out as the Hub's client does.
+    """A folder with the layout of the Hub's client.
 
     Args:
-        folder: where; beside the cached vocabularies if not given.
-        most: bytes; those that `HF_UNLEARN_SPACE_CACHE` says, or 10 GB, if not given.
+        folder: the cache. Default: beside the cached vocabularies.
+        most: bytes. Default: `HF_UNLEARN_SPACE_CACHE`, or 10 GB.
 
     Raises:
-        ValueError: if the variable is no number of bytes.
+        InputError: if the variable is no number of bytes.
     """
 
     def __init__(self, folder: Path | None = None, most: int | None = None) -> None:
@@ -51,17 +52,23 @@ class HubCache:
 
     @contextmanager
     def holding(self, repo_id: str, commit: str, files: Mapping[str, int]) -> Iterator[Path]:
-        """Makes room for files of a commit, path -> bytes; nothing of the repository goes as long as the block lasts.
+        """Makes room for files of a commit and protects the repository until the block ends.
 
-        Gives the folder to fetch into. If the block fails, what it fetched of this commit goes.
+        If the block fails, the commit's files are removed.
+
+        Args:
+            files: path -> bytes.
+
+        Yields:
+            The folder to download into.
 
         Raises:
-            ValueError: if they are larger than the bound, or others use what would have to go.
+            InputError: if the files are larger than the bound, or others use the room.
         """
         name = f"models--{repo_id.replace('/', '--')}"
         if (size := sum(files.values())) > self.most:
-            raise ValueError(f"{repo_id[:80]} has {size / 1e6:,.1f} MB to fetch; this Space fetches up to "
-                             f"{self.most / 1e6:,.1f} MB. Use hf_unlearn on a machine of your own for it.")  # fmt: skip
+            raise InputError(f"{repo_id[:80]} has {size / 1e6:,.1f} MB to fetch; this Space fetches up to "
+                             f"{self.most / 1e6:,.1f} MB. Use hf_unlearn on a machine of yours for it.")  # fmt: skip
         missing = self._hold(name, repo_id, commit, files)
         try:
             yield self.folder
@@ -73,7 +80,7 @@ class HubCache:
         self._leave(name, missing)
 
     def used(self) -> int:
-        """Bytes on disk, half-done downloads among them."""
+        """Bytes on disk, with partial downloads."""
         return sum(self._sizes().values())
 
     def _hold(self, name: str, repo_id: str, commit: str, files: Mapping[str, int]) -> int:
@@ -93,7 +100,7 @@ class HubCache:
                 del self._held[name]
 
     def _evict(self, missing: int, name: str, commit: str) -> None:
-        """Leftovers of crashes first, then what was used least recently, until what this commit lacks has room."""
+        """Removes leftovers of crashes, then the least recently used revisions, until the missing bytes fit."""
         if self._fits(missing):
             return
         self._sweep(name)
@@ -108,7 +115,7 @@ class HubCache:
                 return
             self._delete(*oldest)
         if not self._fits(missing):
-            raise ValueError("This Space's disk is full of what other visitors use right now; try again in a minute.")
+            raise InputError("This Space's disk is full of what other visitors use right now; try again in a minute.")
 
     def _fits(self, missing: int) -> bool:
         sizes = self._sizes()
@@ -118,7 +125,7 @@ class HubCache:
         return few and sum(sizes.values()) + missing <= self.most
 
     def _sweep(self, coming: str) -> None:
-        """What a crash or a refusal left: half-done downloads, files of no commit, repositories without any."""
+        """Removes leftovers of crashes: partial downloads, files of no commit, repositories without commits."""
         whole = {repo.repo_path.name: repo for repo in self._scan()}
         for folder in [path for path in self.folder.glob("models--*") if path.name not in (coming, *self._held)]:
             if (repo := whole.get(folder.name)) is None:
@@ -154,10 +161,10 @@ class HubCache:
         return list(scan_cache_dir(self.folder).repos) if self.folder.is_dir() else []
 
     def _sizes(self) -> dict[str, int]:
-        """Bytes on disk of every repository, and of whatever else there is."""
+        """Bytes on disk of every folder in the cache."""
         return {folder.name: sum(map(file_size, folder.rglob("*"))) for folder in self.folder.glob("*")}
 
 
 def _beside_vocabularies() -> Path:
-    own = os.environ.get("HF_UNLEARN_CACHE")
-    return (Path(own).expanduser() if own else Path(constants.HF_HOME, "hf_unlearn")) / "space"
+    given = os.environ.get("HF_UNLEARN_CACHE")
+    return (Path(given).expanduser() if given else Path(constants.HF_HOME, "hf_unlearn")) / "space"

@@ -1,12 +1,14 @@
-"""Pushing a visitor's adapter to the visitor's own account; the token is used and stored nowhere."""
+"""The push of an adapter to its visitor's account. The token is used once and stored nowhere."""
 
 from __future__ import annotations
 
 import os
-import re
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
+
+from hf_unlearn.errors import HubError, InputError
+from hf_unlearn.hub.ids import is_repo_id
 
 if TYPE_CHECKING:
     from hf_unlearn import ForgetAdapter
@@ -14,7 +16,10 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=1)
 def can_log_in() -> bool:
-    """On a Space with `hf_oauth`; elsewhere with a token in HF_TOKEN that the Hub knows, as Gradio mocks the login."""
+    """Whether visitors can log in: on a Space with `hf_oauth`, elsewhere if HF_TOKEN is a user's token.
+
+    Outside a Space Gradio simulates the log-in with that token.
+    """
     if not all(find_spec(name) for name in ("authlib", "itsdangerous")):
         return False
     if os.environ.get("SPACE_ID"):
@@ -31,22 +36,20 @@ def can_log_in() -> bool:
 
 
 def push_adapter(adapter: ForgetAdapter, name: str, private: bool, token: str | None) -> str:
-    """Pushes in one commit; where it is now, as Markdown.
+    """Pushes an adapter in one commit and returns a link to it, as Markdown.
 
     Raises:
-        ValueError: if nobody is logged in, the name is no repository's, or the repository holds something else.
+        ValueError: if nobody is logged in, the name is invalid, or the repository holds something else.
         OSError: if the Hub refuses.
     """
     if not token:
-        raise ValueError("Log in first: the adapter goes to your own account.")
-    if not re.fullmatch(r"([\w.-]{1,96}/)?[A-Za-z0-9][\w.-]{0,95}", name.strip(), re.A):
-        raise ValueError("A repository's name has letters, digits, dots, dashes and underscores only.")
-    from hf_unlearn.errors import HubError
-
+        raise InputError("Log in first: the adapter goes to your account.")
+    if not is_repo_id(name.strip()):
+        raise InputError("A repository's name has letters, digits, dots, dashes and underscores only.")
     try:
         commit = adapter.push_to_hub(name.strip(), private=private, token=token)
     except HubError as error:
         if error.what == str(error):
             raise
-        raise ValueError(f"{error.what}: you may not write there; a name alone goes to your own account") from error
+        raise InputError(f"{error.what}: you may not write there; a name alone goes to your account") from error
     return f"Pushed: [{commit.repo_url.repo_id}]({commit.repo_url})"

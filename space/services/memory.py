@@ -1,4 +1,4 @@
-"""Memory that nobody uses goes back to the system: glibc keeps what many threads have freed."""
+"""Return of unused memory to the system: glibc keeps what many threads have freed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def release_memory() -> None:
-    """Does nothing where the C library is another one."""
+    """Returns freed memory to the system where the C library is glibc."""
     if (trim := _trim()) is not None:
         trim(0)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from hf_unlearn.errors import InputError
 from hf_unlearn.hub.client import commit_of
 from hf_unlearn.hub.error_messages import explained
+from hf_unlearn.hub.ids import is_repo_id
 from hf_unlearn.text import brief
 from space.services.hub_cache import HubCache
 
@@ -21,7 +21,7 @@ SIDE_FILES, MAX_SIDE_FILE = (".json", ".txt", ".model", ".jinja"), 64 * 2**20  #
 MOST_SIDE_FILES = 64
 JSONS = ("config.json", "preprocessor_config.json", "processor_config.json", "tokenizer_config.json")
 NO_HEADER = (AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)  # in the Hub's client
-BOUNDS = {  # what a config may ask for; else its few weights could stand in a model of any size
+BOUNDS = {  # of a config: without them a few weights could demand a model of any size
     "num_hidden_layers": 64, "hidden_size": 4_096, "intermediate_size": 16_384, "num_attention_heads": 64,
     "vocab_size": 512_000, "max_position_embeddings": 1_024, "image_size": 1_024, "projection_dim": 4_096,
     "num_channels": 4, "height": 1_024, "width": 1_024, "shortest_edge": 1_024, "longest_edge": 2_048,
@@ -29,20 +29,21 @@ BOUNDS = {  # what a config may ask for; else its few weights could stand in a m
 
 
 def screen_model(repo_id: str, revision: str | None = None, hub: HubCache | None = None) -> tuple[str, dict[str, int]]:
-    """A stranger's model that is safe to load: known kind, no code, safetensors, bearable size.
+    """Checks that a stranger's model is safe to load: known kind, no code, safetensors, limited size.
 
-    Read without a token, so that nobody sees through this Space what its owner may see.
+    It is read without a token, so that nobody sees through this Space what only its owner may see.
 
-    Returns: its commit, and the files to fetch, path -> bytes.
+    Returns:
+        The model's commit, and the files to download, path -> bytes.
 
     Raises:
-        ValueError: if it is not; the message says why and what to do.
-        OSError: if the Hub can't be asked.
+        InputError: if it is not safe; the message says why and what to do.
+        HubError: if the Hub does not answer.
     """
     from huggingface_hub import HfApi
 
     name, hub = str(repo_id)[:80], hub or HubCache()
-    if not isinstance(repo_id, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,96})?", repo_id, re.A):
+    if not is_repo_id(repo_id):
         raise InputError(f"'{name}' is no model id; expected one from the Hub such as openai/clip-vit-base-patch16.")
     sha = commit_of(repo_id, revision, token=False, cache_dir=hub.folder)
     api = HfApi(token=False)
@@ -63,7 +64,7 @@ def screen_model(repo_id: str, revision: str | None = None, hub: HubCache | None
 
 
 def _weights(api: Any, repo_id: str, sha: str, sizes: Mapping[str, int]) -> dict[str, int]:
-    """The safetensors that transformers would load, path -> bytes."""
+    """The safetensors that transformers loads, path -> bytes."""
     from huggingface_hub import errors
 
     name = repo_id[:80]
@@ -77,24 +78,24 @@ def _weights(api: Any, repo_id: str, sha: str, sizes: Mapping[str, int]) -> dict
     if not parameters <= MAX_PARAMETERS:  # NaN is not
         raise InputError(
             f"{name} has {parameters / 1e6:,.0f} million parameters; this Space loads up to "
-            f"{MAX_PARAMETERS // 10**6:,} million. Use hf_unlearn on a machine of your own for it."
+            f"{MAX_PARAMETERS // 10**6:,} million. Use hf_unlearn on a machine of yours for it."
         )
     if astray := [path for path in weights.files_metadata if path not in sizes]:
         raise InputError(f"{name}: its weights are not beside its config ({astray[0][:60]}); choose another model.")
     files = {path: sizes[path] for path in weights.files_metadata}
     if sum(files.values()) > 8 * parameters + MAX_SIDE_FILE:  # of float64, and its header
-        raise InputError(f"{name}: its safetensors file is larger than what it says is in it; choose another model.")
+        raise InputError(f"{name}: its safetensors file is larger than its header says; choose another model.")
     return files
 
 
 def _check_configs(name: str, configs: Mapping[str, Any]) -> None:
-    if coded := [path for path, content in configs.items() if any(key == "auto_map" for key, _ in _inside(content))]:
-        raise InputError(f"{name} brings code of its own ({coded[0]} has auto_map); this Space runs none.")
+    if coded := [path for path, content in configs.items() if any(key == "auto_map" for key, _ in _walk(content))]:
+        raise InputError(f"{name} brings code ({coded[0]} has auto_map); this Space runs none.")
     kind = configs["config.json"].get("model_type")
     if kind not in FAMILIES:
         raise InputError(f"{name} is of type {brief(kind)}, no CLIP we know; expected {', '.join(FAMILIES)}.")
     for path, content in configs.items():
-        for key, value in _inside(content):
+        for key, value in _walk(content):
             if isinstance(value, int | float) and key in BOUNDS and not value <= BOUNDS[key]:  # NaN is not
                 raise InputError(f"{name}: {path} asks for {key} {brief(value)}; at most {BOUNDS[key]:,} is loaded.")
 
@@ -116,8 +117,8 @@ def _not_safetensors(api: Any, repo_id: str) -> str:
     return f"{repo_id[:80]} has no weights as safetensors, and this Space loads no pickles{hint}."
 
 
-def _inside(content: Any) -> Iterator[tuple[str, Any]]:
-    """Everything in a config, however deep, with the key that it stands under."""
+def _walk(content: Any) -> Iterator[tuple[str, Any]]:
+    """Every value in a config, however deep, with its key."""
     left = deque([("", content)])
     while left:
         key, value = left.popleft()

@@ -65,7 +65,7 @@ def make_edit(model: ThreadSafeClip, images: TaskImages, request: RunRequest, ch
     reader.start, model.watch, model.remembers = time.monotonic(), reader.count, False
     try:
         return unlearn(model, forget=request.forget, **options)
-    except linalg.LinAlgError:
+    except linalg.LinAlgError:  # type: ignore[attr-defined, unused-ignore]
         raise InputError("This model's text features can't be edited: they are not finite, or all alike.") from None
     finally:
         model.watch, model.remembers = reader.watch, True

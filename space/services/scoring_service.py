@@ -138,7 +138,7 @@ class ScoringService:
         import torch
 
         from hf_unlearn.models.black_box import Ledger
-        from hf_unlearn.training.workers import micro_batch
+        from hf_unlearn.training.scoring import micro_batch
 
         model = copy(model)
         model.ledger = Ledger()

@@ -1,5 +1,8 @@
-"""ZeroGPU lends a GPU to one call in a forked process: nothing for a run that is watched and stopped from outside it,
-and one image is classified sooner than that process starts. On such a Space all is done on the CPU."""
+"""ZeroGPU Spaces, where everything runs on the CPU.
+
+ZeroGPU lends a GPU to one call in a forked process. A run is watched and stopped from outside, which a fork prevents.
+One image is classified sooner than the process starts.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,12 @@ import os
 
 
 def model_device() -> str | None:
-    """Where models go: None is wherever torch would have them."""
+    """The device of models: the CPU on a ZeroGPU Space, else None, which is torch's default."""
     return "cpu" if os.environ.get("SPACES_ZERO_GPU") else None
 
 
 def register_gpu_function() -> None:
-    """Marks one function, without which such a Space does not start."""
+    """Decorates one function: a ZeroGPU Space without any does not start."""
     if os.environ.get("SPACES_ZERO_GPU"):
         import spaces
 

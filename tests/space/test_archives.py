@@ -112,9 +112,9 @@ def test_images_of_every_kind_in_a_zip_are_found_and_what_is_none_is_told(tmp_pa
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (["1.png", *PETS], r"^1\.png lies in no class's folder; put every image into the folder of its class\.$"),
-        (["pets/1.jfif", *(f"pets/{name}" for name in PETS)], r"^1\.jfif lies in no class's folder"),
-        ([f"{number}.png" for number in range(5)], r"^0\.png, 1\.png, 2\.png and 2 more lie in no class's folder"),
+        (["1.png", *PETS], r"^1\.png is in no class's folder; put every image into the folder of its class\.$"),
+        (["pets/1.jfif", *(f"pets/{name}" for name in PETS)], r"^1\.jfif is in no class's folder"),
+        ([f"{number}.png" for number in range(5)], r"^0\.png, 1\.png, 2\.png and 2 more are in no class's folder"),
         (["pets.zip"], r"^'pets\.zip' is packed inside the zip; unpack it, then zip the folders themselves"),
         (["README.txt"], "^Expected one folder of images per class in the zip"),
         (["cat/1.mov", "dog/1.mov"], "^no image in any of its 2 sub-folders"),
@@ -138,7 +138,7 @@ def test_the_splits_of_a_zip_are_used_as_such_and_told(tmp_path, top, validation
     assert found.images.counts() == {name: 2 * (len(parts) - 1) for name in TWO}
     assert found.test.counts() == TWO
     learned = " and ".join(part.strip("/") for part in parts[:-1])
-    assert found.note == f"from {learned} it learns, test judges"
+    assert found.note == f"it learns from {learned} and is evaluated on test"
 
 
 def test_the_test_split_of_a_zip_judges(tmp_path):
@@ -149,7 +149,7 @@ def test_the_test_split_of_a_zip_judges(tmp_path):
     made = collect_images(RunRequest.parse("embedded", "cat", "", "files", 50, files=[str(tmp_path / "sent.zip")]))
     assert (made.kind, made.judged.counts()) == ("test", {"cat": 6, "dog": 6})
     assert sorted(image.getpixel((1, 1))[0] for image in made.judged) == list(range(12, 24))
-    assert made.note == "from train it learns, test judges"
+    assert made.note == "it learns from train and is evaluated on test"
 
 
 NAMES_IN = {

@@ -99,7 +99,7 @@ CONFIG = {"config.json": b'{"model_type": "clip"}'}
 LARGE = bytes(4 * 2**20)
 HOSTILE = {
     "user/code": ({"config.json": b'{"model_type": "clip", "auto_map": {"AutoModel": "x.M"}}', "x.py": b""},
-                  "brings code of its own"),
+                  "brings code"),
     "user/pickle": ({**CONFIG, "pytorch_model.bin": LARGE}, "no weights as safetensors, and this Space loads no"),
     "user/huge": ({**CONFIG, "model.safetensors": header(501_000_000) + LARGE}, "501 million parameters; .* up to 500"),
     "user/damaged": ({**CONFIG, "model.safetensors": struct.pack("<Q", 2**40) + LARGE}, "safetensors file is damaged"),
@@ -113,7 +113,7 @@ HOSTILE = {
                      "asks for image_size nan; at most 1,024"),
     "user/odd": ({**CONFIG, "model.safetensors": header(2, "x") + LARGE}, "safetensors file is damaged"),
     "user/list": ({**CONFIG, "model.safetensors.index.json": b"[]"}, "safetensors file is damaged"),
-    "user/padded": ({**CONFIG, "model.safetensors": header(9) + 20 * LARGE}, "larger than what it says is in it"),
+    "user/padded": ({**CONFIG, "model.safetensors": header(9) + 20 * LARGE}, "larger than its header says"),
     "user/none": (None, "does not exist|not found|no such"),
     "../../etc/passwd": (None, "no model id"),
     "http://127.0.0.1/x": (None, "no model id"),

@@ -38,8 +38,8 @@ def test_what_is_no_model_id_is_refused_before_anybody_is_asked(name):
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"model_type": "clip", "auto_map": {"AutoModel": "x.py"}}, "brings code of its own"),
-        ({"model_type": "clip", "text_config": {"auto_map": {}}}, "brings code of its own"),
+        ({"model_type": "clip", "auto_map": {"AutoModel": "x.py"}}, "brings code"),
+        ({"model_type": "clip", "text_config": {"auto_map": {}}}, "brings code"),
         ({"model_type": "llama"}, "no CLIP we know"),
         ({}, "no CLIP we know"),
         ({"model_type": "clip", "text_config": {"hidden_size": 10**9}}, "hidden_size 1000000000; at most"),
