@@ -1,9 +1,8 @@
-"""What functions and commands are given: numbers within bounds, and values as messages repeat them."""
+"""Checks of arguments: numbers within bounds, paths that are files or folders."""
 
 from __future__ import annotations
 
 import math
-import re
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -16,7 +15,7 @@ MOST_SHOTS = 100_000  # images per class
 
 
 def is_folder(path: str | Path) -> bool:
-    """Whether there is such a folder; a text that no path can be is none."""
+    """Whether there is such a folder; False for a text that can't be a path."""
     try:
         return Path(path).is_dir()
     except (OSError, ValueError):  # too long, a zero byte
@@ -24,7 +23,7 @@ def is_folder(path: str | Path) -> bool:
 
 
 def is_file(path: str | Path) -> bool:
-    """Whether there is such a file, of any sort; a text that no path can be is none."""
+    """Whether there is such a file, of any sort; False for a text that can't be a path."""
     try:
         return Path(path).exists() and not Path(path).is_dir()
     except (OSError, ValueError):  # too long, a loop of links, a zero byte
@@ -32,7 +31,11 @@ def is_file(path: str | Path) -> bool:
 
 
 def place(what: str, value: object, most: int) -> int:
-    """An index below `most`. Raises: ValueError: if it is none; whole floats are, as tables with gaps have them."""
+    """Checks an index below `most`; a whole float is allowed, as tables with gaps have them.
+
+    Raises:
+        InputError: if it is anything else.
+    """
     whole = isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
     number = int(value) if whole else getattr(value, "__index__", lambda: -1)()  # type: ignore[call-overload]
     if not 0 <= number < most:
@@ -40,35 +43,24 @@ def place(what: str, value: object, most: int) -> int:
     return number
 
 
-def commit(value: object) -> bool:
-    """Whether it is a commit on the Hub: 40 hexadecimal digits."""
-    return isinstance(value, str) and re.fullmatch("[0-9a-f]{40}", value) is not None
-
-
-def identifier(value: object) -> bool:
-    """`apache-2.0`, `user/pets`: what a Hub id and a licence are made of."""
-    return isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,96})?", value, re.A) is not None
-
-
 def whole_number(name: str, value: object, least: int = 1, most: int = LARGEST) -> int:
-    """The value as an int.
+    """Checks a whole number from `least` to `most`.
 
     Raises:
-        ValueError: if it is no whole number (2.0, True and "2" are none) or out of bounds.
+        InputError: if it is anything else, such as 2.0, True or "2".
     """
-    right = isinstance(value, Integral) and not isinstance(value, bool)
-    if not (right and least <= int(value) <= most):  # type: ignore[call-overload]
-        large = right and int(value) > most  # type: ignore[call-overload]
-        bounds = f"from {least} to {most}" if large else f"of at least {least}"
+    number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+    if number is None or not least <= number <= most:
+        bounds = f"from {least} to {most}" if number is not None and number > most else f"of at least {least}"
         raise InputError(f"{name} must be a whole number {bounds}, got {brief(value)}")
-    return int(value)  # type: ignore[call-overload]
+    return number
 
 
 def share(name: str, value: object) -> float:
-    """The value as a float from 0 to 1.
+    """Checks a number from 0 to 1.
 
     Raises:
-        ValueError: if it is no number (True and "0.5" are none), NaN, or out of bounds.
+        InputError: if it is anything else, such as NaN, True or "0.5".
     """
     number = _number(value)
     if not 0 <= number <= 1:  # NaN is neither
@@ -77,7 +69,7 @@ def share(name: str, value: object) -> float:
 
 
 def positive(name: str, value: object) -> float:
-    """The value as a float above 0. Raises: ValueError: if it is anything else, or not finite."""
+    """Checks a finite number above 0. Raises: InputError: if it is anything else."""
     number = _number(value)
     if not (math.isfinite(number) and number > 0):
         raise InputError(f"{name} must be a positive number, got {brief(value)}")
@@ -85,7 +77,7 @@ def positive(name: str, value: object) -> float:
 
 
 def _number(value: object) -> float:
-    """NaN for what is no number, or one that no float holds."""
+    """A number as a float; NaN for anything else, or a number that no float holds."""
     try:
         return float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
     except OverflowError:

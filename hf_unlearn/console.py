@@ -1,4 +1,4 @@
-"""What commands print: as it is, on any console, and never at the cost of the job."""
+"""What commands print: unchanged, on any console, and never at the cost of the job."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ import json
 import logging
 import os
 import sys
+import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from hf_unlearn.errors import HfUnlearnError
+
 ASCII = dict(zip("↑↓→←–—−─…•·“”‘’", "^v><----.**\"\"''", strict=True))  # one for one: tables stay straight
-READABLE = "hf_unlearn.readable"  # an error handler of codecs: what to write for what an encoding lacks
+READABLE = "hf_unlearn.readable"  # an error handler of codecs: a likeness of what an encoding lacks
+BUG = "this is a bug in hf_unlearn; please report it with the lines above and the command"
 
 
 def _readable(error: UnicodeError) -> tuple[str | bytes, int]:
@@ -31,25 +35,25 @@ def _readable(error: UnicodeError) -> tuple[str | bytes, int]:
 codecs.register_error(READABLE, _readable)
 
 
-def say(line: str) -> None:
-    """A line for people, on stdout: no markup in it, no wrapping of it, and no control character but for its end."""
+def print_line(line: str) -> None:
+    """Prints one line on stdout, without markup or wrapping; control characters become visible."""
     _console().print(visible(line), soft_wrap=True)
 
 
-def tell(kind: str, line: str) -> None:
-    """One line on stderr, such as `error: no such file`; line breaks in it become blanks."""
+def print_notice(kind: str, line: str) -> None:
+    """Prints one line on stderr, such as `error: no such file`; line breaks in it become blanks."""
     style = "bold red" if kind == "error" else "bold yellow"
     text = Text.assemble((f"{kind}:", style), " ", visible(" ".join(line.split())))
     _console(stderr=True).print(text, soft_wrap=True)
 
 
-def show(what: RenderableType) -> None:
-    """A table or a report, on stdout."""
+def print_rich(what: RenderableType) -> None:
+    """Prints a table or a report on stdout."""
     _console().print(what)
 
 
-def say_json(content: str) -> None:
-    """JSON on stdout; what the console's encoding lacks is escaped as JSON escapes it, so nothing is lost."""
+def print_json(content: str) -> None:
+    """Prints JSON on stdout; characters that its encoding lacks become JSON escapes, so nothing is lost."""
     try:
         content.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
@@ -58,36 +62,61 @@ def say_json(content: str) -> None:
 
 
 def visible(text: str) -> str:
-    """Without control characters and changes of the writing direction; blanks stay as they are."""
+    """Replaces control characters and changes of the writing direction; blanks stay."""
     return "".join(char if char.isprintable() or char in "\u200c\u200d" else "\ufffd" for char in text)
 
 
 def fitting(text: str) -> str:
-    """As stdout can print it."""
+    """Replaces what the encoding of stdout lacks."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     return text.encode(encoding, READABLE).decode(encoding)
 
 
 @contextmanager
-def lasting() -> Iterator[None]:
-    """Within the block no print fails: not for a character, and not because nobody reads it any more.
+def reporting_errors(hints: Mapping[type[HfUnlearnError], str] | None = None) -> Iterator[None]:
+    """Within the block an error of the library is one line on stderr; a bug is a traceback and a request to report it.
 
-    Warnings of ours are one line on stderr. Output that a full disk lost is told at the end, with exit code 2.
+    Both end the process with exit code 2, an interrupt with 130.
+
+    Args:
+        hints: what to add to the messages of some classes.
+    """
+    try:
+        yield
+    except HfUnlearnError as error:
+        hint = next((text for kind, text in (hints or {}).items() if isinstance(error, kind)), "")
+        print_notice("error", f"{error}{hint}")
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print_notice("error", "interrupted")
+        raise SystemExit(130) from None
+    except Exception:
+        traceback.print_exc()
+        print_notice("error", BUG)
+        raise SystemExit(2) from None
+
+
+@contextmanager
+def lasting() -> Iterator[None]:
+    """Within the block no print fails, whatever the console's encoding, and whether or not anyone reads it.
+
+    A warning of the library is one line on stderr. Output that a full disk lost is reported at the end, with exit
+    code 2.
     """
     out, err = (_Lasting(s) if isinstance(s, io.TextIOWrapper) else s for s in (sys.stdout, sys.stderr))
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     with ExitStack() as stack, warnings.catch_warnings():
         stack.enter_context(redirect_stdout(out))
         stack.enter_context(redirect_stderr(err))
-        others = warnings.showwarning
+        show_others = warnings.showwarning
 
-        def told(message: Any, category: Any, *rest: Any, **named: Any) -> None:
+        def show_warning(message: Warning | str, category: type[Warning], *rest: Any, **named: Any) -> None:
             if category is UserWarning:
-                tell("warning", str(message))
+                print_notice("warning", str(message))
             else:
-                others(message, category, *rest, **named)
+                show_others(message, category, *rest, **named)
 
-        warnings.showwarning = told
+        warnings.showwarning = show_warning
         try:
             yield
         finally:
@@ -95,12 +124,12 @@ def lasting() -> Iterator[None]:
                 if isinstance(stream, _Lasting):
                     stream.flush()
             if isinstance(out, _Lasting) and out.lost:
-                tell("error", f"stdout can't be written ({out.lost}); what the command saved is there")
+                print_notice("error", f"stdout can't be written ({out.lost}); what the command saved is there")
                 raise SystemExit(2)
 
 
 class _Lasting:
-    """A stream that writes what it can."""
+    """A stream that never fails; it writes what it can."""
 
     def __init__(self, stream: io.TextIOWrapper) -> None:
         self._stream, self.lost = stream, ""
@@ -113,13 +142,13 @@ class _Lasting:
     def flush(self) -> None:
         self._try(self._stream.flush)
 
-    def _try(self, act: Any, *arguments: Any) -> None:
+    def _try(self, act: Callable[..., object], *arguments: object) -> None:
         try:
             act(*arguments)
         except OSError as error:
-            if error.errno != errno.EPIPE:  # a reader may stop reading: that loses nothing that anybody wants
+            if error.errno != errno.EPIPE:  # a reader may stop reading: nothing wanted is lost
                 self.lost = error.strerror or str(error)
-            with suppress(OSError):  # what is still in the buffer goes nowhere, now and at exit
+            with suppress(OSError):  # drop what is still in the buffer, now and at exit
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, self._stream.fileno())
                 os.close(nowhere)
@@ -131,5 +160,5 @@ class _Lasting:
 
 
 def _console(stderr: bool = False) -> Console:
-    """Nothing in what it prints is markup, a highlight or the code of an emoji."""
+    """A console that prints text unchanged: no markup, no highlights, no emoji codes."""
     return Console(stderr=stderr, markup=False, highlight=False, emoji=False)

@@ -7,9 +7,9 @@ from typing import Any
 
 
 class HfUnlearnError(Exception):
-    """The base of all: something was given, found or answered that this library can't work with; the message says what.
+    """The base class: an input, a file or an answer does not work; the message says what, and what to do.
 
-    Whatever else the library raises is a bug of ours.
+    Any other exception is a bug in this library.
     """
 
 
@@ -17,12 +17,16 @@ class InputError(HfUnlearnError, ValueError):
     """An argument, a name or the content of a file is not what was expected."""
 
 
+class MissingBaseError(InputError):
+    """The base model of an adapter was a local folder on the machine that made it."""
+
+
 class StorageError(HfUnlearnError, OSError):
     """A file or folder can't be read or written."""
 
 
 class CallOrderError(HfUnlearnError, RuntimeError):
-    """Methods were called in an order that makes no sense, such as `tell` before `ask`."""
+    """Methods were called in an order that makes no sense, such as reporting losses before asking for candidates."""
 
 
 class AdapterError(HfUnlearnError, ValueError):
@@ -30,7 +34,7 @@ class AdapterError(HfUnlearnError, ValueError):
 
 
 class WrongBaseError(HfUnlearnError, ValueError):
-    """An adapter was about to be applied to a base model that it was not made for."""
+    """An adapter was made for another base model."""
 
 
 class BrokenFilesError(HfUnlearnError, ValueError):
@@ -56,7 +60,7 @@ class PromptTooLongError(HfUnlearnError, ValueError):
 
 
 class BudgetSpentError(HfUnlearnError, RuntimeError):
-    """A black box answers no more queries."""
+    """A black box has no query left to answer."""
 
 
 class RunError(HfUnlearnError, ValueError):
@@ -72,7 +76,7 @@ class ExportError(HfUnlearnError, ValueError):
 
 
 class HubError(HfUnlearnError, OSError):
-    """The Hub, or the way to it, refused; the message says which repository, what happened, what to do.
+    """The Hub refused or is out of reach; the message says which repository, what happened, what to do.
 
     Attributes:
         what: the message without the command-line hint on how to log in.
@@ -84,4 +88,4 @@ class HubError(HfUnlearnError, OSError):
 
 
 class RemoteError(HfUnlearnError, OSError):
-    """A Space did not answer, or its answer is not a valid response of a black box."""
+    """A Space did not answer, or gave an invalid response."""

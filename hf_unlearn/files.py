@@ -1,4 +1,4 @@
-"""Text and JSON as people and their editors save them."""
+"""Files: text and JSON read with care, folders replaced as a whole."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hf_unlearn.errors import InputError, StorageError
+from hf_unlearn.errors import HfUnlearnError, InputError, StorageError
 from hf_unlearn.text import brief
 
 MARKS = {  # UTF-32's begins with UTF-16's
@@ -25,10 +25,10 @@ MOST_DIGITS = 400  # of a number; no float has more
 
 
 def decode(content: bytes) -> str:
-    """UTF-8 with or without a byte-order mark; UTF-16 and UTF-32, as Windows writes them, with one.
+    """Decodes UTF-8 with or without a byte-order mark; UTF-16 and UTF-32, as Windows writes them, with one.
 
     Raises:
-        ValueError: if it is no such text.
+        InputError: if it is anything else.
     """
     mark = next((mark for mark in MARKS if content.startswith(mark)), b"")
     body = content[len(mark) :]
@@ -44,14 +44,13 @@ def decode(content: bytes) -> str:
 
 
 def parse_json(content: bytes, *, nan: bool = False) -> Any:
-    """What a JSON file holds.
+    """Parses a JSON file.
 
     Args:
-        nan: whether NaN and infinity may be in it, which Python writes and JSON has not.
+        nan: whether NaN and infinity are allowed: Python writes them, JSON has none.
 
     Raises:
-        ValueError: if it is no JSON text, a key stands in one object twice, a number is huge, or something in it could
-            not be written again.
+        InputError: if it is not JSON, an object has a key twice, a number is huge, or it could not be written again.
     """
     try:
         found = json.loads(decode(content), object_pairs_hook=_object, parse_int=_whole)
@@ -60,6 +59,8 @@ def parse_json(content: bytes, *, nan: bool = False) -> Any:
         raise InputError("nested too deep") from error
     except UnicodeEncodeError as error:
         raise InputError("half a character (a lone surrogate) in it") from error
+    except ValueError as error:
+        raise InputError(str(error)) from error
     return found
 
 
@@ -67,7 +68,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise InputError(f"the key {brief(key)} stands there twice")
+            raise InputError(f"the key {brief(key)} is there twice")
         found[key] = value
     return found
 
@@ -84,33 +85,33 @@ Made = TypeVar("Made")
 
 
 def check_target(folder: Path, is_ours: Callable[[Path], bool], what: str) -> None:
-    """Whether a folder may be written to, asked before long work and again at the writing; leaves nothing behind.
+    """Checks whether a folder may be written to, before long work and again at the writing; leaves nothing behind.
 
-    It may if it is new, empty, or `is_ours`. Hidden files and a run's own folder may be there as well.
+    It must be new, empty, or `is_ours`. Hidden files and the private folder of a run may be there as well.
 
     Raises:
-        ValueError: if it holds something else; it is then no `what`.
-        OSError: if it can't be written.
+        InputError: if it holds something else; it is then no `what`.
+        StorageError: if it can't be written.
     """
     try:
         held = [path.name for path in folder.iterdir() if not _harmless(path)] if folder.is_dir() else []
         if held and not is_ours(folder):
             raise InputError(f"{folder}: exists and is no {what} (it holds {min(held)}); choose a new or empty folder")
-        _try(folder)
+        _try_writing(folder)
     except OSError as error:
         raise StorageError(f"{folder}: can't be written ({error.strerror}); choose another folder") from error
 
 
 def _harmless(path: Path) -> bool:
-    """What none of our writers touches, and no sign of somebody's work."""
+    """Whether no writer touches this file, and it is no sign of someone's work."""
     if path.name.startswith(".") or path.name in ("Thumbs.db", "desktop.ini", STATE, LOCK):
         return True
     of_run = path.is_dir() and any((path / name).is_file() for name in (STATE, LOCK))
     return of_run and all(_harmless(inside) for inside in path.iterdir())
 
 
-def _try(folder: Path) -> None:
-    """Raises: OSError: if a file can't be made in the folder, or the folder can't."""
+def _try_writing(folder: Path) -> None:
+    """Raises: OSError: if the folder, or a file in it, can't be made."""
     parent = folder = Path(os.path.abspath(folder))
     while not os.path.lexists(parent):
         parent = parent.parent
@@ -124,34 +125,51 @@ def _try(folder: Path) -> None:
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Within the block an error of the disk says which folder it kept from being written, and what to do.
+def reading(path: Path) -> Iterator[None]:
+    """Within the block an error of the disk becomes a message that names the file.
 
     Raises:
-        OSError: such an error, so told.
+        StorageError: such an error.
     """
     try:
         yield
+    except HfUnlearnError:
+        raise
+    except OSError as error:
+        raise StorageError(f"{error.filename or path}: can't be read ({error.strerror or error})") from error
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Within the block an error of the disk becomes a message that names the folder, and says what to do.
+
+    Raises:
+        StorageError: such an error.
+    """
+    try:
+        yield
+    except HfUnlearnError:
+        raise
     except OSError as error:
         why = error.strerror or str(error)
         raise StorageError(f"{folder}: can't be written ({why}); make room there or choose another folder") from error
 
 
 def whole(folder: Path) -> Path:
-    """Where the files are that `replace_files` wrote: a killed process may have left them pending."""
+    """The folder of the files that `replace_files` wrote: a killed process may have left them pending."""
     pending = folder / PENDING
     return pending if pending.is_dir() else folder
 
 
 def replace_files(folder: Path, files: Mapping[str, bytes], owned: Sequence[str]) -> None:
-    """Makes `folder` hold these files in place of the `owned` ones; `whole(folder)` is the old state or the new one.
+    """Writes these files in place of the `owned` ones; `whole(folder)` is always the old state or the new one.
 
-    The last of the owned files vouches for the others: it goes first and comes last. A new folder appears by one
-    rename. Into one that is there the files come as `.pending`, by one rename, too; they are put in place from there,
-    by the next call if this one is killed.
+    The last of the owned files vouches for the others: it is removed first and written last. A new folder appears by
+    one rename. In an existing folder the files appear as `.pending`, by one rename too. They are then moved into
+    place, by the next call if this one is killed.
 
     Raises:
-        OSError: if the folder can't be written.
+        StorageError: if the folder can't be written.
     """
     with writing(folder):
         _replace(folder, files, owned)
@@ -174,12 +192,17 @@ def _replace(folder: Path, files: Mapping[str, bytes], owned: Sequence[str]) -> 
         _settle(folder, owned)
 
 
-def add_file(folder: Path, name: str, content: bytes) -> None:
-    """Puts one file into a folder, whole or not at all.
+def add_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Writes files into a folder, each whole or not at all.
 
     Raises:
-        OSError: if it can't be written; what was there stays as it was.
+        OSError: if one can't be written; what was there stays as it was.
     """
+    for name, content in files.items():
+        _add_file(folder, name, content)
+
+
+def _add_file(folder: Path, name: str, content: bytes) -> None:
     handle, fresh = tempfile.mkstemp(prefix=f".{name[:40]}.", dir=folder)
     os.close(handle)
     try:
@@ -191,7 +214,7 @@ def add_file(folder: Path, name: str, content: bytes) -> None:
 
 
 def optional(what: str, make: Callable[[], Made]) -> Made | None:
-    """What `make` makes; if it fails, one warning says what is missing, and why: it is no reason to lose the rest."""
+    """Calls `make`. If it fails, one warning says what is missing and why, and the result is None: the rest counts."""
     try:
         return make()
     except Exception as error:
@@ -201,7 +224,7 @@ def optional(what: str, make: Callable[[], Made]) -> Made | None:
 
 
 def _settle(folder: Path, owned: Sequence[str]) -> None:
-    """Puts a pending state in place. Hard links: they need no room, and the pending state stays whole until the end."""
+    """Moves a pending state into place by hard links: they need no room, and the pending state stays whole."""
     pending = folder / PENDING
     if not pending.is_dir():
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 SHOWN = 80  # characters of a value that a message repeats
@@ -46,6 +47,11 @@ def plain(value: object) -> str:
 def markdown(value: object) -> str:
     """Strings may come from strangers: nothing in them is markup here."""
     return "".join(f"\\{char}" if char in "\\`*_[]<>|#!$~&" else char for char in plain(value))
+
+
+def join_names(names: Sequence[str]) -> str:
+    """Names as Markdown, none of which is markup."""
+    return ", ".join(markdown(name) for name in names)
 
 
 def code_span(value: str) -> str:

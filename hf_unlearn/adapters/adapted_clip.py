@@ -15,12 +15,12 @@ from hf_unlearn.models.clip import ClipBlackBox
 
 
 class AdaptedClip:
-    """A base model with an adapter in effect, which can be switched off and on.
+    """A base model with an adapter in effect, which can be switched off.
 
-    The image side is untouched, whatever the kind: image-to-image search still finds what is forgotten.
+    The image side is untouched, whatever the kind: image-to-image search still finds forgotten things.
 
     Attributes:
-        model: the base without the adapter, under the adapter's template if it has one of its own.
+        model: the base without the adapter, with the adapter's template if it is a context.
         adapter: the adapter.
         enabled: whether it is in effect.
 
@@ -38,38 +38,41 @@ class AdaptedClip:
         """Probabilities `(N, len(labels))`, each row summing to 1.
 
         Args:
-            images: several, or one: paths (no URLs), PIL images, bytes of image files, open files, arrays `(height,
-                width)` or `(height, width, 1 to 4)`, tensors, also with the channels first; or a batch of four axes,
-                `(N, height, width, 1 to 4)`. See `hf_unlearn.data.pixels.to_rgb` for what pixels may be.
+            images: several, or one: paths (no URLs), PIL images, bytes of image files, open files, arrays or tensors.
+                An array is `(height, width)` or `(height, width, 1 to 4)`; a tensor may have the channels first.
+                A batch has four axes, `(N, height, width, 1 to 4)`. `hf_unlearn.to_rgb` says what pixels may be.
 
         Raises:
-            ValueError: if there is no image or no label, an image can't be read (it says which), or a label
-                doesn't fit the text tower.
+            InputError: if there is no image or no label, or an image can't be read; the message says which.
+            PromptTooLongError: if a label has too many tokens.
         """
         labels = check_names(labels, "labels", in_order=True)
         handle = self.model.add_images(images)
-        return self._box().log_scores(self._nothing(), handle, labels)[0].exp().cpu()
+        scores: Tensor = self._box().log_scores(self._no_context(), handle, labels)
+        return scores[0].exp().cpu()
 
     def text_features(self, texts: Sequence[str]) -> Tensor:
-        """Unit vectors `(n, width)` of texts as they are, without a template, under the adapter.
+        """Unit vectors `(n, width)` of texts without a template, under the adapter.
 
         Raises:
-            ValueError: if there is no text, one is empty, or one doesn't fit the text tower.
+            InputError: if there is no text, or one is empty.
+            PromptTooLongError: if one has too many tokens.
         """
         asked = text_list("texts", texts, empty=False)
-        return self._box().with_template("{}").text_features(self._nothing(), asked)[0].cpu()
+        features: Tensor = self._box().with_template("{}").text_features(self._no_context(), asked)
+        return features[0].cpu()
 
     def image_features(self, images: Any) -> Tensor:
-        """Unit vectors `(n, width)` of images as `classify` takes them; the base's, for no adapter changes them.
+        """Unit vectors `(n, width)` of images as for `classify`; no adapter changes them.
 
         Raises:
-            ValueError: if there is no image, or one can't be read; it says which.
+            InputError: if there is no image, or one can't be read; the message says which.
         """
         return self.model.add_images(images).features.cpu()
 
     @contextmanager
     def disabled(self) -> Iterator[AdaptedClip]:
-        """The plain base model while the block lasts; threads that share this object share the switch."""
+        """Switches the adapter off within the block; threads that share this object share the switch."""
         before, self.enabled = self.enabled, False
         try:
             yield self
@@ -79,5 +82,5 @@ class AdaptedClip:
     def _box(self) -> Any:
         return self.adapted if self.enabled else self.model
 
-    def _nothing(self) -> Tensor:
+    def _no_context(self) -> Tensor:
         return torch.zeros(1, 0, self.model.dim)

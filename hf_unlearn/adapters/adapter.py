@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hf_unlearn.adapters.adapted_clip import AdaptedClip
-from hf_unlearn.adapters.config import CONFIG, MAX_RANK, AdapterConfig
+from hf_unlearn.adapters.config import AdapterConfig
 from hf_unlearn.adapters.export.checkpoint import check_out, export
-from hf_unlearn.adapters.model_card import metadata_of
-from hf_unlearn.adapters.storage import FILES, MAX_BYTES, REPORT, WEIGHTS, files_of, read_folder, save_folder
-from hf_unlearn.arguments import is_file
+from hf_unlearn.adapters.stored_adapter import StoredAdapter, find_folder
 from hf_unlearn.edits.vectors import edit_vectors
-from hf_unlearn.errors import AdapterError, InputError, WrongBaseError
-from hf_unlearn.hub import client as hub
+from hf_unlearn.errors import AdapterError, InputError, MissingBaseError, WrongBaseError
 from hf_unlearn.models.adapted_box import AdaptedBox
 from hf_unlearn.models.black_box import BlackBox, check_box
 from hf_unlearn.models.clip import ClipBlackBox
 from hf_unlearn.models.embedded import EMBEDDED
-from hf_unlearn.models.text_edit import TextEdit, digest
+from hf_unlearn.models.text_edit import TextEdit, tensors_of
 from hf_unlearn.text import brief
 
-MAX_VALUE = 1_000.0  # token embeddings are about 0.01 to 1, an edit's numbers up to about 10
+if TYPE_CHECKING:
+    from huggingface_hub import CommitInfo
+
 SAME_BASE = 0.99  # least cosine between the fingerprints of one base at two precisions
 
 
@@ -50,22 +49,16 @@ class ForgetAdapter:
     report: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        config = self.config
-        if config.kind != ("edit" if isinstance(self.weights, TextEdit) else "context"):
-            raise AdapterError(f"{CONFIG} is of an adapter of kind {config.kind}, its weights are of the other kind")
-        if isinstance(self.weights, TextEdit):
-            tensors = self.weights.tensors()
-            of_gate = len(tensors["near"]) if self.weights.gate is not None and tensors["near"].ndim else 0
-            expected: dict[str, tuple[int | None, ...]] = {
-                "up": (config.width, config.rank), "down": (config.rank, config.width), "centre": (config.width,),
-                "near": (max(1, min(of_gate, MAX_RANK)), config.width), "bias": (of_gate,),
-            }  # fmt: skip
-        else:
-            tensors, expected = {"context": self.weights}, {"context": (config.n_ctx, config.dim)}
-        for name, tensor in tensors.items():
-            _check(name, tensor, expected[name])
-        if config.weights_sha256 != digest(self.weights):
-            raise AdapterError(f"{CONFIG} and {WEIGHTS[config.kind]} don't belong together; get the adapter again")
+        self.stored()
+
+    def stored(self) -> StoredAdapter:
+        """The adapter as its files hold it, with the weights checked.
+
+        Raises:
+            AdapterError: see `ForgetAdapter`.
+        """
+        arrays = {name: _as_array(name, tensor) for name, tensor in tensors_of(self.weights).items()}
+        return StoredAdapter(arrays, self.config, self.report)
 
     @property
     def kind(self) -> str:
@@ -82,7 +75,7 @@ class ForgetAdapter:
         """The map of the text features; None if this is a context."""
         return self.weights if isinstance(self.weights, TextEdit) else None
 
-    def with_report(self, report: dict[str, Any]) -> ForgetAdapter:
+    def with_report(self, report: Mapping[str, Any]) -> ForgetAdapter:
         """The same adapter with its evaluation inside: saved beside it, its own row as `config.metrics`.
 
         Raises:
@@ -93,19 +86,18 @@ class ForgetAdapter:
             raise InputError("the report has no row about this adapter; evaluate it first")
         figures = {key: value for key, value in own.items() if key not in ("name", "queries", "weights_sha256")}
         config = replace(self.config, metrics={**self.config.metrics, **figures})
-        return replace(self, config=config, report=report)
+        return replace(self, config=config, report=dict(report))
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Writes config, weights, card and report, then the report's picture; the folder is never seen half-written.
+        """Writes config, weights, card and report, then the report's picture; the folder is never half-written.
 
-        An adapter that was there is replaced, and files beside it stay. A card or picture that can't be made is named
-        in a warning.
+        An adapter that was there is replaced; other files stay. If the card or picture fails, a warning names it.
 
         Raises:
-            ValueError: if the folder holds something and is no adapter; nothing is written.
-            OSError: if the folder can't be written; what was there stays as it was.
+            InputError: if the folder holds something and is no adapter; nothing is written.
+            StorageError: if the folder can't be written; what was there stays as it was.
         """
-        save_folder(Path(folder), self.weights, self.config, self.report)
+        self.stored().save(Path(folder))
 
     def push_to_hub(
         self,
@@ -116,7 +108,7 @@ class ForgetAdapter:
         commit_message: str | None = None,
         create_pr: bool = False,
         token: str | bool | None = None,
-    ) -> hub.CommitInfo:
+    ) -> CommitInfo:
         """Puts the adapter in a repository on the Hub: all files in one commit, or none.
 
         What its card says there and an adapter does not, such as a licence or a person's tags, stays.
@@ -136,25 +128,10 @@ class ForgetAdapter:
             HubError: if the Hub refuses or can't be reached, or someone else committed meanwhile.
             ValueError: if the repository holds something else, or is not as private as asked.
         """
-        repo_id = hub.full_id(repo_id, token)
-
-        def files_for(card: str | None) -> dict[str, bytes]:
-            kept = metadata_of(card or "")
-            if (own := self.config.license) and own != kept.get("license"):
-                kept = {key: value for key, value in kept.items() if key not in ("license_name", "license_link")}
-            return files_of(self.weights, _said(self.config, kept), self.report, repo_id, kept)
-
-        return hub.push(
-            repo_id,
-            files_for,
-            FILES,
-            markers=WEIGHTS.values(),
-            message=commit_message or f"Forget-adapter for {self.config.base_model[:60]}",
-            private=private,
-            revision=revision,
-            create_pr=create_pr,
+        return self.stored().push(
+            repo_id, private=private, revision=revision, commit_message=commit_message, create_pr=create_pr,
             token=token,
-        )
+        )  # fmt: skip
 
     @classmethod
     def from_pretrained(
@@ -182,20 +159,14 @@ class ForgetAdapter:
             HubError: if a repository's files can't be had; it says why and what to do.
             ValueError: if the subfolder leads out of the folder or repository.
         """
-        if not isinstance(repo_or_folder, str | Path):
-            raise AdapterError(f"expected a folder or a Hub id, got {type(repo_or_folder).__name__}")
-        if is_file(repo_or_folder):
-            raise AdapterError(f"{repo_or_folder}: a file; expected the folder that save_pretrained wrote, or a Hub id")
-        folder = Path(repo_or_folder, hub.inside(subfolder))
-        if not Path(repo_or_folder).is_dir():
-            if isinstance(repo_or_folder, Path):
-                raise AdapterError(f"{folder}: no such folder; give a Hub id as text, a folder that exists as a path")
-            folder = hub.fetch(
-                repo_or_folder, (CONFIG,), (REPORT,), one_of=tuple(WEIGHTS.values()), max_bytes=MAX_BYTES,
-                revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only,
-                subfolder=subfolder,
-            )  # fmt: skip
-        return cls(*read_folder(folder))
+        folder = find_folder(
+            repo_or_folder, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only,
+            subfolder=subfolder,
+        )  # fmt: skip
+        stored = StoredAdapter.read(folder)
+        tensors = {name: torch.from_numpy(array.copy()) for name, array in stored.weights.items()}
+        weights = tensors["context"] if stored.config.kind == "context" else TextEdit.from_tensors(tensors)
+        return cls(weights, stored.config, stored.report)
 
     def load_base(self, base: str | Path | None = None, *, device: str | None = None) -> AdaptedClip:
         """The base model with this adapter in effect.
@@ -209,10 +180,10 @@ class ForgetAdapter:
         revision = self.config.base_revision if base is None else None
         source = str(base or self.config.base_model)
         if base is None and source != EMBEDDED and revision is None and not Path(source).is_dir():
-            raise InputError(
-                f"the base {brief(source)} was a local folder when this adapter was made, or an endpoint. Say where a "
-                "folder is now: load_base(base=FOLDER), export(..., base=FOLDER), or --model FOLDER (--base FOLDER for "
-                "export). For an endpoint write EmbeddingBlackBox(...).under(adapter), or adapter.edit_vectors(array)"
+            raise MissingBaseError(
+                f"the base {brief(source)} was a local folder when this adapter was made, or an endpoint. For an "
+                "endpoint write EmbeddingBlackBox(...).under(adapter), or adapter.edit_vectors(array). For a folder "
+                "say where it is now: load_base(base=FOLDER) or export(..., base=FOLDER)"
             )
         model = ClipBlackBox(source, template=self.config.template, revision=revision, device=device)
         return AdaptedClip(model, self)
@@ -283,23 +254,11 @@ class ForgetAdapter:
             )
 
 
-def _said(config: AdapterConfig, kept: dict[str, Any]) -> AdapterConfig:
-    """The config with the licence and data sets that a card says and it does not; one can't say just anything."""
-    for key in ("license", "datasets"):
-        if kept.get(key) and not getattr(config, key):
-            with suppress(AdapterError):
-                config = replace(config, **{key: kept[key]})
-    return config
-
-
-def _check(name: str, tensor: Tensor, expected: tuple[int | None, ...]) -> None:
-    if tensor.dtype != torch.float32 or tuple(tensor.shape) != expected:
-        got = f"{tuple(tensor.shape)} {tensor.dtype}"
-        raise AdapterError(f"{name}: expected shape {expected} in float32, got {got}")
-    if not torch.isfinite(tensor).all():
-        raise AdapterError(f"{name}: holds NaN or infinite numbers; the adapter is damaged, get it again")
-    if tensor.abs().max() > MAX_VALUE:
-        raise AdapterError(f"{name}: holds numbers beyond {MAX_VALUE:,.0f}, no adapter's are so large")
+def _as_array(name: str, tensor: Tensor) -> np.ndarray:
+    if tensor.dtype != torch.float32:
+        raise AdapterError(f"{name}: expected float32, got shape {tuple(tensor.shape)} {tensor.dtype}")
+    array: np.ndarray = tensor.detach().cpu().contiguous().numpy()
+    return array
 
 
 def base_name(model_id: str) -> str:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from hf_unlearn import __version__
-from hf_unlearn.arguments import commit, identifier, share
+from hf_unlearn.arguments import share
 from hf_unlearn.data.class_names import check_names, synonym_lists
 from hf_unlearn.data.synonyms import asked_names
 from hf_unlearn.errors import AdapterError
 from hf_unlearn.files import parse_json
+from hf_unlearn.hub.ids import is_commit, is_repo_id
 
 FORMAT_VERSION = 2  # version 1 knew contexts only
 CONFIG = "config.json"
@@ -86,8 +87,8 @@ class AdapterConfig:
             value = getattr(self, name)
             self._expect(name, isinstance(value, str) and 0 < len(value) <= 500, "text")
         self._expect("template", self.template.count("{}") == 1, "text with one {}")
-        self._expect("base_revision", self.base_revision is None or commit(self.base_revision), "a commit or null")
-        right = self.base_revision is None or identifier(self.base_model)
+        self._expect("base_revision", self.base_revision is None or is_commit(self.base_revision), "a commit or null")
+        right = self.base_revision is None or is_repo_id(self.base_model)
         self._expect("base_model", right, "a Hub id, as base_revision is one's commit")
         self._expect("seed", self.seed is None or type(self.seed) is int, "a whole number or null")
         for name, fewest in (("forget", 1), ("retain", 0 if self.kind == "edit" else 1)):
@@ -104,8 +105,8 @@ class AdapterConfig:
             not digest or (set(digest) == {"salt", "sha256"} and all(_hex(value, 32, 64) for value in digest.values()))
         )
         self._expect("few_shot_digest", right, "an object of salt and sha256")
-        self._expect("license", self.license is None or identifier(self.license), "a licence's identifier or null")
-        right = isinstance(self.datasets, list) and len(self.datasets) <= 100 and all(map(identifier, self.datasets))
+        self._expect("license", self.license is None or is_repo_id(self.license), "a licence's identifier or null")
+        right = isinstance(self.datasets, list) and len(self.datasets) <= 100 and all(map(is_repo_id, self.datasets))
         self._expect("datasets", right, "a list of data set ids")
         self._expect("base_fingerprint", _matrix(self.base_fingerprint), "rows of numbers between -1 and 1")
 

@@ -1,14 +1,19 @@
-"""One picture of a report: the rows side by side, and every class before and after."""
+"""The picture of a report, `report.png`: the rows side by side, and every class before and after.
+
+A picture is drawn when its report is saved. It carries the report's digest, so a later push can use it again.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
-from pathlib import Path
-from typing import Any, BinaryIO
-
-from PIL import Image
+import json
+from typing import Any
 
 from hf_unlearn.drawing import drawing, label
+
+PLOT = "report.png"
+SIGNATURE, DIGEST_WITHIN = b"\x89PNG\r\n\x1a\n", 1024  # bytes from the start of a PNG
 
 BARS = {
     "err_for": "forget error",
@@ -23,8 +28,11 @@ INK, FORGET, RETAIN = "#333333", "#c44e52", "#4c72b0"
 SHADES = 32  # a palette makes the file a quarter as large
 
 
-def plot_report(report: dict[str, Any], path: str | Path | BinaryIO) -> None:
+def draw_picture(report: dict[str, Any]) -> bytes:
     """Draws metrics of every row, and accuracy of every class before (light) and after (dark), as a PNG."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
     rows, kind, method = report["rows"], report["images"]["kind"], report["method"]
     classes = sorted(report["per_class"], key=lambda item: (item["role"], item["name"]))[:120]
     names = [item["name"] for item in (*rows, *classes)]
@@ -36,11 +44,23 @@ def plot_report(report: dict[str, Any], path: str | Path | BinaryIO) -> None:
         figure.savefig(drawn := io.BytesIO(), dpi=110)
     picture = Image.open(drawn).convert("RGB")
     picture = picture.quantize(SHADES, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    picture.save(path, "PNG", optimize=True)
+    facts = PngInfo()
+    facts.add_text("report", _digest_report(report))
+    picture.save(written := io.BytesIO(), "PNG", optimize=True, pnginfo=facts)
+    return written.getvalue()
+
+
+def is_picture_of(picture: bytes, report: dict[str, Any]) -> bool:
+    """Whether `draw_picture` made this picture from this report, by the digest in it."""
+    return picture.startswith(SIGNATURE) and _digest_report(report).encode() in picture[:DIGEST_WITHIN]
+
+
+def _digest_report(report: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(report, sort_keys=True).encode()).hexdigest()
 
 
 def _draw_rows(axes: Any, rows: list[dict[str, Any]], kind: str) -> None:
-    """Bars of every metric, one per row; the legend is below them, where no bar is."""
+    """Draws bars of every metric, one per row, with the legend below."""
     shown = [key for key in BARS if any(row.get(key) is not None for row in rows)]
     width = 0.8 / len(rows)
     colours = ["#bbbbbb", "#888888", "#dd8452", "#55a868", "#8172b3", "#937860"]
@@ -53,7 +73,7 @@ def _draw_rows(axes: Any, rows: list[dict[str, Any]], kind: str) -> None:
     axes.set_xticks(range(len(shown)), [BARS[key] for key in shown])
     axes.set_ylim(0, 112)
     axes.set_ylabel("%")
-    axes.set_title(f"{kind} images: {_wanted(shown)}")
+    axes.set_title(f"{kind} images: {_describe_goal(shown)}")
     axes.spines[["top", "right"]].set_visible(False)
     names = [label(row["name"]) for row in rows]
     beside = max(1, min(len(names), 130 // (8 + max(map(len, names)))))
@@ -72,7 +92,7 @@ def _draw_classes(axes: Any, classes: list[dict[str, Any]], method: str) -> None
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _wanted(shown: list[str]) -> str:
-    """What is good, of the bars that are there."""
+def _describe_goal(shown: list[str]) -> str:
+    """Which of the bars should be high."""
     low = sum(key in LOW for key in shown)
     return "all should be high" if not low else f"the last {'two ' if low > 1 else ''}should be low, all others high"

@@ -2,59 +2,59 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from hf_unlearn.cli.images import FIT, JUDGE, LEARN, LeaveOut, Reading, tell_of_overlap
-from hf_unlearn.cli.inputs import read_strings, read_words
-from hf_unlearn.console import say, say_json, show
+from hf_unlearn.cli import options as given
+from hf_unlearn.cli.audit_inputs import SHIPPED, Sources
+from hf_unlearn.cli.images import Reading
+from hf_unlearn.console import print_json, print_line, print_rich
 from hf_unlearn.errors import InputError
 
-if TYPE_CHECKING:
-    from hf_unlearn.adapters.adapter import ForgetAdapter
-    from hf_unlearn.auditing.auditor import Audit
-    from hf_unlearn.data.labeled_images import LabeledImages
-
-SHIPPED = "professions"
-Limit = Annotated[float | None, typer.Option(min=0.0, max=1.0)]
-
-
-@dataclass
-class Material:
-    """What an adapter is audited on: the keyword arguments of `audit` that are images and words."""
-
-    images: LabeledImages
-    extra: dict[str, Any] = field(default_factory=dict)
+LIMITS = "Limits (shares from 0 to 1)"
+Limit = Annotated[float | None, typer.Option(min=0.0, max=1.0, rich_help_panel=LIMITS)]
+Epsilon = Annotated[float | None, typer.Option(min=0.0, help="Any number; needs --membership.", rich_help_panel=LIMITS)]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Folder with one sub-folder of test images per class; default: the demo's images."),
+]
+Validation = Annotated[
+    Path | None, typer.Option(help="The attacker's images of the same classes; default: half of --data.")
+]
+Unlisted = Annotated[Path | None, typer.Option(help="Images of classes that the adapter does not list.")]
+Train = Annotated[
+    Path | None, typer.Option(help="Images for --membership, one per drawing; default: those of --validation.")
+]
+Words = Annotated[
+    Path | None, typer.Option(help='JSON file, kind -> class -> words, such as {"synonyms": {"cat": ["kitty"]}}.')
+]
+Groups = Annotated[
+    str | None, typer.Option(help=f"JSON file, class -> group; '{SHIPPED}' is the one that comes with the demo.")
+]
+Other = Annotated[list[str] | None, typer.Option(help="Another adapter of the same base; the attacker borrows it.")]
+Membership = Annotated[bool, typer.Option(help="Also attack membership: trains many adapters, slow.")]
+Models = Annotated[int, typer.Option(min=4, help="Membership: adapters with a drawing, and as many without.")]
+RelearnQueries = Annotated[int, typer.Option(min=1, help="Queries that the relearning attacker may spend.")]
+AuditSeed = Annotated[int, typer.Option("--seed", help="Fixes every draw.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder for audit.json, audit.md and pictures.")]
 
 
 def audit_command(
-    adapter: Annotated[str, typer.Option(help="The adapter: a folder, or a repository on the Hub.")],
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Folder with one sub-folder of test images per class; the demo's own if not given."),
-    ] = None,
-    validation: Annotated[
-        Path | None, typer.Option(help="An attacker's own images, same classes; half of --data if not given.")
-    ] = None,
-    unlisted: Annotated[Path | None, typer.Option(help="Images of classes that the adapter does not list.")] = None,
-    train: Annotated[
-        Path | None, typer.Option(help="Images for --membership, one per drawing; those of --validation if not given.")
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="Where the base is, if not where the adapter says.")] = None,
-    names: Annotated[Path | None, typer.Option(help="JSON file, sub-folder -> class name, where they differ.")] = None,
-    words: Annotated[
-        Path | None, typer.Option(help='JSON file, kind -> class -> words, such as {"synonyms": {"cat": ["kitty"]}}.')
-    ] = None,
-    groups: Annotated[
-        str | None, typer.Option(help=f"JSON file, class -> group; '{SHIPPED}' is the one that comes with the demo.")
-    ] = None,
-    other: Annotated[list[str] | None, typer.Option(help="Another adapter of the same base, to borrow from.")] = None,
-    membership: Annotated[bool, typer.Option(help="Also membership: trains many adapters, slow.")] = False,
-    models: Annotated[int, typer.Option(min=4, help="Membership: adapters with, and as many without, a drawing.")] = 64,
-    relearn_queries: Annotated[int, typer.Option(min=1, help="What the relearning attacker may spend.")] = 150,
+    adapter: given.AdapterOption,
+    data: Data = None,
+    validation: Validation = None,
+    unlisted: Unlisted = None,
+    train: Train = None,
+    model: given.Base = None,
+    names: given.Names = None,
+    words: Words = None,
+    groups: Groups = None,
+    other: Other = None,
+    membership: Membership = False,
+    models: Models = 64,
+    relearn_queries: RelearnQueries = 150,
     max_forget: Limit = None,
     max_attack: Limit = None,
     max_short_list: Limit = None,
@@ -63,154 +63,74 @@ def audit_command(
     max_class_drop: Limit = None,
     max_collateral: Limit = None,
     max_group_gap: Limit = None,
-    max_epsilon: Annotated[float | None, typer.Option(min=0.0, help="Any number; needs --membership.")] = None,
-    skip_broken: Annotated[
-        bool, typer.Option("--skip-broken", help="Leave out images that can't be used, copies too; name the first.")
-    ] = False,
-    leave_out: LeaveOut = None,
-    seed: Annotated[int, typer.Option(help="Fixes every draw.")] = 0,
-    out_folder: Annotated[Path | None, typer.Option("--out", help="Where audit.json, audit.md, pictures go.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    max_epsilon: Epsilon = None,
+    skip_broken: given.SkipBroken = False,
+    leave_out: given.LeaveOut = None,
+    seed: AuditSeed = 0,
+    out_folder: Out = None,
+    as_json: given.Json = False,
 ) -> None:
-    """Attack an adapter and say how far its forgetting goes: exit code 0 pass, 1 fail, 2 could not run.
+    """Attack an adapter and report how far its forgetting reaches: exit code 0 pass, 1 fail, 2 could not run.
 
-    Limits (--max-…) are shares from 0 to 1. What is measured is suppression on the text side, no erasure.
+    It measures suppression on the text side, which is not erasure.
+
+    Example: hf-unlearn audit --adapter adapters/no-beagles --data pets/test --max-attack 0.2
     """
-    given = {
+    limits = {
         "max_forget": max_forget, "max_attack": max_attack, "max_short_list": max_short_list,
         "max_recoverability": max_recoverability, "max_retain_drop": max_retain_drop,
         "max_class_drop": max_class_drop, "max_collateral": max_collateral, "max_group_gap": max_group_gap,
         "max_epsilon": max_epsilon,
     }  # fmt: skip
-    from hf_unlearn.auditing.report import check_out
-
+    sources = Sources(
+        Reading(names, skip_broken, leave_out or ()), data, validation, unlisted, train, words, groups, membership, seed
+    )
     try:
-        if out_folder is not None:
-            check_out(out_folder)
-        result = _audit(
-            adapter, data, validation, unlisted, train, model, Reading(names, skip_broken, leave_out or ()), words,
-            groups, other or [], membership,
-            {key: value for key, value in given.items() if value is not None},
-            {"models": models, "relearn_queries": relearn_queries, "seed": seed, "progress": not as_json},
+        passed = _run(
+            adapter, model, sources, {name: value for name, value in limits.items() if value is not None}, other or [],
+            out_folder, as_json, models=models, relearn_queries=relearn_queries,
         )  # fmt: skip
-        if out_folder is not None:
-            result.save(out_folder)
-        if as_json:
-            say_json(result.to_json())
-        else:
-            show(result)
-            if out_folder is not None:
-                say(f"saved in {out_folder}: audit.json, audit.md and pictures")
-    except KeyboardInterrupt:
-        raise InputError("interrupted; the audit says nothing") from None
-    except (ValueError, OSError):
-        raise
-    except Exception as error:  # Python's own exit code 1 would read as "the adapter failed"
-        raise InputError(f"the audit could not run: {type(error).__name__}: {error}") from error
-    raise typer.Exit(0 if result.passed else 1)
+    except KeyboardInterrupt:  # its usual exit code is no answer of an audit
+        raise InputError("interrupted; the audit has no result") from None
+    raise typer.Exit(0 if passed else 1)
 
 
-def _audit(
+def _run(
     where: str,
-    data: Path | None,
-    validation: Path | None,
-    unlisted: Path | None,
-    train: Path | None,
-    model: str | None,
-    reading: Reading,
-    words: Path | None,
-    groups: str | None,
-    others: list[str],
-    membership: bool,
+    base: str | None,
+    sources: Sources,
     limits: dict[str, float],
-    options: dict[str, Any],
-) -> Audit:
+    others: list[str],
+    out: Path | None,
+    as_json: bool,
+    **effort: Any,
+) -> bool:
+    """Audits, saves, prints; whether the adapter passed."""
     from hf_unlearn.adapters.adapter import ForgetAdapter
-    from hf_unlearn.auditing.auditor import Thresholds, audit
+    from hf_unlearn.auditing.auditor import audit
+    from hf_unlearn.auditing.report import check_out
+    from hf_unlearn.auditing.thresholds import Thresholds
 
+    if out is not None:
+        check_out(out)
     thresholds = Thresholds(**limits)
     adapter = ForgetAdapter.from_pretrained(where)
-    if "max_group_gap" in limits and groups is None:
+    if "max_group_gap" in limits and sources.groups is None:
         raise InputError("--max-group-gap needs --groups")
-    if "max_epsilon" in limits and not membership:
+    if "max_epsilon" in limits and not sources.membership:
         raise InputError("--max-epsilon needs --membership")
-    if data is None:
-        of_data = {"validation": validation, "names": reading.names, "train": train, "leave-out": reading.leave_out}
-        if given := next((name for name, value in of_data.items() if value), None):
-            raise InputError(f"--{given} goes with --data; without it the demo's images are used")
-        material = demo_material(adapter, membership)
+    material = sources.material(adapter)
+    borrowed = {one: ForgetAdapter.from_pretrained(one) for one in others}
+    result = audit(
+        adapter.load_base(base).model, adapter, material.images, thresholds=thresholds, **material.extra,
+        others=borrowed, seed=sources.seed, progress=not as_json, **effort,
+    )  # fmt: skip
+    if out is not None:
+        result.save(out)
+    if as_json:
+        print_json(result.to_json())
     else:
-        judged = reading.images(data, JUDGE)
-        if validation:
-            own = reading.images(validation, FIT, strict=False)
-            tell_of_overlap(judged, own, "--validation")
-            material = Material(judged, {"validation": own})
-        else:
-            material = folder_material(judged, options["seed"])
-        if membership:
-            trained = reading.images(train, LEARN, strict=False) if train else material.extra["validation"]
-            material.extra["training"] = trained
-    if unlisted:
-        material.extra["unlisted"] = Reading(skip_broken=reading.skip_broken).images(unlisted, JUDGE)
-        material.extra.pop("unlisted_validation", None)
-    if words:
-        kinds = read_words(words)
-        material.extra["synonyms"] = {**material.extra.get("synonyms", {}), **kinds.pop("synonyms", {})}
-        material.extra["vocabulary"] = {**material.extra.get("vocabulary", {}), **kinds}
-    if groups is not None:
-        material.extra.update(_groups(groups, adapter, data is None, material.extra.get("unlisted")))
-    material.extra["others"] = {one: ForgetAdapter.from_pretrained(one) for one in others}
-    base = adapter.load_base(model).model
-    return audit(base, adapter, material.images, thresholds=thresholds, **material.extra, **options)
-
-
-def folder_material(images: LabeledImages, seed: int) -> Material:
-    """Every class halved: one half is judged, the other is the attacker's own."""
-    judged, own, _ = images.few_shot(len(images), seed)
-    return Material(judged, {"validation": own})
-
-
-def demo_material(adapter: ForgetAdapter, membership: bool) -> Material:
-    """The embedded base's own images, synonyms and words.
-
-    Raises:
-        ValueError: if the adapter is not of the embedded base and its concepts.
-    """
-    from hf_unlearn.demo import emoji_tasks as demo
-    from hf_unlearn.models.embedded import EMBEDDED
-
-    config = adapter.config
-    names = (*config.forget, *config.retain)
-    if adapter.kind == "edit":  # it keeps everything else, listed or not
-        kept = (name for name in (*config.retain, *demo.tasks()["moderation"][0]["names"]) if name in demo.concepts())
-        names = tuple(dict.fromkeys((*config.forget, *kept)))
-    if config.base_model != EMBEDDED or not set(names) <= set(demo.concepts()):
-        raise InputError(
-            "give the images to audit it on with --data FOLDER: only adapters of the embedded CLIP for classes of "
-            "the demo come with images"
-        )
-    task = demo.task_of(names, tuple(config.forget))
-    extra: dict[str, Any] = {
-        "validation": task.validation,
-        "unlisted": task.unlisted,
-        "unlisted_validation": task.unlisted_validation,
-        "synonyms": task.synonyms,
-        "vocabulary": demo.attack_words(),
-        "pictures": demo.by_artist(task.forget, "test"),
-        "drawings": demo.drawing_numbers(names, "test", demo.JUDGED),
-    }
-    if membership:
-        extra["training"] = demo.plain(names, "train")
-    return Material(task.test, extra)
-
-
-def _groups(source: str, adapter: ForgetAdapter, of_demo: bool, unlisted: LabeledImages | None) -> dict[str, Any]:
-    from hf_unlearn.demo import emoji_tasks as demo
-
-    path = demo.PROFESSIONS if source == SHIPPED and not Path(source).exists() else Path(source)
-    groups = read_strings(path, "--groups")
-    listed = {*adapter.config.forget, *adapter.config.retain}
-    strangers = [name for name in groups if name not in listed]
-    if of_demo and strangers and set(strangers) <= set(demo.concepts()):
-        return {"groups": groups, "group_pictures": demo.plain(strangers, "test")}
-    return {"groups": groups, "group_pictures": unlisted if strangers else None}
+        print_rich(result)
+        if out is not None:
+            print_line(f"saved in {out}: audit.json, audit.md and pictures")
+    return result.passed

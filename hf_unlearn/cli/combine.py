@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hf_unlearn.cli.forget import Vocabulary, refuse_other_kind
-from hf_unlearn.cli.images import LeaveOut, Reading
+from hf_unlearn.cli import options as given
+from hf_unlearn.cli.images import Reading
 from hf_unlearn.cli.inputs import read_name_list
 
 if TYPE_CHECKING:
@@ -18,41 +18,34 @@ if TYPE_CHECKING:
 
 compose = typer.Typer()
 
-Data = Annotated[
-    Path | None,
-    typer.Option(help="Folder with one sub-folder of images per class; more classes do no harm. Else by names only."),
-]
-Out = Annotated[Path, typer.Option("--out", help="Where to write the new adapter; the old ones stay as they are.")]
-Test = Annotated[
-    Path | None, typer.Option(help="Folder of test images; else the test split of --data, or what --shots leaves over.")
-]
-Model = Annotated[str | None, typer.Option(help="Where the base is, if not where the adapter says.")]
-Shots = Annotated[int, typer.Option(help="Images per class to train on; as many more validate.")]
-Seed = Annotated[int, typer.Option(help="Fixes the few-shot draw, the projection and the optimizer.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Adapters = Annotated[list[str], typer.Argument(help="Two or more adapters: folders, or repositories on the Hub.")]
+NamesBack = Annotated[list[str], typer.Argument(help="Names to give back; at least one other must stay forgotten.")]
 
 
 @compose.command()
 def combine(
     ctx: typer.Context,
-    adapters: Annotated[list[str], typer.Argument(help="Two or more adapters: folders, or repositories on the Hub.")],
-    out_folder: Out,
-    data: Data = None,
-    test: Test = None,
-    leave_out: LeaveOut = None,
-    max_queries: Annotated[int, typer.Option(help="Candidate contexts to score at most.")] = 500,
-    model: Model = None,
-    shots: Shots = 16,
-    seed: Seed = 0,
-    vocabulary: Vocabulary = None,
-    as_json: Json = False,
+    adapters: Adapters,
+    out_folder: given.AdapterOut,
+    data: given.Data = None,
+    test: given.Test = None,
+    leave_out: given.LeaveOut = None,
+    max_queries: given.MaxQueries = 500,
+    model: given.Base = None,
+    shots: given.Shots = 16,
+    seed: given.Seed = 0,
+    vocabulary: given.Vocabulary = None,
+    as_json: given.Json = False,
 ) -> None:
     """Make one adapter that forgets what any of several forgets.
 
-    Edits are computed again from all names, without images: what one request with all names would have made. --data
-    and --test only measure it. Contexts are searched for again, from the best of theirs and their mean, with --data or
-    by names only; all must be of one context length and template. A class that one adapter keeps and another forgets
-    is forgotten; give it back with `hf-unlearn without`.
+    Edits are computed again from all names, without images: the result equals one request with all names. --data and
+    --test only evaluate it.
+
+    Contexts are trained further, from the best of them and from their mean, on --data or on the names alone. All must
+    have one context length and template.
+
+    A class that one adapter keeps and another forgets is forgotten. Give it back with `hf-unlearn without`.
 
     Example: hf-unlearn combine adapters/no-beer adapters/no-insects --out adapters/neither
     """
@@ -65,32 +58,32 @@ def combine(
     loaded = [ForgetAdapter.from_pretrained(adapter) for adapter in adapters]
     images, judged = Reading(leave_out=leave_out or ()).data_and_test(data, test)
     clip = loaded[0].load_base(model).model
-    options = _options(ctx, loaded[0], data, vocabulary, max_queries=max_queries, shots=shots, seed=seed)
-    result = combine_(loaded, clip, images, **options)
-    images, judged = _listed(result, images), _listed(result, judged)
+    request = _request(ctx, loaded[0], data, vocabulary, max_queries=max_queries, shots=shots, seed=seed)
+    result = combine_(loaded, clip, images, **request)
+    images, judged = _only_listed(result, images), _only_listed(result, judged)
     finish(result, clip, images, judged, shots=shots, seed=seed, folder=out_folder, as_json=as_json)
 
 
 @compose.command()
 def without(
     ctx: typer.Context,
-    adapter: Annotated[str, typer.Argument(help="The adapter: a folder, or a repository on the Hub.")],
-    names: Annotated[list[str], typer.Argument(help="Classes to give back; some other must stay forgotten.")],
-    out_folder: Out,
-    data: Data = None,
-    test: Test = None,
-    leave_out: LeaveOut = None,
-    max_queries: Annotated[int, typer.Option(help="Candidate contexts to score at most.")] = 300,
-    model: Model = None,
-    shots: Shots = 16,
-    seed: Seed = 0,
-    vocabulary: Vocabulary = None,
-    as_json: Json = False,
+    adapter: given.Adapter,
+    names: NamesBack,
+    out_folder: given.AdapterOut,
+    data: given.Data = None,
+    test: given.Test = None,
+    leave_out: given.LeaveOut = None,
+    max_queries: given.MaxQueries = 300,
+    model: given.Base = None,
+    shots: given.Shots = 16,
+    seed: given.Seed = 0,
+    vocabulary: given.Vocabulary = None,
+    as_json: given.Json = False,
 ) -> None:
-    """Give names back: an adapter that forgets the rest as before.
+    """Give names back: make an adapter that forgets only the remaining ones.
 
-    An edit is computed again from the names that are left, without images. A context is searched on from where it is,
-    with --data or by names only. To have everything back, use the base without an adapter.
+    An edit is computed again from the remaining names, without images. A context is trained further, on --data or on
+    the names alone. To get everything back, use the base without an adapter.
 
     Example: hf-unlearn without adapters/no-alcohol "beer mug" --out adapters/beer-is-fine
     """
@@ -103,28 +96,28 @@ def without(
     loaded = ForgetAdapter.from_pretrained(adapter)
     images, judged = Reading(leave_out=leave_out or ()).data_and_test(data, test)
     clip = loaded.load_base(model).model
-    options = _options(ctx, loaded, data, vocabulary, max_queries=max_queries, shots=shots, seed=seed)
-    result = without_(loaded, names, clip, images, **options)
-    images, judged = _listed(result, images), _listed(result, judged)
+    request = _request(ctx, loaded, data, vocabulary, max_queries=max_queries, shots=shots, seed=seed)
+    result = without_(loaded, names, clip, images, **request)
+    images, judged = _only_listed(result, images), _only_listed(result, judged)
     finish(result, clip, images, judged, shots=shots, seed=seed, folder=out_folder, as_json=as_json)
 
 
-def _options(
+def _request(
     ctx: typer.Context, adapter: ForgetAdapter, data: Path | None, vocabulary: Path | None, **search: int
 ) -> dict[str, Any]:
-    """What `combine` and `without` are told: of the search for a context, or of an edit's words.
+    """The keyword arguments of `combine` and `without`: of the search for a context, or the words of an edit.
 
     Raises:
-        ValueError: if an option is given that is for the other kind.
+        InputError: if an option is for the other kind.
     """
     is_edit = adapter.kind == "edit"
-    refuse_other_kind(ctx, is_edit, measured=data is not None)
-    held = {"vocabulary": read_name_list(vocabulary, "--vocabulary")} if vocabulary else {}
-    return held if is_edit else search
+    given.refuse_other_kind(ctx, is_edit, measured=data is not None)
+    words = {"vocabulary": read_name_list(vocabulary, "--vocabulary")} if vocabulary else {}
+    return words if is_edit else search
 
 
-def _listed(result: Result, images: LabeledImages | None) -> LabeledImages | None:
-    """The images of the classes that the new adapter lists; all for an edit, which keeps whatever it does not list."""
+def _only_listed(result: Result, images: LabeledImages | None) -> LabeledImages | None:
+    """The images of the classes that the new adapter lists; all for an edit, which keeps unlisted classes."""
     config = result.adapter.config
     if config.kind == "edit":
         return images

@@ -1,13 +1,11 @@
-"""The images that commands read: folders of classes, divided into splits or not, and what is said about them."""
+"""The images that commands read: folders of classes, with or without splits, and the notes about them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from hf_unlearn import console
 from hf_unlearn.cli.inputs import read_strings
@@ -19,15 +17,12 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 SHOWN = 5  # files that are left out and named
-LEARN, JUDGE, FIT = "to learn from", "to judge by", "to fit probes on"
-SPLITS_FOR = {  # of a folder of splits: the first group that is there, all of it
+LEARN, EVALUATE, FIT = "training", "evaluation", "fitting of probes"
+SPLITS_FOR = {  # purpose -> groups of splits; the first group of which a folder has a split is used
     LEARN: (("train", "validation"),),
-    JUDGE: (("test",), ("validation",), ("train",)),
+    EVALUATE: (("test",), ("validation",), ("train",)),
     FIT: (("validation",), ("train",), ("test",)),
 }
-LeaveOut = Annotated[
-    list[str] | None, typer.Option(help="Class whose images are left out, by name or sub-folder; once per class.")
-]
 
 
 @dataclass(frozen=True)
@@ -36,8 +31,8 @@ class Reading:
 
     Attributes:
         names: a JSON file, sub-folder -> class name; or `auto`, see `from_folder`.
-        skip_broken: whether what can't be used is left out, the first few told on stderr; else it stops the command.
-        leave_out: classes that are not looked at.
+        skip_broken: whether unusable files are skipped, the first few named on stderr; else one stops the command.
+        leave_out: classes to ignore.
     """
 
     names: Path | None = None
@@ -45,13 +40,14 @@ class Reading:
     leave_out: Sequence[str] = ()
 
     def images(self, folder: Path, purpose: str, strict: bool = True) -> LabeledImages:
-        """The images of a folder; of one that holds splits those for a purpose, a key of `SPLITS_FOR`, which is told.
+        """Reads a folder of classes; of a folder of splits, those for a purpose, which stderr names.
 
         Args:
-            strict: whether a class to leave out has to be there.
+            purpose: a key of `SPLITS_FOR`.
+            strict: whether a class to leave out must be there.
 
         Raises:
-            ValueError: see `from_folder`.
+            InputError: see `LabeledImages.from_folder`.
         """
         from hf_unlearn.data.folder_layout import split_folders
 
@@ -60,22 +56,22 @@ class Reading:
             return self._read(folder, strict)
         chosen = next(found for group in SPLITS_FOR[purpose] if (found := [kind for kind in group if kind in splits]))
         images = _joined([self._read(splits[kind], strict) for kind in chosen])
-        told = " and ".join(splits[kind].name for kind in chosen)
-        console.tell("note", f"{folder} is divided into splits; {purpose}: {told} ({len(images):,} images)")
+        used = " and ".join(splits[kind].name for kind in chosen)
+        console.print_notice("note", f"{folder} is divided into splits; for {purpose}: {used} ({len(images):,} images)")
         return images
 
     def data_and_test(self, data: Path | None, test: Path | None) -> tuple[LabeledImages | None, LabeledImages | None]:
-        """`--data` and `--test`; without the second, the test split of the first if it has one.
+        """Reads `--data` and `--test`; without `--test`, the test split of `--data` if it has one.
 
         Raises:
-            ValueError: see `from_folder`.
+            InputError: see `LabeledImages.from_folder`.
         """
         from hf_unlearn.data.folder_layout import TEST, split_folders
 
         images = self.images(data, LEARN) if data else None
         if test is None and data is not None and TEST in split_folders(data):
             test = data
-        return images, self.images(test, JUDGE, strict=data is None) if test else None
+        return images, self.images(test, EVALUATE, strict=data is None) if test else None
 
     def _read(self, folder: Path, strict: bool) -> LabeledImages:
         from hf_unlearn.data.class_names import clean_name
@@ -90,27 +86,28 @@ class Reading:
         try:
             images = LabeledImages.from_folder(
                 folder, names, broken.append if self.skip_broken else None, leave_out=leave_out,
-                tell=lambda text: console.tell("note", f"{folder}: {text}"),
+                tell=lambda text: console.print_notice("note", f"{folder}: {text}"),
             )  # fmt: skip
         finally:
-            _tell_left_out(broken)
+            _name_left_out(broken)
         if broken:
-            console.tell("warning", f"{folder}: {len(broken):,} of {len(broken) + len(images):,} images are left out")
+            count = f"{len(broken):,} of {len(broken) + len(images):,} images"
+            console.print_notice("warning", f"{folder}: {count} are left out")
         return images
 
 
 def read_names(path: Path | None) -> dict[str, str] | str | None:
-    """`--names`: sub-folder -> class name, or `auto`."""
+    """Reads `--names`: sub-folder -> class name, or `auto`."""
     if path is None:
         return None
     return AUTO if str(path) == AUTO else read_strings(path, "--names")
 
 
 def read_unlabelled(folder: Path) -> list[Path]:
-    """`--unlabelled`: the images below a folder; what can be told from outside to be none is told on stderr.
+    """Reads `--unlabelled`: the images below a folder. Files that look like images and are not are named on stderr.
 
     Raises:
-        ValueError: if there is no image.
+        InputError: if there is no image.
     """
     from hf_unlearn.data.folder_layout import named
     from hf_unlearn.data.image_files import list_files, suspects
@@ -119,32 +116,32 @@ def read_unlabelled(folder: Path) -> list[Path]:
         raise InputError(f"--unlabelled {folder}: expected a folder with images, found none")
     listing = list_files(folder, folder)
     broken = suspects(listing.images, folder)
-    _tell_left_out(broken)
+    _name_left_out(broken)
     if listing.others:
-        console.tell("note", f"{folder}: no images, passed over: {named(listing.others, folder)}")
-    gone = {file.path for file in broken}
-    if not (found := [path for path in listing.images if path not in gone]):
+        console.print_notice("note", f"{folder}: not images, skipped: {named(listing.others, folder)}")
+    unusable = {file.path for file in broken}
+    if not (found := [path for path in listing.images if path not in unusable]):
         raise InputError(f"--unlabelled {folder}: expected a folder with images, found none")
     return found
 
 
-def tell_of_overlap(judged: LabeledImages, learned: LabeledImages, which: str = "--data") -> None:
-    """A word on stderr if images that judge are, byte for byte, among those that were learned from."""
-    known = set(learned.digests())
-    if again := sum(digest in known for digest in judged.digests()):
-        console.tell(
+def warn_of_overlap(test: LabeledImages, train: LabeledImages, option: str = "--data") -> None:
+    """Warns on stderr if test images are, byte for byte, among the training images."""
+    known = set(train.digests())
+    if again := sum(digest in known for digest in test.digests()):
+        console.print_notice(
             "warning",
-            f"{again:,} of {len(judged):,} test images are also in {which}, the same files: the figures flatter; take "
-            "them out of one",
+            f"{again:,} of {len(test):,} test images are also in {option}, the same files, so the figures are too "
+            "good; remove them from one",
         )
 
 
-def _tell_left_out(broken: Sequence[BrokenFile]) -> None:
-    """The first few files that can't be used, a line each, and how many more there are."""
+def _name_left_out(broken: Sequence[BrokenFile]) -> None:
+    """Prints the first few unusable files, one per line, and how many more there are."""
     for file in broken[:SHOWN]:
-        console.tell("left out", str(file))
+        console.print_notice("left out", str(file))
     if (more := len(broken) - SHOWN) > 0:
-        console.tell("left out", f"and {more:,} more")
+        console.print_notice("left out", f"and {more:,} more")
 
 
 def _joined(parts: list[LabeledImages]) -> LabeledImages:

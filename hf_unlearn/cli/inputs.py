@@ -1,4 +1,4 @@
-"""What the commands read besides adapters: files of names, groups, words and exclusions, and folders of images."""
+"""The files that commands read besides adapters and images: names, groups, words, exclusions."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ COMMENT = re.compile(r"#(\s|$)")
 MARKED = re.compile(  # as lines of lists, tables and programs are, and names seldom
     r"[-*+•–—] |\d+[.):] |#|[\"'`“”„«].*[\"'`“”»],?$|.*[,;\t|]|(names?|class(es)?|labels?|categor(y|ies))$", re.I
 )
-SHOWN = 3  # names of a file that are said back
+SHOWN = 3  # names of a file that a note repeats
 
 
 def read_strings(path: Path, option: str) -> dict[str, str]:
-    """A JSON object of text, such as sub-folder -> class name.
+    """Reads a JSON object of text, such as sub-folder -> class name.
 
     Raises:
-        ValueError: if the file is not there, too large or something else; option and file are named.
+        InputError: if the file is not there, too large or something else; the message names option and file.
     """
     content = _object(path, option)
     if wrong := [key for key, value in content.items() if not (isinstance(value, str) and clean_name(value))]:
@@ -35,54 +35,54 @@ def read_strings(path: Path, option: str) -> dict[str, str]:
 
 
 def read_words(path: Path) -> dict[str, dict[str, list[str]]]:
-    """`--words`: a JSON object, kind -> class -> words.
+    """Reads `--words`: a JSON object, kind -> class -> words.
 
     Raises:
-        ValueError: if the file is not there, too large or something else; it is named.
+        InputError: if the file is not there, too large or something else; the message names it.
     """
     content = _object(path, "--words")
     for kind, table in content.items():
-        if not (isinstance(table, dict) and all(map(_words, table.values()))):
+        if not (isinstance(table, dict) and all(map(_are_words, table.values()))):
             raise InputError(f"--words {path}: {brief(kind)} must be an object, class -> list of words")
-    return {kind: _lists(table, f"--words {path}: {brief(kind)}") for kind, table in content.items()}
+    return {kind: _word_lists(table, f"--words {path}: {brief(kind)}") for kind, table in content.items()}
 
 
 def read_synonyms(path: Path) -> dict[str, list[str]]:
-    """`--synonyms`: a JSON object, class -> other names.
+    """Reads `--synonyms`: a JSON object, class -> other names.
 
     Raises:
-        ValueError: if the file is not there, too large or something else; it is named.
+        InputError: if the file is not there, too large or something else; the message names it.
     """
     content = _object(path, "--synonyms")
-    if wrong := [name for name, own in content.items() if not _words(own)]:
+    if wrong := [name for name, words in content.items() if not _are_words(words)]:
         raise InputError(f"--synonyms {path}: expected a list of names for {brief(wrong[0])}")
-    return _lists(content, f"--synonyms {path}")
+    return _word_lists(content, f"--synonyms {path}")
 
 
 def read_name_list(path: Path, option: str) -> list[str]:
-    """The names in a text file, one a line; lines in which nothing is seen, and comments, are passed over.
+    """Reads the names in a text file, one per line; blank lines and comments are skipped.
 
-    Where a line looks like more than a name (a bullet, quotes, commas …), stderr says what was read.
+    If a line looks like more than a name (a bullet, quotes, commas), stderr says what was read.
 
     Raises:
-        ValueError: if the file is not there, too large, no text, or JSON; option and file are named.
+        InputError: if the file is not there, too large, no text, or JSON; the message names option and file.
     """
     lines = read_lines(path, option)
     if lines and lines[0][0] in "[{" and _is_json("\n".join(lines)):
-        raise InputError(f"{option} {path}: a JSON file; expected one name a line, without brackets and quotes")
+        raise InputError(f"{option} {path}: a JSON file; expected one name per line, without brackets and quotes")
     lines = [line for line in lines if not COMMENT.match(line) and clean_name(line)]
     names = list(map(clean_name, lines))
     if marked := [name for line, name in zip(lines, names, strict=True) if MARKED.match(line)]:
-        count = f"{len(names):,} name{'s' * (len(names) > 1)}, one a line{', such as' * (len(marked) < len(names))}"
-        console.tell("note", f"{option} {path}: {count}: {', '.join(map(brief, marked[:SHOWN]))}")
+        count = f"{len(names):,} name{'s' * (len(names) > 1)}, one per line{', such as' * (len(marked) < len(names))}"
+        console.print_notice("note", f"{option} {path}: {count}: {', '.join(map(brief, marked[:SHOWN]))}")
     return names
 
 
 def read_classes(path: Path) -> list[str]:
-    """`--classes`: names as `read_name_list` has them, each once.
+    """Reads `--classes`: names as `read_name_list` reads them, each once.
 
     Raises:
-        ValueError: as `read_name_list`, and if there is no name, or one stands there twice.
+        InputError: as `read_name_list`, and if there is no name, or one is there twice.
     """
     found = read_name_list(path, "--classes")
     try:
@@ -92,10 +92,10 @@ def read_classes(path: Path) -> list[str]:
 
 
 def read_lines(path: Path, option: str) -> list[str]:
-    """The lines of a text file that are not blank.
+    """Reads the lines of a text file that are not blank.
 
     Raises:
-        ValueError: if the file is not there, too large or no text; option and file are named.
+        InputError: if the file is not there, too large or no text; the message names option and file.
     """
     content = _bytes(path, option)
     try:
@@ -106,20 +106,20 @@ def read_lines(path: Path, option: str) -> list[str]:
 
 
 def read_digests(path: Path) -> set[str]:
-    """`--exclude`: SHA-256 of the images that a file names, one per line, by path or by that digest.
+    """Reads `--exclude`: one image per line, by path or SHA-256. Returns the digests.
 
     Raises:
-        ValueError: if the file or an image is not there or can't be read; it is named.
+        InputError: if the file or an image is not there or can't be read; the message names it.
     """
     lines = read_lines(path, "--exclude")
     return {line.lower() if re.fullmatch("[0-9a-fA-F]{64}", line) else _digest(line, path) for line in lines}
 
 
-def _words(own: object) -> bool:
-    return isinstance(own, list) and all(isinstance(word, str) and clean_name(word) for word in own)
+def _are_words(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) and clean_name(word) for word in value)
 
 
-def _lists(table: dict[str, list[str]], where: str) -> dict[str, list[str]]:
+def _word_lists(table: dict[str, list[str]], where: str) -> dict[str, list[str]]:
     try:
         return synonym_lists(table)
     except ValueError as error:
@@ -162,7 +162,7 @@ def _digest(line: str, path: Path) -> str:
     from hf_unlearn.data.image_files import hash_file
 
     try:
-        return hash_file(Path(line), sha256).hexdigest()
+        return str(hash_file(Path(line), sha256).hexdigest())
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise InputError(f"--exclude {path}: {line[:200]!r} is neither a SHA-256 nor a file to read ({why})") from error

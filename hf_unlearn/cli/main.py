@@ -1,4 +1,4 @@
-"""The command line, `hf-unlearn`; commands with much to say have modules of their own: `cli_*`."""
+"""The command line, `hf-unlearn`. Commands import the library when they run, so that `--help` loads no torch."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ from typing import Annotated
 import typer
 
 from hf_unlearn import console
+from hf_unlearn.cli import options as given
 from hf_unlearn.cli.audit import audit_command
 from hf_unlearn.cli.combine import compose
-from hf_unlearn.cli.forget import Data, Json, Names, Skip, forget
+from hf_unlearn.cli.forget import forget
 from hf_unlearn.cli.hub import hub
-from hf_unlearn.cli.images import FIT, JUDGE, LeaveOut, Reading, tell_of_overlap
+from hf_unlearn.cli.images import EVALUATE, FIT, Reading, warn_of_overlap
+from hf_unlearn.errors import BrokenFilesError, MissingBaseError
+
+HINTS = {  # what the command line adds to a message of the library
+    BrokenFilesError: ", or skip what is broken with --skip-broken",
+    MissingBaseError: "; on the command line: --model FOLDER, and --base FOLDER for export",
+}
 
 app = typer.Typer(
-    help="Make any CLIP checkpoint forget the categories you choose, and keep everything else: by name in a second, "
-    "or with scores alone. What you get is suppression on the text side, not erasure.",
+    help="Make any CLIP checkpoint forget chosen categories and keep the rest: by name in a second, or with scores "
+    "alone. This is suppression on the text side, not erasure.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -27,48 +34,56 @@ app.command(name="audit")(audit_command)
 
 @app.command(name="evaluate")
 def evaluate_(
-    adapter: Annotated[str, typer.Option(help="The adapter: a folder, or a repository on the Hub.")],
-    data: Data,
-    model: Annotated[str | None, typer.Option(help="Where the base is, if not where the adapter says.")] = None,
-    names: Names = None,
-    validation: Annotated[Path | None, typer.Option(help="Images the leakage probes are fitted on.")] = None,
-    skip_broken: Skip = False,
-    leave_out: LeaveOut = None,
-    as_json: Json = False,
+    adapter: given.AdapterOption,
+    data: given.RequiredData,
+    model: given.Base = None,
+    names: given.Names = None,
+    validation: given.Validation = None,
+    skip_broken: given.SkipBroken = False,
+    leave_out: given.LeaveOut = None,
+    as_json: given.Json = False,
 ) -> None:
-    """Judge an adapter on images, beside the plain model and a label mask."""
+    """Evaluate an adapter on images, beside the base model and a label mask.
+
+    Example: hf-unlearn evaluate --adapter adapters/no-beagles --data pets/test
+    """
     from hf_unlearn.adapters.adapter import ForgetAdapter
     from hf_unlearn.evaluation.evaluator import evaluate
 
     loaded = ForgetAdapter.from_pretrained(adapter)
     reading = Reading(names, skip_broken, leave_out or ())
-    images = reading.images(data, JUDGE)
+    images = reading.images(data, EVALUATE)
     fit = reading.images(validation, FIT, strict=False) if validation else None
     if fit is not None:
-        tell_of_overlap(images, fit, "--validation")
+        warn_of_overlap(images, fit, "--validation")
     report = evaluate(loaded.load_base(model).model, images, loaded, validation=fit)
     if as_json:
-        console.say_json(report.to_json())
+        console.print_json(report.to_json())
     else:
-        console.show(report)
+        console.print_rich(report)
 
 
 @app.command()
 def export(
-    adapter: Annotated[str, typer.Argument(help="The adapter: a folder, or a repository on the Hub.")],
+    adapter: given.Adapter,
     folder: Annotated[Path, typer.Argument(help="Where to write the checkpoint: a new or empty folder.")],
-    base: Annotated[str | None, typer.Option(help="Where the base is, if not where the adapter says.")] = None,
+    base: given.Base = None,
     hardened: Annotated[
         bool, typer.Option("--hardened", help="Also project the forgotten names out of the text projection.")
     ] = False,
 ) -> None:
-    """Write a plain transformers checkpoint that forgets by itself; this library is not needed to load it."""
+    """Export a plain transformers checkpoint that forgets by itself; loading it needs no hf_unlearn.
+
+    Example: hf-unlearn export adapters/no-beagles checkpoints/no-beagles
+    """
     from hf_unlearn.adapters.adapter import ForgetAdapter
     from hf_unlearn.adapters.export.checkpoint import check_out
 
     check_out(folder)
     ForgetAdapter.from_pretrained(adapter).export(folder, base=base, hardened=hardened)
-    console.say(f"checkpoint saved in {folder}: pipeline('zero-shot-image-classification', model={str(folder)!r})")
+    console.print_line(
+        f"checkpoint saved in {folder}: pipeline('zero-shot-image-classification', model={str(folder)!r})"
+    )
 
 
 app.add_typer(compose)
@@ -77,23 +92,19 @@ app.add_typer(hub)
 
 @app.command()
 def demo(
-    out_folder: Annotated[Path, typer.Option("--out", help="Where everything goes.")] = Path("runs/demo"),
-    max_queries: Annotated[int, typer.Option(help="Queries for each of the two methods.")] = 300,
-    as_json: Json = False,
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder for the adapters.")] = Path("runs/demo"),
+    max_queries: Annotated[int, typer.Option(help="Queries for each of the two searches.")] = 300,
+    as_json: given.Json = False,
 ) -> None:
-    """The whole job on the embedded CLIP: forget alcohol, weapons, gambling and tobacco, keep everyday things."""
-    from hf_unlearn.demo.walkthrough import tell
+    """Run the whole job on the embedded CLIP: forget alcohol, weapons, gambling and tobacco, keep everyday things."""
+    from hf_unlearn.demo.walkthrough import walk_through
 
-    report = tell(out_folder, max_queries, quiet=as_json)
+    report = walk_through(out_folder, max_queries, quiet=as_json)
     if as_json:
-        console.say_json(report.to_json())
+        console.print_json(report.to_json())
 
 
 def main() -> None:
-    """Runs the command line; an error is one line on stderr and exit code 2."""
-    with console.lasting():
-        try:
-            app()
-        except (ValueError, OSError) as error:
-            console.tell("error", str(error))
-            raise SystemExit(2) from None
+    """Runs the command line; an error of the library is one line on stderr and exit code 2."""
+    with console.lasting(), console.reporting_errors(HINTS):
+        app()

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from hf_unlearn.console import lasting, say
+from hf_unlearn.console import lasting, print_line, reporting_errors
 from hf_unlearn.demo import emoji_tasks as demo
+from hf_unlearn.files import writing
 
 
 def main(
@@ -22,10 +23,11 @@ def main(
         images = getattr(task, role)
         for number, image in enumerate(images):
             path = folder / role / images.names[images.labels[number]]
-            path.mkdir(parents=True, exist_ok=True)
-            image.save(path / f"{number:04}.png")
-        say(f"{folder / role}: {len(images)} images of {len(images.names)} classes")
+            with writing(path):
+                path.mkdir(parents=True, exist_ok=True)
+                image.save(path / f"{number:04}.png")
+        print_line(f"{folder / role}: {len(images)} images of {len(images.names)} classes")
 
 
-with lasting():
+with lasting(), reporting_errors():
     typer.run(main)

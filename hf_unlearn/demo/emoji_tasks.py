@@ -1,4 +1,4 @@
-"""The embedded default: a small CLIP, its images, its tasks. All of it works offline."""
+"""The tasks of the embedded CLIP and their images. All of it works offline."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ARTISTS = {  # drawings never cross roles; the embedded CLIP has not seen the te
     "test": ("twemoji", "openmoji"),
 }
 SHOTS = {"emoji10": 16, "emoji100": 8, "moderation": 16}
-JUDGED = 8  # augmented copies per class for validation and test
+JUDGED = 8  # images per class: augmented copies per class for validation and test
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ class Task:
 
 def tasks() -> dict[str, Any]:
     """The fixed lists: `emoji10` and `emoji100` draws, `moderation`."""
-    return json.loads(TASKS.read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(TASKS.read_text(encoding="utf-8"))
+    return found
 
 
 def task(name: str, draw: int = 0, seed: int = 0) -> Task:
@@ -65,7 +66,7 @@ def task(name: str, draw: int = 0, seed: int = 0) -> Task:
         seed: of the augmentation of training images; validation and test images are always the same.
 
     Raises:
-        ValueError: if there is no such task or draw.
+        InputError: if there is no such task or draw.
     """
     draws = tasks().get(name)
     if draws is None:
@@ -77,10 +78,10 @@ def task(name: str, draw: int = 0, seed: int = 0) -> Task:
 
 
 def task_of(names: Sequence[str], forget: Sequence[str], shots: int = 16, seed: int = 0) -> Task:
-    """The task of forgetting some of any concepts.
+    """A task of forgetting some of any concepts.
 
     Raises:
-        ValueError: if a name is no concept of the archive, or one that a role's artists did not draw.
+        InputError: if a name is not in the archive, or the artists of a role did not draw it.
     """
     if unknown := [name for name in names if name not in concepts()]:
         raise InputError(f"no drawings of {unknown[0]!r}; hf_unlearn.demo.emoji_tasks.concepts() has the names")
@@ -100,7 +101,8 @@ def task_of(names: Sequence[str], forget: Sequence[str], shots: int = 16, seed: 
 
 def attack_words() -> dict[str, dict[str, list[str]]]:
     """Kind (hypernyms, descriptions, languages) -> forget class of `moderation` -> words, for audits."""
-    return json.loads(ATTACKS.read_text(encoding="utf-8"))
+    found: dict[str, dict[str, list[str]]] = json.loads(ATTACKS.read_text(encoding="utf-8"))
+    return found
 
 
 @lru_cache(maxsize=1)
@@ -118,7 +120,8 @@ def concepts() -> dict[str, dict[str, Any]]:
 
 def licences() -> dict[str, dict[str, str]]:
     """Artist -> author, source, licence of the drawings."""
-    return json.loads(_archive().read("index.json"))["artists"]
+    found: dict[str, dict[str, str]] = json.loads(_archive().read("index.json"))["artists"]
+    return found
 
 
 def drawings(name: str, role: str) -> list[tuple[str, Image.Image]]:
@@ -132,7 +135,7 @@ def drawings(name: str, role: str) -> list[tuple[str, Image.Image]]:
 
 
 def plain(names: Sequence[str], role: str) -> LabeledImages:
-    """The drawings of a role as they are."""
+    """The drawings of a role, not augmented."""
     items, labels = [], []
     for label, name in enumerate(names):
         for _, drawing in drawings(name, role):
@@ -142,14 +145,14 @@ def plain(names: Sequence[str], role: str) -> LabeledImages:
 
 
 def by_artist(names: Sequence[str], role: str) -> dict[str, LabeledImages]:
-    """The drawings of a role as they are, apart by artist."""
+    """The drawings of a role, not augmented, artist -> images."""
     found: dict[str, list[tuple[int, Image.Image]]] = {}
     for label, name in enumerate(names):
         for artist, drawing in drawings(name, role):
             found.setdefault(artist, []).append((label, drawing))
     return {
-        artist: LabeledImages(tuple(item for _, item in own), tuple(label for label, _ in own), tuple(names))
-        for artist, own in found.items()
+        artist: LabeledImages(tuple(item for _, item in drawn), tuple(label for label, _ in drawn), tuple(names))
+        for artist, drawn in found.items()
     }
 
 
@@ -163,7 +166,7 @@ def augmented(names: Sequence[str], role: str, copies: int, seed: int) -> Labele
     """`copies` augmented images per class, its drawings taken in turn.
 
     Raises:
-        ValueError: if a class has no drawing by the artists of the role.
+        InputError: if a class has no drawing by the artists of the role.
     """
     items, labels = [], []
     for label, name in enumerate(names):

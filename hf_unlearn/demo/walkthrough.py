@@ -1,4 +1,4 @@
-"""`hf-unlearn demo`: the main job from end to end, told on the terminal."""
+"""`hf-unlearn demo`: the whole job from end to end, printed on the terminal."""
 
 from __future__ import annotations
 
@@ -24,50 +24,51 @@ from hf_unlearn.training.unlearning import unlearn
 SEARCHED = ("lcs-cma", "proximal")  # with scores alone; the last one is ours
 
 
-def tell(folder: Path, max_queries: int, quiet: bool = False) -> Report:
+def walk_through(folder: Path, max_queries: int, quiet: bool = False) -> Report:
     """Forgets `moderation` by name, then with scores alone, compares, saves under `folder`, reloads and classifies.
 
     Raises:
-        ValueError: if a folder of adapters there holds something else.
-        OSError: if it can't be written.
+        InputError: if a folder of adapters there holds something else.
+        StorageError: if it can't be written.
     """
     by_name, by_scores = folder / "adapter", folder / "adapter-by-scores"
     for place in (by_name, by_scores):
         check_out(place)
     console = Console(quiet=quiet)
-    task = demo.task("moderation")
-    console.rule("hf_unlearn: a CLIP forgets what you choose")
-    kept = [name for name in task.names if name not in task.forget]
-    console.print(f"[bold]forget[/] {len(task.forget)}: {', '.join(task.forget)}")
-    console.print(f"[bold]keep[/]   {len(kept)}: {', '.join(kept)}\n")
-    model = ClipBlackBox()
-    edit = unlearn(model, forget=task.forget, keep=kept)
-    told = describe_neighbours([Neighbour(**item) for item in edit.neighbours])
-    console.print(
-        f"[bold]1. By name.[/] An edit of the text features, in {edit.adapter.config.ledger['seconds']:.1f} s:"
-    )
-    console.print(f"   no image, no query. {escape(told)}\n")
-    console.print(f"[bold]2. With scores alone.[/] A context, searched for on {len(task.train)} labelled images:")
+    task, model = demo.task("moderation"), ClipBlackBox()
+    edit = _forget_by_name(console, model, task)
+    console.print(f"[bold]2. With scores alone.[/] A context, trained on {len(task.train)} labelled images:")
     searched = [_search(console, model, task, method, max_queries, quiet) for method in SEARCHED]
     report = evaluate(
-        model, task.test, *searched, edit.adapter, validation=task.validation, unlisted=task.unlisted,
+        model, task.test, *searched, edit, validation=task.validation, unlisted=task.unlisted,
         unlisted_validation=task.unlisted_validation, synonyms=task.synonyms,
     )  # fmt: skip
-    console.print("\n[bold]3. Measured[/] on images by artists that neither the CLIP nor an adapter has seen.")
-    console.print("named beside 4: share of forgotten images still given their own name beside 4 kept names.")
+    console.print("\n[bold]3. Results[/] on images by artists that neither the CLIP nor an adapter has seen.")
+    console.print("named beside 4: share of forgotten images still given their name beside 4 kept names.")
     console.print(report)
-    edit.adapter.with_report(report.content).save_pretrained(by_name)
+    edit.with_report(report.content).save_pretrained(by_name)
     searched[-1].with_report(evaluate(model, task.test, searched[-1]).content).save_pretrained(by_scores)
     saved = f"saved in {by_name} (the edit) and {by_scores} (the context), each with its card and report.png"
     console.print(Text(visible(saved)))
-    console.print("\n[bold]4. Used.[/] A new process loads the edit and classifies test images:")
+    console.print("\n[bold]4. In use.[/] A new process loads the edit and classifies test images:")
     command = [sys.executable, "-m", "hf_unlearn.demo.walkthrough", str(by_name)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL if quiet else None)
-    console.print(
-        "\nThis is suppression on the text side, not erasure: whoever has the base model has everything back."
-    )
+    console.print("\nThis is suppression on the text side, not erasure: the base model still has everything.")
     console.print("Try it in the browser: [bold]make space[/] (or python app.py), then open http://127.0.0.1:7860")
     return report
+
+
+def _forget_by_name(console: Console, model: ClipBlackBox, task: demo.Task) -> ForgetAdapter:
+    kept = [name for name in task.names if name not in task.forget]
+    console.rule("hf_unlearn: a CLIP forgets what you choose")
+    console.print(f"[bold]forget[/] {len(task.forget)}: {', '.join(task.forget)}")
+    console.print(f"[bold]keep[/]   {len(kept)}: {', '.join(kept)}\n")
+    edit = unlearn(model, forget=task.forget, keep=kept)
+    neighbours = describe_neighbours([Neighbour(**item) for item in edit.neighbours])
+    seconds = edit.adapter.config.ledger["seconds"]
+    console.print(f"[bold]1. By name.[/] An edit of the text features, in {seconds:.1f} s:")
+    console.print(f"   no image, no query. {escape(neighbours)}\n")
+    return edit.adapter
 
 
 def _search(
@@ -82,8 +83,8 @@ def _search(
     return result.adapter
 
 
-def show(folder: Path) -> None:
-    """Loads the adapter and prints what it makes of a few test images, without and with it."""
+def show_classifications(folder: Path) -> None:
+    """Loads the adapter and prints how a few test images are classified, without and with it."""
     adapter = ForgetAdapter.from_pretrained(folder)
     adapted = adapter.load_base()
     labels = [*adapter.config.forget, *adapter.config.retain]
@@ -92,7 +93,7 @@ def show(folder: Path) -> None:
     after = adapted.classify(list(images), labels)
     with adapted.disabled() as plain:
         before = plain.classify(list(images), labels)
-    table = Table("test image", "", "plain model says", "with the adapter", title_justify="left")
+    table = Table("test image", "", "base model", "with the adapter", title_justify="left")
     for row, label in enumerate(images.labels):
         if row and images.labels[row - 1] == label:
             continue  # one drawing per class is enough to look at
@@ -105,4 +106,4 @@ def show(folder: Path) -> None:
 
 if __name__ == "__main__":
     with lasting():
-        show(Path(sys.argv[1]))
+        show_classifications(Path(sys.argv[1]))

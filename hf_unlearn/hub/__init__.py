@@ -1,1 +1,1 @@
-"""The Hugging Face Hub: adapters fetched, pushed and found; what its client raises, in plain sentences."""
+"""The Hugging Face Hub: fetching, pushing and finding adapters, and its errors in plain sentences."""

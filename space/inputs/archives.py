@@ -71,7 +71,7 @@ def find_adapter(folder: Path) -> Path:
     """The folder of the adapter in an unpacked upload: the top, or one folder down.
 
     Raises:
-        InputError: if there is none, or more than one.
+        InputError: if there is not exactly one.
     """
     from hf_unlearn.adapters.config import CONFIG
     from hf_unlearn.adapters.storage import is_adapter
@@ -89,7 +89,7 @@ def read_images(folder: Path) -> UploadedImages:
     """The images of an unpacked upload: one sub-folder per class, maybe in a folder, maybe below `train` and `test`.
 
     Raises:
-        InputError: if there are none or too many, they are in no sub-folders, or one of them can't be read.
+        InputError: if there is not one image, or too many, they are in no sub-folders, or one of them can't be read.
     """
     folder = _top(folder)
     notes: list[str] = []
@@ -119,7 +119,7 @@ def _top(folder: Path) -> Path:
     """The folder that holds the folders of classes or of splits: the top, or further down in a zip.
 
     Raises:
-        InputError: if there are none, or images are beside them.
+        InputError: if they are missing, or images are beside them.
     """
     while not loose_images(folder) and len(inner := sub_folders(folder)) == 1 and sub_folders(inner[0]):
         folder = inner[0]

@@ -95,7 +95,7 @@ class AdapterStore:
         return key
 
     def reclaim(self, key: str, session: str) -> ForgetAdapter:
-        """A private adapter, moved to the session that the visitor has now: whoever has the key is its owner.
+        """A private adapter, moved to the session that the visitor has now: anyone who has the key is its owner.
 
         Raises:
             InputError: if it expired or never existed.
@@ -106,7 +106,7 @@ class AdapterStore:
         """Adds an adapter from a zip or from its files, and returns its key.
 
         Raises:
-            ValueError: if there is none, or it is damaged, tampered with or too large.
+            ValueError: if it is missing, damaged, tampered with or too large.
         """
         from hf_unlearn import ForgetAdapter
 
@@ -122,7 +122,7 @@ class AdapterStore:
         """An adapter by its key; one on the Hub is downloaded without a token.
 
         Raises:
-            ValueError: if there is none, or it is damaged.
+            ValueError: if it is missing or damaged.
             OSError: if the Hub does not answer.
         """
         if not key or not isinstance(key, str):
@@ -205,7 +205,7 @@ class AdapterStore:
 
 
 def _describe_excess(adapter: ForgetAdapter) -> str:
-    """The part of an adapter that is larger than the library ever makes it; nothing if there is none."""
+    """The part of an adapter that is larger than the library ever makes it; nothing if all is within bounds."""
     if adapter.edit is not None:
         (width, rank), gate = adapter.edit.up.shape, adapter.edit.gate
         most = MAX_EDIT // width

@@ -39,7 +39,7 @@ def push_adapter(adapter: ForgetAdapter, name: str, private: bool, token: str | 
     """Pushes an adapter in one commit and returns a link to it, as Markdown.
 
     Raises:
-        ValueError: if nobody is logged in, the name is invalid, or the repository holds something else.
+        ValueError: if the visitor is not logged in, the name is invalid, or the repository holds something else.
         OSError: if the Hub refuses.
     """
     if not token:

@@ -31,7 +31,7 @@ BOUNDS = {  # of a config: without them a few weights could demand a model of an
 def screen_model(repo_id: str, revision: str | None = None, hub: HubCache | None = None) -> tuple[str, dict[str, int]]:
     """Checks that a stranger's model is safe to load: known kind, no code, safetensors, limited size.
 
-    It is read without a token, so that nobody sees through this Space what only its owner may see.
+    It is read without a token, so that visitors do not see through this Space what only its owner may see.
 
     Returns:
         The model's commit, and the files to download, path -> bytes.

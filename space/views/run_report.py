@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from hf_unlearn.adapters.model_card import COMPARED, leaks_of, scope
+from hf_unlearn.adapters.card_figures import COMPARED, leaks_of
+from hf_unlearn.adapters.model_card import scope
 from space.inputs.limits import one_line, plain_text
 from space.views.adapter_facts import list_neighbours
 

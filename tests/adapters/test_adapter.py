@@ -16,8 +16,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from hf_unlearn import AdaptedClip, ClipBlackBox, ForgetAdapter, evaluate, unlearn
-from hf_unlearn.adapters.adapter import AdapterConfig, digest
+from hf_unlearn.adapters.config import AdapterConfig
 from hf_unlearn.errors import AdapterError, WrongBaseError
+from hf_unlearn.models.text_edit import digest
 from tests.support.images import COLOURS, coloured
 
 LABELS = list(COLOURS)

@@ -13,11 +13,12 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from hf_unlearn import ClipBlackBox, ForgetAdapter
-from hf_unlearn.adapters.adapter import AdapterConfig, digest
+from hf_unlearn.adapters.config import AdapterConfig
 from hf_unlearn.adapters.export.hardening import edit
 from hf_unlearn.demo import emoji_tasks as demo
 from hf_unlearn.errors import ExportError, WrongBaseError
 from hf_unlearn.models.black_box import TEMPLATE
+from hf_unlearn.models.text_edit import digest
 from tests.support.edited import edit_adapter, open_gate
 from tests.support.families import FAMILIES, write_family
 from tests.support.images import COLOURS, coloured

@@ -8,7 +8,8 @@ import pytest
 from huggingface_hub import ModelCard
 
 from hf_unlearn import ForgetAdapter, evaluate, unlearn
-from hf_unlearn.adapters.model_card import EDIT_SCOPE, LEAKS, SCOPE, leaks_of, render_card
+from hf_unlearn.adapters.card_figures import LEAKS, leaks_of
+from hf_unlearn.adapters.model_card import EDIT_SCOPE, SCOPE, render_card
 from tests.support.edited import edit_adapter
 from tests.support.hub_server import front_matter
 from tests.support.images import coloured

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hf_unlearn.adapters.report_plot import BARS, LOW, _draw_rows, _wanted
+from hf_unlearn.adapters.report_plot import BARS, LOW, _describe_goal, _draw_rows
 from hf_unlearn.drawing import drawing
 
 
@@ -17,7 +17,7 @@ from hf_unlearn.drawing import drawing
 )
 def test_the_title_speaks_of_the_bars_that_are_there(missing, said):
     shown = [key for key in BARS if key not in missing]
-    assert _wanted(shown) == said
+    assert _describe_goal(shown) == said
     assert [key for key in shown if key in LOW] == shown[len(shown) - 2 + len(missing) :]
 
 

@@ -12,8 +12,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from hf_unlearn import ForgetAdapter
-from hf_unlearn.adapters.adapter import digest
 from hf_unlearn.demo import emoji_tasks as demo
+from hf_unlearn.models.text_edit import digest
 from tests.support.command_line import hf_unlearn, hf_unlearn_here, strict_json, write_images
 from tests.support.images import COLOURS
 

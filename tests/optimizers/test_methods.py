@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from hf_unlearn import Recipe, unlearn
-from hf_unlearn.cli.forget import Method
+from hf_unlearn.cli.options import Method
 from hf_unlearn.optimizers import methods
 from hf_unlearn.optimizers.methods import METHODS, build_optimizer, recipe
 from tests.support.images import coloured

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from hf_unlearn import ForgetAdapter, audit
-from hf_unlearn.adapters.adapter import digest
 from hf_unlearn.adapters.config import AdapterConfig
 from hf_unlearn.models.black_box import Ledger
+from hf_unlearn.models.text_edit import digest
 from tests.support.images import COLOURS, coloured
 
 DIM, N_CTX = 6, 2
@@ -91,6 +91,12 @@ def adapter_for(box) -> ForgetAdapter:
 
 
 TEST, OWN = coloured(4, seed=1), coloured(3, seed=2)
+
+WORDS = {
+    "synonyms": {"red": ["crimson"], "blue": ["azure"]},
+    "vocabulary": {"descriptions": {"red": ["a hot colour"], "blue": ["a cold colour"]},
+                   "German": {"red": ["rot", "Röte"], "blue": ["blau"]}},
+}  # fmt: skip
 
 
 def audited(hide, images=TEST, **options):

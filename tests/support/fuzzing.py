@@ -26,9 +26,10 @@ from hf_unlearn.adapters.weights import CONTEXT, EDIT
 from hf_unlearn.cli.inputs import read_classes, read_digests, read_name_list, read_strings, read_synonyms, read_words
 from hf_unlearn.data.class_names import clean_name
 from hf_unlearn.data.image_files import to_rgb
-from hf_unlearn.edits import vocabulary
+from hf_unlearn.edits import feature_cache
 from hf_unlearn.errors import AdapterError, RunError
-from hf_unlearn.training.checkpoint import STATE, RunDir
+from hf_unlearn.files import STATE
+from hf_unlearn.training.checkpoint import Checkpoint
 from space.inputs.archives import find_adapter, read_images, unpack
 from space.inputs.limits import open_image
 from space.inputs.run_request import RunRequest
@@ -53,7 +54,7 @@ from tests.support.hostile import (
 from tests.support.hostile_space import PICTURE, Call, calls, zips
 
 FEATURES = torch.linspace(-1, 1, 24).view(2, 3, 4)
-CACHED = {"features": FEATURES, "digest": vocabulary._digest_of(FEATURES)}
+CACHED = {"features": FEATURES, "digest": feature_cache.hash_numbers(FEATURES)}
 TEXTS = st.builds(
     lambda text, encoding: text.encode(encoding, "surrogatepass"),
     st.text(max_size=12)
@@ -102,7 +103,7 @@ class Readers:
         self._adapter, self._edited, self._count = folder / "adapter", folder / "edit", 0
         ForgetAdapter(CONTEXT_OF, CONFIG_OF).save_pretrained(self._adapter)
         ForgetAdapter(EDIT_OF, EDIT_CONFIG_OF).save_pretrained(self._edited)
-        self._run = RunDir(folder / "run", {"seed": 0})
+        self._run = Checkpoint(folder / "run", {"seed": 0})
         with self._run.locked():
             self._run.save(STATE_OF)
         self._saved = (folder / "run" / STATE).read_bytes()
@@ -192,9 +193,9 @@ class Readers:
         if isinstance(content, bytes):
             path.write_bytes(content)
         else:
-            vocabulary._write(path, FEATURES)
+            feature_cache.write_features(path, FEATURES)
             path.write_bytes(edited(path.read_bytes(), content))
-        found = vocabulary._read(path, tuple(FEATURES.shape))
+        found = feature_cache.read_features(path, tuple(FEATURES.shape))
         assert found is None or torch.equal(found, FEATURES)
 
     def answer(self, answer: Any) -> None:

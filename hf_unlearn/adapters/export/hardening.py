@@ -42,4 +42,5 @@ def edit(features: Tensor, wanted: Tensor, ridge: float) -> Tensor:
     features, wanted = features.double(), wanted.double()
     identity = torch.eye(features.shape[1], dtype=torch.float64)
     gram = features.T @ features + ridge * identity
-    return (identity + torch.linalg.solve(gram, features.T @ (wanted - features)).T).float()
+    change: Tensor = torch.linalg.solve(gram, features.T @ (wanted - features)).T
+    return (identity + change).float()

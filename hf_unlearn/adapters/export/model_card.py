@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 
 from hf_unlearn.adapters.config import AdapterConfig
-from hf_unlearn.adapters.model_card import DUAL_USE, _list, scope
+from hf_unlearn.adapters.model_card import DUAL_USE, scope
 from hf_unlearn.models.black_box import TEMPLATE
-from hf_unlearn.text import code_span as _code
-from hf_unlearn.text import markdown as _text
+from hf_unlearn.text import code_span, join_names, markdown
 
 PLAIN = (
     "The context sits in the tokenizer's post-processor and in the last rows of the token embedding; every other "
@@ -49,14 +48,14 @@ def render_export_card(config: AdapterConfig, family: str, hardened: bool) -> st
         "tags: [hf_unlearn, unlearning, clip]",
         "---",
         "",
-        f"# {_text(config.base_model)} {'with edited text features' if edited else 'behind a forget context'}",
+        f"# {markdown(config.base_model)} {'with edited text features' if edited else 'behind a forget context'}",
         "",
         f"A plain transformers checkpoint (transformers 5, float32) {what}. "
         "Made from an adapter by hf_unlearn, which is not needed to load it.",
         "",
-        f"- **Forgets:** {_list(config.forget)}",
-        f"- **Keeps:** {_list(config.retain) or 'everything else'}",
-        f"- **Prompt:** {'any' if edited else f'{_code(config.template)}, {known}'}",
+        f"- **Forgets:** {join_names(config.forget)}",
+        f"- **Keeps:** {join_names(config.retain) or 'everything else'}",
+        f"- **Prompt:** {'any' if edited else f'{code_span(config.template)}, {known}'}",
         "",
         f"{scope(config.kind)} {DUAL_USE}",
         "",
