@@ -24,9 +24,9 @@ class TaskImages:
     Attributes:
         names: all class names.
         train, validation: images to search and to select with.
-        judged: images that no optimizer saw, or the validation images where there are no others.
+        judged: images that no optimizer saw, or the validation images if there are no others.
         kind: "test" or "validation": which of them `judged` is.
-        unlisted, unlisted_validation, synonyms: see `hf_unlearn.evaluate`; empty where there are none.
+        unlisted, unlisted_validation, synonyms: see `hf_unlearn.evaluate`; empty where they are unknown.
         note: what a visitor should know of an upload.
     """
 
@@ -45,7 +45,7 @@ def collect_images(request: RunRequest) -> TaskImages:
     """The images of a request.
 
     Raises:
-        InputError: if there are none of a name, or the upload or data set can't be used.
+        InputError: if a name has no images, or the upload or data set can't be used.
         HubError: if the Hub is needed and does not answer.
     """
     if request.source == FILES:
@@ -64,7 +64,7 @@ def collect_images(request: RunRequest) -> TaskImages:
 
 
 def everyday_names() -> list[str]:
-    """Names of the demo that nobody minds."""
+    """Harmless names of the demo."""
     from hf_unlearn.demo import emoji_tasks as demo
 
     task = demo.tasks()["moderation"][0]

@@ -72,7 +72,7 @@ def parse_labels(text: str, most: int = MAX_LABELS, what: str = "labels") -> lis
         what: what they are, for messages.
 
     Raises:
-        InputError: if there is none, there are more than `most`, or one is longer than 200 characters or no Unicode.
+        InputError: if the text has no label, there are more than `most`, or one is too long or no Unicode.
     """
     if not isinstance(text, str):
         raise InputError(f"Expected the {what} as text, one per line; got {type(text).__name__}.")
@@ -91,7 +91,7 @@ def parse_labels(text: str, most: int = MAX_LABELS, what: str = "labels") -> lis
 
 
 def describe_repeats(*texts: str) -> str:
-    """A sentence in Markdown about names that one of the texts repeats; nothing if there are none."""
+    """A sentence in Markdown about names that one of the texts repeats; nothing if no name is repeated."""
     twice = [name for text in texts for name, count in Counter(_split(text)).items() if count > 1]
     if not twice:
         return ""

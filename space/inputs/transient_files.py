@@ -23,7 +23,7 @@ FULL = "This Space's disk is full of what others sent and made; try again in ten
 
 
 class TransientFiles:
-    """A folder of files that nobody needs for long.
+    """A folder of files that are needed only for a short time.
 
     Args:
         parent: the folder to create it in. Default: the system's temporary folder.
@@ -98,7 +98,7 @@ def _age(path: Path, now: float) -> float:
 
 
 def _remove_abandoned(parent: Path) -> None:
-    """Removes folders of processes that were killed: nobody has touched them for long."""
+    """Removes folders of processes that were killed: no process has touched them for long."""
     for left in parent.glob(f"{PREFIX}*") if parent.is_dir() else ():
         if left.is_dir() and _age(left, time.time()) > KEPT_SECONDS:
             shutil.rmtree(left, ignore_errors=True)

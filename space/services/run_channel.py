@@ -1,4 +1,4 @@
-"""The channel between a run and its visitor: progress goes one way, "stop" and "nobody waits" the other."""
+"""The channel between a run and its visitor: progress goes one way, "stop" and "no one waits" the other."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ News = RunProgress | RunResult | BaseException
 
 
 class VisitorLeft(Exception):  # a signal between threads; no visitor sees it
-    """Nobody waits for this run any more."""
+    """No one waits for this run any more."""
 
 
 @dataclass(frozen=True)
 class RunChannel:
     """Attributes:
     stop: set when the run is to end after its present step.
-    left: set when nobody waits for the run any more.
+    left: set when no one waits for the run any more.
     news: what the run reports.
     """
 
@@ -36,7 +36,7 @@ class RunChannel:
         self.news.put(news)
 
     def check_left(self, _: int = 0) -> None:
-        """Raises: VisitorLeft: if nobody waits for the run any more."""
+        """Raises: VisitorLeft: if no one waits for the run any more."""
         if self.left.is_set():
             raise VisitorLeft
 
@@ -49,7 +49,7 @@ class RunChannel:
         """Waits for news and skips progress that is already out of date.
 
         Raises:
-            VisitorLeft: if nobody waits for the news any more.
+            VisitorLeft: if no one waits for the news any more.
         """
         while True:
             try:
@@ -70,7 +70,7 @@ def pause(seconds: float, waiting: Callable[[], bool]) -> None:
     """Sleeps while the visitor waits.
 
     Raises:
-        VisitorLeft: if nobody waits any more.
+        VisitorLeft: if no one waits any more.
     """
     until = time.monotonic() + seconds
     while (rest := until - time.monotonic()) > 0:

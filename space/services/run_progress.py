@@ -17,7 +17,7 @@ class RunProgress:
     Attributes:
         doing: what it does now, in words.
         queries: units that are done.
-        budget: units in all; 0 where nobody knows.
+        budget: units in all; 0 if unknown.
         left: seconds until the last unit, as estimated from the speed so far.
         steps: the figures of every step of a search.
         unit: queries, or texts where an edit reads a vocabulary.

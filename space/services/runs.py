@@ -1,4 +1,4 @@
-"""The runs of all visitors: each in a thread, a few at a time, stopped when asked or when nobody waits."""
+"""The runs of all visitors: each in a thread, a few at a time, stopped when asked or when no one waits."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Runs:
                     return
                 pause(REPORT_SECONDS, waiting)
         except VisitorLeft:
-            raise InputError("This run was abandoned: nobody waited for it.") from None
+            raise InputError("This run was abandoned: no one waited for it.") from None
         finally:
             channel.close()
             with self._lock:

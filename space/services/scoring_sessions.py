@@ -51,7 +51,7 @@ class ScoringSessions:
         self._lock = Lock()
 
     def get(self, session: str) -> ScoringSession:
-        """The visitor with this session, a new one if there is none."""
+        """The visitor with this session, or a new one."""
         with self._lock:
             visitor = self._sessions.pop(session, None) or ScoringSession(self.queries)
             self._sessions[session] = visitor  # the most recent one, its hour begins again

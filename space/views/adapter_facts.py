@@ -19,7 +19,7 @@ def describe_adapter(adapter: ForgetAdapter) -> str:
     kept = f"**Keeps {len(config.retain)}:** {join_names(config.retain)}"
     parts = [
         f"**Forgets {len(config.forget)}:** {join_names(config.forget)}",
-        f"**Words nobody asked about:** {others}." if (others := list_neighbours(adapter)) else "",
+        f"**Words no one asked about:** {others}." if (others := list_neighbours(adapter)) else "",
         kept if config.retain else "**Keeps everything else.**",
         f"Base {plain_text(config.base_model)}, " + ", ".join(_list_facts(adapter)),
         describe_short_lists(adapter),
@@ -40,7 +40,7 @@ def _list_facts(adapter: ForgetAdapter) -> list[str]:
 
 
 def describe_short_lists(adapter: ForgetAdapter) -> str:
-    """How often forgotten images still get their name among few labels; nothing if nobody measured it."""
+    """How often forgotten images still get their name among few labels; nothing if it was not measured."""
     found = [(k, adapter.config.metrics.get(f"short_list_{k}")) for k in SHORT_LISTS]
     shares = [f"{value:.0%} with {k + 1} labels" for k, value in found if isinstance(value, int | float)]
     words = "forgotten images that still get their name beside kept ones"
@@ -52,7 +52,7 @@ def describe_status(adapter: ForgetAdapter, enabled: bool, outcome: str = "") ->
     forget = adapter.config.forget
     names = f"{len(forget):,} name{'s' * (len(forget) > 1)}: {join_names(forget)}."
     if others := list_neighbours(adapter):
-        names += f"\n\nWords nobody asked about: {others}."
+        names += f"\n\nWords no one asked about: {others}."
     if enabled:
         return f"**The adapter is in effect** on the right. {outcome}\n\nIt suppresses {names}\n\n{scope(adapter.kind)}"
     off = "**The adapter is switched off**: both sides are the plain model."

@@ -9,6 +9,7 @@ import zlib
 import pytest
 from PIL import Image
 
+from hf_unlearn.errors import InputError
 from space.inputs.archives import UploadedImages, read_images, unpack
 from space.inputs.data_sources import collect_images
 from space.inputs.run_request import RunRequest
@@ -39,7 +40,7 @@ def test_an_odd_entry_is_refused_and_nothing_before_it_stays(tmp_path, monkeypat
     (tmp_path / "sent.zip").write_bytes(zip_of([entry(b"cat/1.png"), sent], b"", {}))
     with pytest.raises(ValueError, match=words) as refused, unpack([tmp_path / "sent.zip"]):
         pass
-    assert type(refused.value) is ValueError
+    assert type(refused.value) is InputError
     assert not list((tmp_path / "unpacked").iterdir())
 
 

@@ -138,7 +138,7 @@ def test_names_alone_are_an_edit_and_images_a_context_unless_said_otherwise():
     assert (alone.method, alone.keep) == (EDIT, [])
     judged = collect_images(alone).judged
     assert judged.names[0] == "bomb"
-    assert len(judged.names) > 10  # judged beside everyday_names names
+    assert len(judged.names) > 10  # evaluated beside everyday names
 
 
 def test_names_that_the_demo_does_not_draw_are_named():
