@@ -17,10 +17,11 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
-from hf_unlearn.arguments import commit, identifier, positive, whole_number
+from hf_unlearn.arguments import positive, whole_number
 from hf_unlearn.data.class_names import text_list
 from hf_unlearn.data.pixels import as_images, rgb_images
 from hf_unlearn.errors import InputError
+from hf_unlearn.hub.ids import is_commit, is_repo_id
 from hf_unlearn.models.black_box import PROBES, TEMPLATE, ImageSet, Ledger, batches, check_template
 from hf_unlearn.text import brief
 
@@ -221,12 +222,12 @@ def _check_base(model_id: str, revision: str | None) -> None:
     """Raises: ValueError: if an adapter's config could not hold them; said before work is done."""
     if not isinstance(model_id, str) or not 0 < len(model_id) <= MOST_LETTERS:
         raise InputError(f"model_id must be text of 1 to {MOST_LETTERS} characters, got {brief(model_id)}")
-    if revision is not None and not commit(revision):
+    if revision is not None and not is_commit(revision):
         raise InputError(
             f"revision must be a commit on the Hub, 40 hexadecimal digits, or None; got {brief(revision)} (put other "
             "versions into model_id)"
         )
-    if revision is not None and not identifier(model_id):
+    if revision is not None and not is_repo_id(model_id):
         raise InputError(
             f"model_id must be a Hub id where there is a revision, such as 'user/name'; got {brief(model_id)}"
         )
