@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from hf_unlearn import ClipBlackBox, unlearn
 from hf_unlearn.edits.by_name import OF_WORDS, forget_by_name, name_features
 from hf_unlearn.edits.neighbours import FEWEST, FORGOTTEN, MOST, NEARLY, Neighbour, describe_neighbours, find_neighbours
-from hf_unlearn.edits.vocabulary import with_own_words
+from hf_unlearn.edits.vocabulary import load_vocabulary
 from hf_unlearn.models.text_edit import TextEdit
 
 
@@ -21,7 +21,7 @@ def model() -> ClipBlackBox:
 
 @pytest.fixture(scope="module")
 def vocabulary(model) -> tuple[list[str], torch.Tensor]:
-    return with_own_words(model, OF_WORDS, exclude=["beer mug"])
+    return load_vocabulary(model, OF_WORDS, exclude=["beer mug"])
 
 
 def of(*similarities: float) -> list[Neighbour]:
@@ -51,7 +51,7 @@ def test_similarity_is_the_cosine_of_what_is_a_words_own_before_and_after(model,
     words, features = vocabulary
     asked = ["beer mug", "gun", "knife"]
     made = forget_by_name(model, asked, breadth=1.0)
-    centre = with_own_words(model, OF_WORDS, exclude=asked)[1].mean((0, 1))
+    centre = load_vocabulary(model, OF_WORDS, exclude=asked)[1].mean((0, 1))
     names = name_features(model, asked).mean(0)
     for item in made.neighbours:
         before = F.normalize(features[:, words.index(item.word)].mean(0), dim=-1)

@@ -12,7 +12,7 @@ from hf_unlearn import ClipBlackBox, evaluate, unlearn
 from hf_unlearn.demo import emoji_tasks as demo
 from hf_unlearn.edits.by_name import OF_WORDS, forget_by_name, name_features
 from hf_unlearn.edits.closed_form import FURTHEST, NOWHERE, solve_edit
-from hf_unlearn.edits.vocabulary import with_own_words
+from hf_unlearn.edits.vocabulary import load_vocabulary
 from hf_unlearn.models.text_edit import TextEdit
 
 STRENGTHS = [0.0, 0.25, 0.5]
@@ -61,7 +61,7 @@ def task() -> demo.Task:
 def real(model, task) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Features of the names to forget, of the kept ones and of the vocabulary, of the embedded CLIP."""
     kept = [name for name in task.names if name not in task.forget]
-    held = with_own_words(model, OF_WORDS, exclude=task.names)[1]
+    held = load_vocabulary(model, OF_WORDS, exclude=task.names)[1]
     groups = (name_features(model, task.forget), name_features(model, kept), held)
     return tuple(F.normalize(features.double(), dim=-1) for features in groups)
 
@@ -107,7 +107,7 @@ def test_what_is_kept_and_other_words_hardly_move(real):
 
 
 def test_a_kept_name_near_a_forgotten_one_is_held(model):
-    centre = with_own_words(model, OF_WORDS)[1].mean((0, 1))
+    centre = load_vocabulary(model, OF_WORDS)[1].mean((0, 1))
     for name, near in (("beer mug", "beer"), ("gun", "pistol"), ("bus", "trolleybus")):
         own = name_features(model, [near]).mean(0)
         alone, held = (left_of(forget_by_name(model, [name], keep).edit, own, centre) for keep in ([], [near]))

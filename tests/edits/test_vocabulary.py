@@ -10,14 +10,16 @@ import torch
 from torch.nn import functional as F
 
 from hf_unlearn import ClipBlackBox
-from hf_unlearn.edits import vocabulary
-from hf_unlearn.edits.vocabulary import vocabulary_features, vocabulary_words, with_own_words
+from hf_unlearn.edits import feature_cache
+from hf_unlearn.edits.feature_cache import cache_folder
+from hf_unlearn.edits.tokenizer_words import is_word
+from hf_unlearn.edits.vocabulary import load_vocabulary, vocabulary_features, vocabulary_words
 from hf_unlearn.models.adapted_box import AdaptedBox
 from hf_unlearn.models.black_box import PROBES
 from hf_unlearn.models.text_edit import Gate, TextEdit
 from tests.support.families import FAMILIES, write_family
 
-TEXT = [*(Path(vocabulary.__file__).parents[2] / "README.md").read_text().splitlines(), "a laptop"]
+TEXT = [*(Path(feature_cache.__file__).parents[2] / "README.md").read_text().splitlines(), "a laptop"]
 CHINESE = [chr(0x4E00 + 7 * number) for number in range(80)]  # sorted by spelling
 SOME = ["pistol", "teapot", "a red car", "café", "sky"]
 TEMPLATES = ("{}", "a photo of a {}.")
@@ -130,7 +132,7 @@ def test_chinese_words_need_no_space_in_front_in_sentencepiece():
      ("кот", True), ("c4t", False), ("don't", False), ("", False), ("́cat", False), ("naïve", True), ("<s>", False)],
 )  # fmt: skip
 def test_what_a_word_is(text, good):
-    assert vocabulary._is_word(text) is good
+    assert is_word(text) is good
 
 
 def test_siglips_own_slow_tokenizer_has_words_too(tmp_path):
@@ -156,8 +158,8 @@ def test_the_embedded_models_words(tmp_path):
 def test_a_tokenizer_of_letters_only_is_refused_and_given_words_are_taken(family, family_folder):
     box = ClipBlackBox(family_folder(family), device="cpu")
     with pytest.raises(ValueError, match=r"has \d+ whole words, an edit needs 50; pass words .* vocabulary=\[\.\.\.\]"):
-        with_own_words(box, TEMPLATES)
-    found, texts = with_own_words(box, TEMPLATES, vocabulary=SOME, exclude=["Teapot", "CAFÉ", "cafe"])
+        load_vocabulary(box, TEMPLATES)
+    found, texts = load_vocabulary(box, TEMPLATES, vocabulary=SOME, exclude=["Teapot", "CAFÉ", "cafe"])
     assert found == ["pistol", "a red car", "sky"]
     for template, rows in zip(TEMPLATES, texts, strict=True):
         expected = box.with_template(template).text_features(torch.zeros(1, 0, box.dim), found)[0]
@@ -179,9 +181,9 @@ def test_a_second_call_needs_no_text_tower(family, family_folder, cache):
 
 
 def test_requests_that_leave_out_other_words_share_a_file(clip, cache):
-    with_own_words(clip, TEMPLATES, vocabulary=SOME, exclude=["sky"])
+    load_vocabulary(clip, TEMPLATES, vocabulary=SOME, exclude=["sky"])
     spent = clip.ledger.copy()
-    found, texts = with_own_words(clip, TEMPLATES, vocabulary=SOME, exclude=["pistol"])
+    found, texts = load_vocabulary(clip, TEMPLATES, vocabulary=SOME, exclude=["pistol"])
     assert clip.ledger == spent
     assert texts.shape == (2, len(found), 24) == (2, 4, 24)
     assert len(list(cache.iterdir())) == 1
@@ -273,7 +275,7 @@ def test_a_disk_that_cannot_be_written_to_is_no_error(clip, tmp_path, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setenv("HF_UNLEARN_CACHE", str(tmp_path / "elsewhere"))
-    monkeypatch.setattr(vocabulary.os, "replace", full)
+    monkeypatch.setattr(feature_cache.os, "replace", full)
     assert torch.equal(vocabulary_features(clip, SOME, TEMPLATES), expected)
     assert list((tmp_path / "elsewhere" / "vocabulary").iterdir()) == []
 
@@ -283,7 +285,7 @@ def test_an_interrupt_leaves_nothing_behind(clip, cache, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(vocabulary.os, "replace", interrupted)
+        patch.setattr(feature_cache.os, "replace", interrupted)
         with pytest.raises(KeyboardInterrupt):
             vocabulary_features(clip, SOME, TEMPLATES)
     assert list(cache.iterdir()) == []
@@ -306,10 +308,10 @@ def test_what_was_used_least_recently_makes_room(clip, cache, monkeypatch, bound
     vocabulary_features(clip, SOME, ["{} 0"])  # read again
     size = 4 * vocabulary_features(clip, SOME, ["{} 0"]).numel()
     if bound == "files":
-        monkeypatch.setattr(vocabulary, "MOST_FILES", 3)
+        monkeypatch.setattr(feature_cache, "MOST_FILES", 3)
     else:
         taken = sum(path.stat().st_size for path in cache.iterdir())
-        monkeypatch.setattr(vocabulary, "MOST_BYTES", taken + size - 1)
+        monkeypatch.setattr(feature_cache, "MOST_BYTES", taken + size - 1)
     vocabulary_features(clip, SOME, ["{} 3"])
     there = {path.name for path in cache.iterdir()}
     assert {first, third} < there
@@ -339,7 +341,7 @@ def test_where_the_cache_is(environment, folder, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert vocabulary._folder() == Path(folder)
+    assert cache_folder() == Path(folder)
 
 
 def test_a_model_without_a_tokenizer_is_named_and_told_what_to_do():
@@ -355,12 +357,12 @@ def test_a_model_without_a_tokenizer_is_named_and_told_what_to_do():
 @pytest.mark.parametrize("bad", ["pistol", ["ok", ""], [3]])
 def test_words_that_are_none_are_refused(clip, bad):
     with pytest.raises(ValueError, match="a vocabulary is a list of words"):
-        with_own_words(clip, TEMPLATES, vocabulary=bad)
+        load_vocabulary(clip, TEMPLATES, vocabulary=bad)
 
 
 def test_a_vocabulary_of_nothing_but_the_names_is_refused(clip):
     with pytest.raises(ValueError, match="no word is left"):
-        with_own_words(clip, TEMPLATES, vocabulary=["gun", "Gun "], exclude=["GUN"])
+        load_vocabulary(clip, TEMPLATES, vocabulary=["gun", "Gun "], exclude=["GUN"])
 
 
 def test_many_words_are_encoded_in_batches_and_in_order(clip):

@@ -10,7 +10,7 @@ import torch
 from hf_unlearn import ClipBlackBox, EmbeddingBlackBox, ForgetAdapter, combine, evaluate, unlearn, without
 from hf_unlearn.edits.by_name import OF_WORDS, name_features, source_of
 from hf_unlearn.edits.closed_form import FURTHEST
-from hf_unlearn.edits.vocabulary import with_own_words
+from hf_unlearn.edits.vocabulary import load_vocabulary
 from hf_unlearn.errors import WrongBaseError
 from hf_unlearn.training.result import StopReason
 from tests.support.families import FAMILIES
@@ -38,7 +38,7 @@ def same(one: ForgetAdapter, two: ForgetAdapter) -> bool:
 
 def left_of(model, adapter: ForgetAdapter, names: list[str]) -> torch.Tensor:
     """What is left of what is the names' own."""
-    centre = with_own_words(model, OF_WORDS, exclude=adapter.config.forget, vocabulary=WORDS)[1].mean((0, 1))
+    centre = load_vocabulary(model, OF_WORDS, exclude=adapter.config.forget, vocabulary=WORDS)[1].mean((0, 1))
     features = name_features(model, names).mean(0)
     own = features - centre
     return (own * (adapter.edit(features) - centre)).sum(1) / own.square().sum(1)
@@ -242,7 +242,7 @@ def test_only_edits_that_fit_together_are_combined(clip, other_clip_folder):
         with pytest.raises(ValueError, match="a context and an edit can't be made one adapter"):
             together(pair, clip)
     for words in (None, WORDS[1:]):
-        with pytest.raises(ValueError, match=r"words that were given \(vocabulary=\[\.\.\.\], --vocabulary\)"):
+        with pytest.raises(ValueError, match=r"words that were given \(vocabulary=\[\.\.\.\]\)"):
             combine([one, two], clip, vocabulary=words)
         with pytest.raises(ValueError, match="give the same now"):
             without(together([one, two], clip), "gun", clip, vocabulary=words)
