@@ -19,7 +19,7 @@ def describe_adapter(adapter: ForgetAdapter) -> str:
     kept = f"**Keeps {len(config.retain)}:** {join_names(config.retain)}"
     parts = [
         f"**Forgets {len(config.forget)}:** {join_names(config.forget)}",
-        f"**Words no one asked about:** {others}." if (others := list_neighbours(adapter)) else "",
+        f"**Words nobody asked about:** {others}." if (others := list_neighbours(adapter)) else "",
         kept if config.retain else "**Keeps everything else.**",
         f"Base {plain_text(config.base_model)}, " + ", ".join(_list_facts(adapter)),
         describe_short_lists(adapter),
@@ -52,7 +52,7 @@ def describe_status(adapter: ForgetAdapter, enabled: bool, outcome: str = "") ->
     forget = adapter.config.forget
     names = f"{len(forget):,} name{'s' * (len(forget) > 1)}: {join_names(forget)}."
     if others := list_neighbours(adapter):
-        names += f"\n\nWords no one asked about: {others}."
+        names += f"\n\nWords nobody asked about: {others}."
     if enabled:
         return f"**The adapter is in effect** on the right. {outcome}\n\nIt suppresses {names}\n\n{scope(adapter.kind)}"
     off = "**The adapter is switched off**: both sides are the plain model."

@@ -1,12 +1,12 @@
-"""A Space in this process, and the page's own protocol over HTTP: what anybody can send to it, polite or not."""
+"""A Space in this process, and the page's protocol over HTTP, with which a test sends it anything."""
 
 from __future__ import annotations
 
 import json
 import secrets
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ def launched(demo: Any, port: int = 0):
 
 
 class Stranger:
-    """Somebody who calls any event of the page with any data, those that no client is offered too.
+    """A client that calls any event of the page with any data, also events that no client is offered.
 
     `took` is what the server spent on the last call, in seconds, the wait in its queue aside.
     """
@@ -75,26 +75,49 @@ class Stranger:
         Raises:
             Refusal: if it fails; with the words that the visitor reads.
         """
-        self.join(event, *data)
-        with self.listening() as news:
-            for item in news:
-                if item["msg"] == "process_completed":
-                    if not item["success"]:
-                        raise Refusal(str(item["output"].get("error")))
-                    self.took = item["output"]["duration"]
-                    return item["output"]["data"]
-        raise Refusal("the answer ended early")
+        (answer,) = self.call_all([(event, data)])
+        if isinstance(answer, Refusal):
+            raise answer
+        return answer
 
-    def join(self, event: int, *data: Any) -> None:
-        """Queues a call."""
+    def call_all(self, calls: Sequence[tuple[int, Sequence[Any]]]) -> list[list[Any] | Refusal]:
+        """What events answer at their ends, in the order of the calls, which wait in the queue together.
+
+        A call alone waits some 0.1 s for its turn; many calls share that time.
+        """
+        answers: list[list[Any] | Refusal] = [Refusal("the answer ended early")] * len(calls)
+        waiting = {}
+        for number, (event, data) in enumerate(calls):
+            try:
+                waiting[self.join(event, *data)] = number
+            except Refusal as refusal:
+                answers[number] = refusal
+        with self.listening() if waiting else nullcontext([]) as news:
+            for item in news:
+                if item["msg"] != "process_completed":
+                    continue
+                answers[waiting.pop(item["event_id"])] = self._answer(item)
+                if not waiting:
+                    break
+        return answers
+
+    def _answer(self, item: dict[str, Any]) -> list[Any] | Refusal:
+        if not item["success"]:
+            return Refusal(str(item["output"].get("error")))
+        self.took = item["output"]["duration"]
+        return item["output"]["data"]
+
+    def join(self, event: int, *data: Any) -> str:
+        """Queues a call and returns its id."""
         asked = {"data": data, "fn_index": event, "session_hash": self.session}
         joined = self.http.post("/queue/join", json=asked)
         if joined.is_error:
             raise Refusal(joined.text)
+        return joined.json()["event_id"]
 
     @contextmanager
     def listening(self) -> Iterator[Iterator[dict[str, Any]]]:
-        """What the server tells this session, as long as the block lasts."""
+        """What the server reports to this session until the block ends."""
         with self.http.stream("GET", "/queue/data", params={"session_hash": self.session}) as answer:
             lines = (line.removeprefix("data:") for line in answer.iter_lines() if line.startswith("data:"))
             yield map(json.loads, lines)
