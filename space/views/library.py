@@ -52,7 +52,7 @@ def render_hub(store: AdapterStore, base: str) -> str:
     """Cards of the public adapters on the Hub, for one base model or for any.
 
     Raises:
-        OSError: if the Hub can't be asked.
+        OSError: if the Hub does not answer.
     """
     from hf_unlearn.hub.client import find
 
@@ -107,11 +107,12 @@ def render_about() -> str:
 
 
 def label_base(base: str) -> str:
+    """A base model's name as visitors read it."""
     return "embedded: a small CLIP trained on emoji" if base == EMBEDDED else base
 
 
 def list_bases(store: AdapterStore) -> list[tuple[str, str]]:
-    """The base models to choose from: what each is called, and its name."""
+    """The base models to choose from: a label and the name of each."""
     presets = PRESETS if store.models.any_on_hub else {}
     return [(label_base(base), base) for base in store.models.bases] + [
         (f"{base}: {words}", base) for base, words in presets.items()

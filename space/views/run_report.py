@@ -1,4 +1,4 @@
-"""A run and its report as HTML: tables that a screen reader reads, colours that follow the page's own."""
+"""A run and its report as HTML: tables for screen readers, in the colours of the page."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SHOWN_CLASSES, SHOWN_NAMES = 60, 10
 
 
 def render_progress(progress: RunProgress) -> str:
-    """How far a run is, and how long it will take."""
+    """How far a run is, and how many seconds are left."""
     share = round(100 * progress.share)
     words = (
         f"{progress.doing}: {progress.queries:,} of {progress.budget:,} {progress.unit}"
@@ -53,7 +53,7 @@ def format_duration(seconds: float) -> str:
 
 
 def render_report(made: RunResult) -> str:
-    """What a run made: what an edit changes besides, the table, every class, where forgotten images go, what leaks."""
+    """The report of a run: neighbours, figures, every class, where forgotten images go, what still leaks."""
     spent = made.adapter.config.ledger
     head = (
         f"<p><b>Done: {escape(made.reason)}.</b> {spent.get('queries', 0):,.0f} queries in "
@@ -141,17 +141,17 @@ def render_heat_map(confusions: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def render_leaks(adapter: ForgetAdapter) -> str:
-    """What still leaks, in words, beside the label mask's."""
+    """What still leaks, in words, beside the label mask."""
     rows = adapter.report["rows"] if adapter.report else []
-    own: Mapping[str, Any] = next(
+    found: Mapping[str, Any] = next(
         (row for row in rows if row.get("weights_sha256") == adapter.config.weights_sha256), {}
     )
     mask: Mapping[str, Any] = next((row for row in rows if row["name"] == "label-mask"), {})
     lines = []
     for key, words in leaks_of(adapter.kind).items():
-        if own.get(key) is not None:
+        if found.get(key) is not None:
             beside = f" A label mask: {100 * mask[key]:.0f}." if key in COMPARED and mask.get(key) is not None else ""
-            lines.append(f"<li>{escape(words.format(f'{100 * own[key]:.0f}') + beside)}</li>")
+            lines.append(f"<li>{escape(words.format(f'{100 * found[key]:.0f}') + beside)}</li>")
     return f"<h3>What still leaks</h3><ul>{''.join(lines)}</ul>" if lines else ""
 
 
@@ -169,6 +169,6 @@ def _percent(value: Any) -> str:
 
 
 def _text(value: object) -> str:
-    """A stranger's string as text: one line, nothing in it is markup."""
+    """A stranger's string as one line of HTML without markup."""
     line = one_line(str(value))
     return escape("".join(c if c.isprintable() else "�" for c in line[:200]))
