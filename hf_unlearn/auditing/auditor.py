@@ -1,23 +1,22 @@
-"""The audit: how far an adapter's forgetting goes, by measuring every attack we know. Black-box throughout."""
+"""The audit: every attack that we know, measured on an adapter through its black box alone."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from hf_unlearn.adapters.adapter import ForgetAdapter
-from hf_unlearn.arguments import LARGEST_SEED, whole_number
-from hf_unlearn.auditing.case import Attack, Case
-from hf_unlearn.auditing.plan import Inputs, attacks, figures
+from hf_unlearn.auditing.case import Case
+from hf_unlearn.auditing.checks import check_limits
+from hf_unlearn.auditing.content import AuditContent, AuditLedger
+from hf_unlearn.auditing.findings import Findings
+from hf_unlearn.auditing.inputs import Inputs
+from hf_unlearn.auditing.plan import Plan
 from hf_unlearn.auditing.report import Audit
-from hf_unlearn.auditing.steps import run_steps
-from hf_unlearn.auditing.thresholds import Thresholds, checks
-from hf_unlearn.data.class_names import check_names, synonym_lists
+from hf_unlearn.auditing.thresholds import Thresholds
 from hf_unlearn.data.labeled_images import LabeledImages, check_images
 from hf_unlearn.evaluation.class_checks import check_validation
-from hf_unlearn.models.black_box import BlackBox, check_box
-from hf_unlearn.text import brief
+from hf_unlearn.models.black_box import BlackBox, Ledger, check_box
 
 __all__ = ["Audit", "Thresholds", "audit"]
 
@@ -44,14 +43,14 @@ def audit(
     seed: int = 0,
     progress: bool = True,
 ) -> Audit:
-    """Attacks an adapter and says how much of what it forgot comes back, and what it costs the rest.
+    """Attacks an adapter and measures how much of what it forgot comes back, and what it costs other classes.
 
     Args:
         model: the adapter's base; a black box is enough for a context.
         adapter: a context or an edit.
-        images: of the adapter's classes, forget and retain; none that it was trained on. An edit keeps whatever it
-            is not asked to forget, so its images may be of any other classes as well.
-        validation: an attacker's own pictures, same classes: probes are fitted and contexts learned on them.
+        images: of the adapter's classes, forget and retain; none that it was trained on. An edit keeps everything that
+            it does not forget, so its images may be of any other classes as well.
+        validation: pictures of the same classes, as an attacker has some: probes and contexts are trained on them.
             Without them there are no probes, no relearning and no second adapter.
         unlisted, unlisted_validation: images of classes in neither list.
         synonyms: forget class -> other names.
@@ -61,61 +60,46 @@ def audit(
         drawings: which drawing each of `images` is a copy of.
         groups: class name -> group, to compare groups.
         group_pictures: images of those names in `groups` that the adapter does not list.
-        training: one image per training drawing; if given, membership is measured, by training `2 * models`
-            adapters; of an edit it is not.
+        training: one image per training drawing; if given, membership is measured by training `2 * models` adapters.
+            It is not measured for an edit.
         models: adapters with, and as many without, each drawing.
-        relearn_queries: what the relearning attacker may spend.
-        thresholds: what the verdict lets pass.
-        progress: a bar on the terminal with the time left.
+        relearn_queries: the budget of the relearning attacker.
+        thresholds: the limits of the verdict.
+        seed: of every draw.
+        progress: whether to show a bar on the terminal with the time left.
 
     Raises:
-        ValueError: if images, groups or sizes don't fit the adapter; nothing is trained.
+        InputError: if images, groups or sizes don't fit the adapter; nothing is trained. It is a `ValueError`.
         WrongBaseError: if `model` is not the adapter's base.
+        BudgetSpentError: if the model answers no more queries.
+        RemoteError: if a remote model does not answer; an audit never passes for a missing answer.
     """
     check_box(model)
-    check_images(images=images, validation=validation, unlisted=unlisted, training=training)
+    check_images(images=images)
     start, before = time.monotonic(), model.ledger.copy()
-    given = Inputs(
-        validation, unlisted, unlisted_validation, synonym_lists(synonyms),
-        {kind: synonym_lists(own, f"vocabulary[{brief(kind)}]") for kind, own in (vocabulary or {}).items()},
-        pictures or {}, others or {}, drawings, _groups(groups), group_pictures, training,
-        whole_number("models", models), whole_number("relearn_queries", relearn_queries),
-        whole_number("seed", seed, 0, LARGEST_SEED),
+    given = Inputs.check(
+        validation=validation, unlisted=unlisted, unlisted_validation=unlisted_validation, synonyms=synonyms,
+        vocabulary=vocabulary, pictures=pictures, others=others, drawings=drawings, groups=groups,
+        group_pictures=group_pictures, training=training, models=models, relearn_queries=relearn_queries, seed=seed,
     )  # fmt: skip
     case = Case(model, adapter, images)
     check_validation(validation, images.names)
-    measures, (tries, left_out) = figures(case, given), attacks(case, given)
-    done = run_steps([*measures.values(), *tries], progress)
-    found = _content(
-        case, dict(zip(measures, done, strict=False)), done[len(measures) :], thresholds or Thresholds(), left_out
-    )
-    found["ledger"] = {**vars(model.ledger.since(before)), "seconds": round(time.monotonic() - start, 1)}
-    return Audit(found)
+    found = Plan.make(case, given).run(progress)
+    ledger = _describe_ledger(model.ledger.since(before), time.monotonic() - start)
+    return Audit(_describe(case, found, thresholds or Thresholds(), ledger))
 
 
-def _groups(groups: Mapping[str, str] | None) -> Mapping[str, str] | None:
-    """Class -> group, the classes as images name theirs. Raises: ValueError: if a class stands there twice."""
-    if not groups:
-        return groups
-    return dict(zip(check_names(list(groups), "groups"), groups.values(), strict=True))
-
-
-def _content(
-    case: Case, measured: dict[str, Any], tried: Sequence[Attack], limits: Thresholds, left_out: Mapping[str, str]
-) -> dict[str, Any]:
-    """`Audit.content`, all but the ledger."""
+def _describe(case: Case, found: Findings, limits: Thresholds, ledger: AuditLedger) -> AuditContent:
+    """The verdict, and all that it rests on."""
+    attacks = [attack.summarize() for attack in found.attacks]
+    checks = check_limits(found, attacks, limits)
     config = case.adapter.config
-    summaries = [attack.summary() for attack in tried]
-    report = measured.pop("report")
-    probe = next((attack["recovered"] for attack in summaries if "recovered" in attack), None)
-    metrics = {"rows": report.pop("rows"), **measured, "feature_probe": probe}
-    held = checks(metrics, summaries, case.known, limits)
     return {
-        "verdict": "fail" if any(item["passed"] is False for item in held) else "pass",
-        "checks": held,
-        "metrics": metrics,
-        "attacks": summaries,
-        "not_run": [{"name": name, "why": why} for name, why in left_out.items()],
+        "verdict": "fail" if any(check.passed is False for check in checks) else "pass",
+        "checks": [check.to_content() for check in checks],
+        "metrics": found.metrics,
+        "attacks": attacks,
+        "not_run": [{"name": item.name, "why": item.why} for item in found.not_run],
         "adapter": {
             "kind": case.adapter.kind,
             "base_model": config.base_model,
@@ -123,5 +107,15 @@ def _content(
             "forget": list(case.forget_names),
             "retain": list(case.retain_names),
         },
-        "report": report,
+        "report": {key: value for key, value in found.report.content.items() if key != "rows"},
+        "ledger": ledger,
+    }
+
+
+def _describe_ledger(asked: Ledger, seconds: float) -> AuditLedger:
+    return {
+        "queries": asked.queries,
+        "text_tokens": asked.text_tokens,
+        "image_encodings": asked.image_encodings,
+        "seconds": round(seconds, 1),
     }

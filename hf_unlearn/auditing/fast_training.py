@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,17 +16,32 @@ from hf_unlearn.optimizers.proximal import Proximal
 
 
 class CrossEntropy(Objective):
-    """Plain cross-entropy on all images: nothing is to be forgotten."""
+    """Cross-entropy on all images: nothing is to be forgotten."""
 
     def __post_init__(self) -> None:
         pass
 
     def __call__(self, log_scores: Tensor, runner_up: Tensor | None = None) -> Tensor:
-        """`(..., N, C)` -> `(...)`."""
+        """`(..., N, C)` -> `(...)`, in nats."""
         return -log_scores.gather(-1, self.labels.expand(log_scores.shape[:-1])[..., None]).mean((-1, -2))
 
 
-def learn(
+@dataclass(frozen=True)
+class Move:
+    """A step of the optimizer that lowered the loss.
+
+    Attributes:
+        queries: spent so far.
+        context: the incumbent, `(m, dim)`.
+        scores: its log-scores, `(N, C)`.
+    """
+
+    queries: int
+    context: Tensor
+    scores: Tensor
+
+
+def train_context(
     model: BlackBox,
     score: Callable[[Tensor], Tensor],
     objective: Objective,
@@ -35,15 +50,18 @@ def learn(
     n_ctx: int,
     queries: int,
     seed: int = 0,
-) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """The proximal optimizer without validation; yields after every move that lowered the loss.
+) -> Iterator[Move]:
+    """Runs the proximal optimizer without validation.
 
     Args:
+        model: gives mean and standard deviation of the token embeddings.
         score: contexts `(P, m, dim)` -> log-scores `(P, N, C)`; one query each.
         objective: on the images `rows`, `(n,)` of the `N`.
+        n_ctx: length of the context, `m`.
+        queries: the budget; the last batch may exceed it.
 
     Yields:
-        queries so far, the incumbent `(m, dim)`, and its log-scores `(N, C)`.
+        every move that lowered the loss.
     """
     seeds = np.random.SeedSequence(seed).generate_state(2)
     plan = replace(recipe("proximal", len(objective.forget)), n_ctx=n_ctx)
@@ -56,6 +74,5 @@ def learn(
         scores = score(contexts).cpu()
         spent += len(latents)
         of_rows = scores[:, rows]
-        losses = objective(of_rows).double().numpy()
-        for row in optimizer.tell(latents, losses, of_rows[:, optimizer.images]):
-            yield spent, contexts[row], scores[row]
+        for row in optimizer.tell(latents, objective(of_rows).double().numpy(), of_rows[:, optimizer.images]):
+            yield Move(spent, contexts[row], scores[row])

@@ -1,67 +1,62 @@
-"""How sure a figure is: bootstrap intervals of means, exact intervals of shares."""
+"""95 % intervals: bootstrap intervals of means, exact intervals of shares."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hf_unlearn.errors import InputError
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 LEVEL = 0.95
 RESAMPLES = 2_000
 
 
-def bootstrap(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
-    """The 95 % percentile interval of the mean of `values`, one number per independent unit.
+def bootstrap_mean(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """The 95 % percentile interval of the mean of `values` (Efron, 1979), one number per independent unit.
 
     Raises:
-        ValueError: if there is none.
+        InputError: if there is no number.
     """
     if not len(values):
         raise InputError("expected at least one number for an interval, got none")
-    return _middle(_means(values, np.random.default_rng(seed)))
+    return _find_middle(_resample(values, np.random.default_rng(seed)))
 
 
 def bootstrap_difference(first: Sequence[float], second: Sequence[float], seed: int = 0) -> tuple[float, float]:
-    """The same for the difference of two groups' means, first minus second."""
+    """The 95 % percentile interval of the difference of two groups' means, first minus second."""
     draw = np.random.default_rng(seed)
-    return _middle(_means(first, draw) - _means(second, draw))
+    return _find_middle(_resample(first, draw) - _resample(second, draw))
 
 
-def _means(values: Sequence[float], draw: np.random.Generator) -> np.ndarray:
-    numbers = np.asarray(values, float)
-    return numbers[draw.integers(0, len(numbers), (RESAMPLES, len(numbers)))].mean(1)
+def bound_share(hits: int, count: int, alpha: float = 1 - LEVEL) -> tuple[float, float]:
+    """The exact interval of a share of `hits` in `count` (Clopper and Pearson, 1934).
 
-
-def _middle(means: np.ndarray) -> tuple[float, float]:
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
-
-
-def exact_share(hits: int, count: int, alpha: float = 1 - LEVEL) -> tuple[float, float]:
-    """The Clopper-Pearson interval of a share of `hits` in `count`: it errs with probability `alpha` at most.
+    Args:
+        alpha: the largest probability that the interval misses the true share.
 
     Raises:
-        ValueError: unless `0 <= hits <= count` and `count >= 1`.
+        InputError: unless `0 <= hits <= count` and `count >= 1`.
     """
+    from scipy.stats import binomtest
+
     if not 0 <= hits <= count or count < 1:
-        raise InputError(f"expected 0 <= hits <= count and a count, got {hits} of {count}")
-    low = 0.0 if hits == 0 else _root(lambda p: 1 - _at_most(hits - 1, count, p), alpha / 2)
-    high = 1.0 if hits == count else 1 - _root(lambda q: _at_most(hits, count, 1 - q), alpha / 2)
-    return low, high
+        raise InputError(f"expected 0 <= hits <= count and count >= 1, got {hits} hits of {count}")
+    interval = binomtest(hits, count).proportion_ci(1 - alpha, "exact")
+    return float(interval.low), float(interval.high)
 
 
-def _at_most(hits: int, count: int, p: float) -> float:
-    """P(Binomial(count, p) <= hits)."""
-    return math.fsum(math.comb(count, k) * p**k * (1 - p) ** (count - k) for k in range(hits + 1))
+def _resample(values: Sequence[float], draw: np.random.Generator) -> NDArray[np.float64]:
+    """The means of `RESAMPLES` samples with replacement."""
+    numbers = np.asarray(values, float)
+    means: NDArray[np.float64] = numbers[draw.integers(0, len(numbers), (RESAMPLES, len(numbers)))].mean(1)
+    return means
 
 
-def _root(tail: Callable[[float], float], target: float) -> float:
-    """Where the growing `tail` reaches `target` on [0, 1], by bisection."""
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if tail(middle) < target else (low, middle)
-    return (low + high) / 2
+def _find_middle(means: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hf_unlearn.console import fitting, visible
-from hf_unlearn.evaluation.report_content import ReportContent, Row
+from hf_unlearn.evaluation.report_content import ReportContent, Row, figure_of
 
 COLUMNS = {  # key in a row -> heading, and which way is better
     "queries": "queries",
@@ -102,7 +102,7 @@ class Report:
 
 def _split_columns(rows: list[Row], width: int) -> Iterator[list[str]]:
     """The keys of every table: a narrow terminal gets several tables, one below the other."""
-    shown = [key for key in COLUMNS if any(_figure(row, key) is not None for row in rows)]
+    shown = [key for key in COLUMNS if any(figure_of(row, key) is not None for row in rows)]
     names = max(len(row["name"]) for row in rows) + 4
     while shown:
         widths = accumulate((len(COLUMNS[key]) + 3 for key in shown), initial=names)
@@ -111,13 +111,8 @@ def _split_columns(rows: list[Row], width: int) -> Iterator[list[str]]:
         shown = shown[count:]
 
 
-def _figure(row: Mapping[str, object], key: str) -> float | None:
-    value = row.get(key)
-    return value if isinstance(value, int | float) else None
-
-
 def _format_cell(key: str, row: Row) -> str:
-    value = _figure(row, key)
+    value = figure_of(row, key)
     if value is None:
         return "–"
     if key == "queries":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, Required, TypedDict
 
 
@@ -66,3 +67,9 @@ class ReportContent(TypedDict, total=False):
     template: str
     method: Required[str]
     ledger: dict[str, Any]
+
+
+def figure_of(row: Mapping[str, object], key: str) -> float | None:
+    """One metric of a row; None if it is absent or undefined."""
+    value = row.get(key)
+    return value if isinstance(value, int | float) else None

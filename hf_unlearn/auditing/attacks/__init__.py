@@ -1,1 +1,1 @@
-"""One module an attack: each tries to get forgotten classes back out of an adapted model."""
+"""One module per attack; each plans its steps for an adapter and tries to bring forgotten classes back."""

@@ -1,50 +1,56 @@
-"""Pictures of an audit: the attacks, the relearning curve, the harm per class."""
+"""Pictures of an audit: the attacks, the harm per class, the relearning curve."""
 
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import TYPE_CHECKING
 
-from hf_unlearn.auditing.case import PROMPT
+import numpy as np
+
+from hf_unlearn.auditing.attack_results import PROMPT, AttackSummary, CurvePoint
+from hf_unlearn.auditing.collateral import RetainHarm
+from hf_unlearn.auditing.content import AuditContent
 from hf_unlearn.drawing import drawing, label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PICTURES = ("attacks.png", "harm.png", "relearning.png")
 INK, PLAIN, ATTACKED, KEPT = "#333333", "#bbbbbb", "#c44e52", "#4c72b0"
 
 
-def plot_audit(content: dict[str, Any]) -> dict[str, bytes]:
+def plot_audit(content: AuditContent) -> dict[str, bytes]:
     """`attacks.png`, `harm.png` and, if there is a curve, `relearning.png`, as PNG."""
     attacks, harm = content["attacks"], content["metrics"]["harm"]
     curve = next((attack["curve"] for attack in attacks if attack.get("curve")), None)
     with drawing([item["name"] for item in (*attacks, *harm["classes"])]) as figure_of:
-        figures = {"attacks.png": _attacks(figure_of, attacks), "harm.png": _harm(figure_of, harm)}
+        figures = {"attacks.png": _plot_attacks(figure_of, attacks), "harm.png": _plot_harm(figure_of, harm)}
         if curve:
-            figures["relearning.png"] = _relearning(figure_of, curve)
-        return {name: _png(figure) for name, figure in figures.items()}
+            figures["relearning.png"] = _plot_relearning(figure_of, curve)
+        return {name: _render_png(figure) for name, figure in figures.items()}
 
 
-def _png(figure: Any) -> bytes:
+def _render_png(figure: Figure) -> bytes:
     figure.savefig(drawn := io.BytesIO(), format="png", dpi=110)
     return drawn.getvalue()
 
 
-def _figure(figure_of: Any, width: float, height: float) -> tuple[Any, Any]:
+def _make_figure(figure_of: type[Figure], width: float, height: float) -> tuple[Figure, Axes]:
     figure = figure_of(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 
-def _attacks(figure_of: Any, attacks: list[dict[str, Any]]) -> Any:
+def _plot_attacks(figure_of: type[Figure], attacks: list[AttackSummary]) -> Figure:
     shown = [attack for attack in attacks if attack["right"] is not None]
-    figure, axes = _figure(figure_of, 9.0, 1.6 + 0.4 * len(shown))
+    figure, axes = _make_figure(figure_of, 9.0, 1.6 + 0.4 * len(shown))
     places = range(len(shown))
-    axes.barh(places, [100 * attack["plain"] for attack in shown], 0.8, color=PLAIN, label="without the adapter")
-    right = [100 * attack["right"] for attack in shown]
-    spread = [
-        [100 * (attack["right"] - attack["low"]) for attack in shown],
-        [100 * (attack["high"] - attack["right"]) for attack in shown],
-    ]
+    shares = np.array([[attack["plain"], attack["right"], attack["low"], attack["high"]] for attack in shown], float)
+    plain, right, low, high = 100 * shares.reshape(-1, 4).T
+    axes.barh(places, plain, 0.8, color=PLAIN, label="without the adapter")
+    spread = np.maximum(0, [right - low, high - right])  # a bound may be beyond the mean by a rounding error
     axes.barh(places, right, 0.5, xerr=spread, color=ATTACKED, ecolor=INK, label="with it, attacked")
     names = [attack["name"] + (" (prompt)" if attack["access"] == PROMPT else "") for attack in shown]
     axes.set_yticks(places, [label(name) for name in names], fontsize=8)
@@ -56,9 +62,9 @@ def _attacks(figure_of: Any, attacks: list[dict[str, Any]]) -> Any:
     return figure
 
 
-def _harm(figure_of: Any, harm: dict[str, Any]) -> Any:
+def _plot_harm(figure_of: type[Figure], harm: RetainHarm) -> Figure:
     classes = harm["classes"][:60]
-    figure, axes = _figure(figure_of, max(7.0, 0.2 * len(classes) + 2), 4.5)
+    figure, axes = _make_figure(figure_of, max(7.0, 0.2 * len(classes) + 2), 4.5)
     drops = [100 * item["drop"] for item in classes]
     spread = [
         [max(0.0, 100 * (item["drop"] - item["low"])) for item in classes],
@@ -72,8 +78,8 @@ def _harm(figure_of: Any, harm: dict[str, Any]) -> Any:
     return figure
 
 
-def _relearning(figure_of: Any, curve: list[dict[str, Any]]) -> Any:
-    figure, axes = _figure(figure_of, 7.0, 4.0)
+def _plot_relearning(figure_of: type[Figure], curve: list[CurvePoint]) -> Figure:
+    figure, axes = _make_figure(figure_of, 7.0, 4.0)
     axes.step(
         [point["queries"] for point in curve], [100 * point["right"] for point in curve], where="post", color=ATTACKED
     )

@@ -9,15 +9,13 @@ import torch
 from torch.nn import functional as F
 
 from hf_unlearn import ClipBlackBox, ForgetAdapter, LabeledImages, audit
-from hf_unlearn.adapters.adapter import digest
 from hf_unlearn.adapters.config import AdapterConfig
-from hf_unlearn.auditing.attacks import other_names as names
-from hf_unlearn.auditing.attacks import templates as sentences
-from hf_unlearn.auditing.auditor import Thresholds
-from hf_unlearn.cli.audit import demo_material
+from hf_unlearn.auditing.attacks.usual_templates import TEMPLATES as USUAL
+from hf_unlearn.auditing.thresholds import Thresholds
+from hf_unlearn.cli.audit_inputs import demo_material
 from hf_unlearn.demo import emoji_tasks as demo
-from hf_unlearn.errors import PromptTooLongError
-from hf_unlearn.models.text_edit import TextEdit
+from hf_unlearn.errors import BudgetSpentError, InputError, PromptTooLongError, RemoteError
+from hf_unlearn.models.text_edit import TextEdit, digest
 from tests.support.audits import CONCEPT, FORGET, Box, adapter_for, audited, check, gone, thorough
 from tests.support.images import COLOURS, coloured
 
@@ -169,8 +167,8 @@ def test_a_model_that_takes_no_tokens_is_audited_without_the_attacks_that_need_t
 
 def test_without_an_attackers_own_pictures_what_needs_them_is_named(of_whole):
     why = {item["name"]: item["why"] for item in audited_edit(WHOLE).content["not_run"]}
-    assert "--validation" in why["relearning"]
-    assert "--validation" in why["probe on image features"]
+    assert "validation images" in why["relearning"]
+    assert "validation images" in why["probe on image features"]
     assert {item["name"] for item in audited(thorough).content["not_run"]} == {
         "relearning", "probe on image features", "another adapter's context",
     }  # fmt: skip
@@ -200,15 +198,6 @@ def test_an_adapter_is_audited_on_a_model_that_is_under_another_one():
 # Names and sentences
 
 
-def test_a_name_is_put_inside_phrases_with_its_article_and_number():
-    found = names.compositions("apple")
-    assert "a man holding an apple" in found
-    assert "two apples" in found
-    assert "a red apple" in found
-    assert "two scissors" in names.compositions("scissors")
-    assert all("{}" not in phrase for phrase in found)
-
-
 def test_compositions_are_tried_on_contexts_too():
     class Phrased(Box):
         def log_scores(self, contexts, images, names):
@@ -230,7 +219,7 @@ def test_templates_are_averaged_as_features_where_there_are_some():
         def text_features(self, contexts, names):
             rows = super().text_features(contexts, names)
             for number, name in enumerate(names):
-                if self.template in sentences.USUAL and name == rivals[sentences.USUAL.index(self.template) % 3]:
+                if self.template in USUAL and name == rivals[USUAL.index(self.template) % 3]:
                     rows[:, number, [i for i, colour in enumerate(COLOURS) if colour in FORGET]] = 6
                 rows[:, number, 61] = 1.2 if name in FORGET else 0
             return F.normalize(rows, dim=-1)
@@ -247,24 +236,39 @@ def test_a_scores_only_box_is_asked_the_usual_templates_one_by_one():
     assert audited(thorough).attack("usual templates")["tries"] == 2 * 9
 
 
-def test_prompts_that_are_too_long_are_passed_over_and_any_other_refusal_stops_the_audit():
-    class Short(FeatureBox):
-        error = PromptTooLongError
+class Short(FeatureBox):
+    """A model whose text tower has no room for some prompts."""
 
-        def text_features(self, contexts, names):
-            if "blurry" in self.template or any("holding" in name for name in names):
-                raise self.error("too long")
-            return super().text_features(contexts, names)
+    error: type[Exception] = PromptTooLongError
 
-    result = audited_edit(WHOLE, Short())
-    assert result.attack("compositions")["too_long"] == 2
-    assert result.attack("templates")["tries"] == 2 * 8
+    def text_features(self, contexts, names):
+        prompt = f"{self.template} {' '.join(names)}"
+        if self.too_long in prompt or self.too_long == f"{contexts.shape[1]} tokens":
+            raise self.error("too long")
+        return super().text_features(contexts, names)
 
-    class Refusing(Short):
-        error = ValueError
 
-    with pytest.raises(ValueError, match="too long"):
-        audited_edit(WHOLE, Refusing())
+PLACES = ["holding", "blurry", "itap", "2 tokens"]  # names, templates, usual templates, tokens
+
+
+def audited_short(too_long, error):
+    box = type("Box", (Short,), {"too_long": too_long, "error": error})()
+    return audited_edit(WHOLE, box)
+
+
+def test_prompts_that_are_too_long_are_not_tried():
+    names, templates, usual, tokens = (audited_short(place, PromptTooLongError) for place in PLACES)
+    assert names.attack("compositions")["too_long"] == 2
+    assert templates.attack("templates")["tries"] == 2 * 8
+    assert usual.attack("usual templates")["tries"] == 2 * (8 + 1)
+    assert tokens.attack("tokens added")["tries"] == 2 * 1
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("error", [RemoteError, InputError, BudgetSpentError, ValueError])
+def test_any_other_refusal_ends_the_audit(place, error):
+    with pytest.raises(error, match="too long"):
+        audited_short(place, error)
 
 
 # Short lists
@@ -309,7 +313,7 @@ def test_an_edit_with_overshoot_has_none_left_on_short_lists_and_a_mask_has_none
     assert table[1] == ["label-mask", "0.0", "0.0", "–", "–"]  # six kept names: no list of nine
     for text in (str(of_whole), of_whole.to_markdown()):
         assert "short lists" in text
-        assert "people offer five labels" in " ".join(text.split())
+        assert "Users offer five labels" in " ".join(text.split())
 
 
 def test_with_fewer_than_four_kept_names_short_lists_are_not_judged():
@@ -326,7 +330,7 @@ def test_an_edit_keeps_whatever_else_there_are_images_of(of_whole):
     box = FeatureBox()
     result = audit(box, edit_for(box, WHOLE, retain=["green"]), TEST, progress=False)
     assert result.content["adapter"]["retain"] == ["green", "grey", *OTHERS]
-    with pytest.raises(ValueError, match="forgets 'red', which is no class of the images"):
+    with pytest.raises(ValueError, match="forgets 'red', which is none of the 8 classes of the images"):
         audit(box, edit_for(box, WHOLE), LabeledImages(TEST.items, TEST.labels, ("rot", *TEST.names[1:])))
 
 
