@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from hf_unlearn.data.folder_layout import TEST, loose_images, named, split_folders, sub_folders
+from hf_unlearn.data.folder_layout import TEST, list_first, loose_images, split_folders, sub_folders
 from hf_unlearn.data.image_files import is_litter
 from hf_unlearn.data.labeled_images import LabeledImages
 from hf_unlearn.errors import BrokenFilesError, InputError
@@ -125,9 +125,8 @@ def _top(folder: Path) -> Path:
         folder = inner[0]
     if loose := loose_images(folder):
         are = "is" if len(loose) == 1 else "are"
-        raise InputError(
-            f"{named(loose, folder)[:200]} {are} in no class's folder; put every image into the folder of its class."
-        )
+        files = list_first(loose, folder)[:200]
+        raise InputError(f"{files} {are} in no class's folder; put every image into the folder of its class.")
     if not sub_folders(folder):
         zips = [path.name for path in folder.iterdir() if path.suffix.lower() in (".zip", ".rar", ".7z", ".tar", ".gz")]
         if zips:

@@ -18,10 +18,10 @@ from space.services.downloads import Downloads
 from space.services.hub_cache import bytes_setting
 from space.services.memory import release_memory
 from space.services.model_cache import ModelCache
-from space.ui.app import SESSIONS, build
+from space.ui.app import SESSIONS
 from tests.support import space_client
 from tests.support.edited import edit_adapter
-from tests.support.gradio_http import Stranger, launched
+from tests.support.gradio_http import Stranger
 from tests.support.hub_client import Client, environment
 from tests.support.hub_server import Hub
 
@@ -185,17 +185,6 @@ def test_an_export_that_has_no_room_is_refused_in_words(clip, clip_folder, tmp_p
         Downloads(files).zip_checkpoint(own, adapter)
     files.sweep(now=time.time() + 700)
     assert not list(files.folder(DOWNLOADS).iterdir())
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    return build(tmp_path_factory.mktemp("root"))
-
-
-@pytest.fixture(scope="module")
-def address(demo):
-    with launched(demo) as url:
-        yield url
 
 
 def test_the_apps_uploads_are_in_its_own_folder_and_one_request_brings_no_more_than_one_file_may(address, tmp_path):

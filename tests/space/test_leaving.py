@@ -14,7 +14,7 @@ from gradio_client import Client
 from space.inputs.run_request import BUDGETS
 from space.ui import presence
 from tests.support.browser import browsing, expect, in_chromium
-from tests.support.gradio_http import Stranger, launched
+from tests.support.gradio_http import Stranger
 
 GONE, KEPT = "bomb\ndagger", "guitar\nbanana"
 LONG = {"keep": KEPT, "images": "drawings", "budget": BUDGETS[1], "method": "context"}  # far longer than any test waits
@@ -22,18 +22,9 @@ ASKED = [GONE, KEPT, "embedded", "drawings", BUDGETS[1], "normal", "", "context"
 PLACES = 2  # runs at a time
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    from space.ui.app import build
-
-    return build(tmp_path_factory.mktemp("root"))
-
-
-@pytest.fixture(scope="module")
-def address(demo):
-    with launched(demo) as url:
-        Client(url, verbose=False, analytics_enabled=False).predict("absinthe", api_name="/forget")  # loads the model
-        yield url
+@pytest.fixture(scope="module", autouse=True)
+def model_is_loaded(address):
+    client_of(address).predict("absinthe", api_name="/forget")
 
 
 @pytest.fixture(autouse=True)

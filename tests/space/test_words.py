@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.support.gradio_http import Refusal, Stranger, launched
+from tests.support.gradio_http import Refusal, Stranger
 
 SECRET = "zebra hf_abcdefghij"
 ODD = [
@@ -19,11 +19,8 @@ GOOD = ["embedded", "beer mug", "guitar", "names", 300, "normal", None, "", "edi
 
 
 @pytest.fixture(scope="module")
-def stranger(tmp_path_factory):
-    from space.ui.app import build
-
-    with launched(build(tmp_path_factory.mktemp("root"))) as address:
-        yield Stranger(address)
+def stranger(address):
+    return Stranger(address)
 
 
 AT_ONCE = 32  # calls; a queue of the app holds twice as many
