@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from hf_unlearn import evaluate
 from hf_unlearn.console import fitting
 from hf_unlearn.evaluation.report import Report
 from tests.support.command_line import hf_unlearn_here, write_images
-from tests.support.edited import edit_adapter
-from tests.support.images import coloured
+from tests.support.edited import save_evaluated
 
 OLD_WINDOWS = {"PYTHONIOENCODING": "cp1252"}
 NO_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -28,11 +26,7 @@ def run(*arguments, **settings: str) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="module")
 def edited(clip, tmp_path_factory) -> Path:
-    adapter = edit_adapter(clip, seed=3)
-    adapter = adapter.with_report(evaluate(clip, coloured(4, seed=1), adapter).content)
-    folder = tmp_path_factory.mktemp("edit") / "[/red] 拳銃"
-    adapter.save_pretrained(folder)
-    return folder
+    return save_evaluated(clip, tmp_path_factory.mktemp("edit") / "[/red] 拳銃")
 
 
 @pytest.mark.parametrize("settings", [OLD_WINDOWS, NO_LOCALE], ids=["cp1252", "no locale"])

@@ -13,7 +13,7 @@ from hf_unlearn import ForgetAdapter, evaluate, unlearn
 from hf_unlearn.adapters.storage import CONTEXT, EDIT, FILES
 from hf_unlearn.errors import AdapterError, HubError
 from tests.support import hub_client
-from tests.support.edited import edit_adapter
+from tests.support.edited import save_evaluated
 from tests.support.hub_client import Client, environment
 from tests.support.hub_server import RESET, Hub, front_matter
 from tests.support.images import COLOURS, coloured
@@ -63,11 +63,7 @@ def adapters(clip, tmp_path_factory) -> list[Path]:
 @pytest.fixture(scope="module")
 def edited(clip, tmp_path_factory) -> Path:
     """The folder of an edit with its report."""
-    adapter = edit_adapter(clip, seed=3)
-    adapter = adapter.with_report(evaluate(clip, coloured(4, seed=1), adapter).content)
-    folder = tmp_path_factory.mktemp("edit") / "adapter"
-    adapter.save_pretrained(folder)
-    return folder
+    return save_evaluated(clip, tmp_path_factory.mktemp("edit") / "adapter")
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -672,7 +668,7 @@ def test_a_hub_that_is_not_there_is_told_at_once(tmp_path):
     for words, what in [(["info", "user/four-less"], "user/four-less"), (["list"], "the list of adapters")]:
         done = subprocess.run(
             [sys.executable, "-m", "hf_unlearn", *words], env=environment(endpoint, tmp_path) | own_path(),
-            capture_output=True, text=True, timeout=60,
+            capture_output=True, text=True, timeout=600,
         )  # fmt: skip
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr == (

@@ -1,12 +1,14 @@
 """Adapters of the kind "edit" for tests: random maps of low rank, gates half open, so every score changes a little."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
-from hf_unlearn import ForgetAdapter
+from hf_unlearn import ForgetAdapter, evaluate
 from hf_unlearn.adapters.config import AdapterConfig
 from hf_unlearn.models.text_edit import Gate, TextEdit, digest
+from tests.support.images import coloured
 
 
 def random_edit(width: int, rank: int = 3, seed: int = 0) -> TextEdit:
@@ -36,3 +38,10 @@ def open_gate(adapter: ForgetAdapter) -> ForgetAdapter:
     """The same for every text: what an export carries."""
     linear = adapter.edit.linear()
     return ForgetAdapter(linear, replace(adapter.config, weights_sha256=digest(linear)))
+
+
+def save_evaluated(model, folder: Path) -> Path:
+    """Writes an edit with its report to a folder."""
+    adapter = edit_adapter(model, seed=3)
+    adapter.with_report(evaluate(model, coloured(4, seed=1), adapter).content).save_pretrained(folder)
+    return folder
