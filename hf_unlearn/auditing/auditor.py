@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from hf_unlearn.adapters.adapter import ForgetAdapter
 from hf_unlearn.auditing.case import Case
 from hf_unlearn.auditing.checks import check_limits
-from hf_unlearn.auditing.content import AuditContent, AuditLedger
 from hf_unlearn.auditing.findings import Findings
 from hf_unlearn.auditing.inputs import Inputs
 from hf_unlearn.auditing.plan import Plan
 from hf_unlearn.auditing.report import Audit
+from hf_unlearn.auditing.report_content import AuditContent, AuditLedger
 from hf_unlearn.auditing.thresholds import Thresholds
 from hf_unlearn.data.labeled_images import LabeledImages, check_images
 from hf_unlearn.evaluation.class_checks import check_validation

@@ -34,8 +34,8 @@ class Case:
         known: how many forget classes the plain model knows.
 
     Raises:
-        InputError: if the images are not of the adapter's classes, there are none to forget or none to retain, or
-            the plain model knows no forget class.
+        InputError: if the images are not of the adapter's classes, or lack forget or retain classes. Also if the
+            plain model knows no forget class.
         WrongBaseError: if `model` is not the adapter's base.
     """
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hf_unlearn.auditing.attack_results import AttackSummary
-from hf_unlearn.auditing.content import CheckContent
 from hf_unlearn.auditing.findings import Findings
 from hf_unlearn.auditing.membership import Membership
+from hf_unlearn.auditing.report_content import CheckContent
 from hf_unlearn.auditing.thresholds import Thresholds
 
 ENOUGH = 3  # classes, or all if there are fewer; on one or two classes a share is mostly chance
@@ -24,7 +24,7 @@ class Check:
         which: the attack or class that the value is of, or why there is no value.
         value: what was measured; None if nothing could be.
         limit: the largest value that passes.
-        passed: None where nothing is judged.
+        passed: None where nothing decides.
     """
 
     check: str
@@ -88,7 +88,7 @@ def _check(limits: Thresholds, name: str, what: str, value: float | None, which:
 
 
 def _check_epsilon(limits: Thresholds, member: Membership | None) -> Check:
-    """Membership is not judged where it was not measured, or where so few adapters can't exceed the limit."""
+    """Membership decides nothing where it was not measured, or where so few adapters can't exceed the limit."""
     what, limit = "epsilon shown for a training drawing", limits.max_epsilon
     if member is None:
         return Check("max_epsilon", what, "", None, limit, None)
@@ -101,7 +101,7 @@ def _check_epsilon(limits: Thresholds, member: Membership | None) -> Check:
 
 
 def _find_worst(attacks: list[AttackSummary], known: int) -> AttackSummary | None:
-    """The judged attack that brought most back, of those that had enough classes."""
+    """The attack that brought most back, of those that decide the verdict and had enough classes."""
     judged = [
         (attack["right"], attack)
         for attack in attacks

@@ -94,7 +94,7 @@ def _find_right(plain: Tensor, adapted: Tensor, labels: Tensor) -> tuple[Tensor,
 def _tabulate(
     groups: Mapping[str, str], members: set[str], names: tuple[str, ...], labels: Tensor, before: Tensor, after: Tensor
 ) -> GroupTable | None:
-    """The groups of those members that have images; None if there is none."""
+    """The groups of those members that have images; None if no member has."""
     of_before, of_after = average_per_class(before, labels), average_per_class(after, labels)
     changes: dict[str, list[float]] = {}
     rows: list[GroupChange] = []

@@ -14,8 +14,8 @@ from rich.text import Text
 
 from hf_unlearn.adapters.storage import kind_of
 from hf_unlearn.auditing.attack_results import AttackSummary
-from hf_unlearn.auditing.content import AuditContent
 from hf_unlearn.auditing.explanations import EXPLAINED, describe_limits
+from hf_unlearn.auditing.report_content import AuditContent
 from hf_unlearn.auditing.report_markdown import render_markdown
 from hf_unlearn.auditing.report_plots import PICTURES, plot_audit
 from hf_unlearn.auditing.report_tables import Table, make_tables

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from hf_unlearn.auditing.content import AuditContent
 from hf_unlearn.auditing.explanations import EXPLAINED, describe_limits
+from hf_unlearn.auditing.report_content import AuditContent
 from hf_unlearn.auditing.report_tables import Table, format_percent
 from hf_unlearn.evaluation.report_content import figure_of
 from hf_unlearn.text import plain

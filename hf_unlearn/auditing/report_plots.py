@@ -9,7 +9,7 @@ import numpy as np
 
 from hf_unlearn.auditing.attack_results import PROMPT, AttackSummary, CurvePoint
 from hf_unlearn.auditing.collateral import RetainHarm
-from hf_unlearn.auditing.content import AuditContent
+from hf_unlearn.auditing.report_content import AuditContent
 from hf_unlearn.drawing import drawing, label
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from hf_unlearn.auditing.attack_results import AttackSummary, CurvePoint
 from hf_unlearn.auditing.collateral import RetainHarm, UnlistedHarm
-from hf_unlearn.auditing.content import AuditContent, CheckContent
 from hf_unlearn.auditing.findings import AuditMetrics
 from hf_unlearn.auditing.groups import GroupTable
 from hf_unlearn.auditing.membership import Membership
+from hf_unlearn.auditing.report_content import AuditContent, CheckContent
 from hf_unlearn.evaluation.report_content import Row, figure_of
 from hf_unlearn.evaluation.rows import SHORT_LISTS
 

@@ -14,14 +14,14 @@ class Thresholds:
 
     Attributes:
         max_forget: forget images named right without an attack.
-        max_attack: forget images named right under the worst of the judged attacks that had enough classes.
+        max_attack: forget images named right under the worst of the attacks that decide and had enough classes.
         max_short_list: forget images whose name wins beside four random kept names.
         max_recoverability: how well a probe reads the forgotten class off the scores.
         max_retain_drop: accuracy lost on kept classes, on average.
         max_class_drop: accuracy lost on the worst kept class.
         max_collateral: accuracy lost on classes in neither list.
         max_group_gap: how much further one group's accuracy changed than another's, lower bound.
-        max_epsilon: membership, the lower bound of the worst drawing; not judged where so few adapters can't show more.
+        max_epsilon: membership, the lower bound of the worst drawing; it decides only where the adapters can show more.
 
     Raises:
         InputError: if a limit is negative or no number, or a share above 1.

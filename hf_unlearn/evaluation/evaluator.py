@@ -89,7 +89,7 @@ def evaluate_from_memory(
 
 
 def _check_stacks(model: BlackBox, names: Sequence[str], adapters: Sequence[Adapters]) -> list[Stack]:
-    """The adapters of each row. Raises: InputError: if they are none, or forget other classes than each other."""
+    """The adapters of each row. Raises: InputError: if there is no adapter, or they forget different classes."""
     if odd := [one for one in adapters if isinstance(one, str) or not isinstance(one, ForgetAdapter | Sequence)]:
         raise InputError(f"expected adapters, got {brief(odd[0])}; load it: ForgetAdapter.from_pretrained(...)")
     stacks = [(one,) if isinstance(one, ForgetAdapter) else tuple(one) for one in adapters]

@@ -24,7 +24,7 @@ OTHERS = ("cup", "hat", "tree", "fish")  # classes without images
 
 
 def more(images: LabeledImages) -> LabeledImages:
-    """The same images with more names beside their own."""
+    """The same images with more class names."""
     return LabeledImages(images.items, images.labels, (*images.names, *OTHERS))
 
 

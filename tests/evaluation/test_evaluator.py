@@ -153,7 +153,7 @@ def test_figures_that_are_shares_lie_between_0_and_1(report):
 
 
 def test_colours_are_recoverable_from_the_plain_scores(clip, adapter, report):
-    """Red and blue images have very different features: a probe reads them even off a random CLIP's scores."""
+    """Red and blue images differ in their features: a probe reads them even off a random CLIP's scores."""
     assert report.row("zero-shot")["recoverability"] > 0.9
     assert "recoverability" not in evaluate(clip, TEST, adapter).row("zero-shot")
 
