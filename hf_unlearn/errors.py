@@ -21,6 +21,10 @@ class MissingBaseError(InputError):
     """The base model of an adapter was a local folder on the machine that made it."""
 
 
+class OtherVocabularyError(InputError):
+    """An edit was made with another vocabulary than the one that is given now."""
+
+
 class StorageError(HfUnlearnError, OSError):
     """A file or folder can't be read or written."""
 

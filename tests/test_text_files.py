@@ -35,7 +35,7 @@ def test_text_of_another_encoding_is_told_where_and_what_to_do(content, line):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"a": {"b": 1, "b": 2}}', "the key 'b' stands there twice"),
+        (b'{"a": {"b": 1, "b": 2}}', "the key 'b' is there twice"),
         (b"[" * 100_000, "nested too deep"),
         (b"1" * 10_000, "a number of 10,000 digits"),
         (b'"\\ud800"', "half a character"),

@@ -15,6 +15,7 @@ from hf_unlearn.adapters.adapted_clip import AdaptedClip
 from hf_unlearn.adapters.config import AdapterConfig
 from hf_unlearn.adapters.export.checkpoint import check_out, export
 from hf_unlearn.adapters.stored_adapter import StoredAdapter, find_folder
+from hf_unlearn.arguments import is_folder
 from hf_unlearn.edits.vectors import edit_vectors
 from hf_unlearn.errors import AdapterError, InputError, MissingBaseError, WrongBaseError
 from hf_unlearn.models.adapted_box import AdaptedBox
@@ -179,7 +180,7 @@ class ForgetAdapter:
         """
         revision = self.config.base_revision if base is None else None
         source = str(base or self.config.base_model)
-        if base is None and source != EMBEDDED and revision is None and not Path(source).is_dir():
+        if base is None and source != EMBEDDED and revision is None and not is_folder(source):
             raise MissingBaseError(
                 f"the base {brief(source)} was a local folder when this adapter was made, or an endpoint. For an "
                 "endpoint write EmbeddingBlackBox(...).under(adapter), or adapter.edit_vectors(array). For a folder "
@@ -263,4 +264,4 @@ def _as_array(name: str, tensor: Tensor) -> np.ndarray:
 
 def base_name(model_id: str) -> str:
     """How a base is named in public: a Hub id as it is, of a local folder only its name."""
-    return Path(model_id).name if model_id != EMBEDDED and Path(model_id).is_dir() else model_id
+    return Path(model_id).name if model_id != EMBEDDED and is_folder(model_id) else model_id

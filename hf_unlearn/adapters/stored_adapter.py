@@ -14,7 +14,7 @@ from hf_unlearn.adapters.report_plot import PLOT, draw_picture, is_picture_of
 from hf_unlearn.adapters.report_schema import read_report
 from hf_unlearn.adapters.storage import CARD, FILES, MAX_BYTES, REPORT, check_out, is_there, to_json
 from hf_unlearn.adapters.weights import WEIGHTS, Weights, check_weights, read_weights, serialize_weights
-from hf_unlearn.arguments import is_file
+from hf_unlearn.arguments import is_file, is_folder
 from hf_unlearn.errors import AdapterError
 from hf_unlearn.files import add_files, optional, reading, replace_files, whole
 
@@ -168,7 +168,7 @@ def find_folder(
     if is_file(repo_or_folder):
         raise AdapterError(f"{repo_or_folder}: a file; expected the folder that save_pretrained wrote, or a Hub id")
     folder = Path(repo_or_folder, hub.inside(subfolder))
-    if Path(repo_or_folder).is_dir():
+    if is_folder(repo_or_folder):
         return folder
     if isinstance(repo_or_folder, Path):
         raise AdapterError(f"{folder}: no such folder; give a Hub id as text, a folder that exists as a path")

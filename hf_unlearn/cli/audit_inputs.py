@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hf_unlearn.arguments import is_file
 from hf_unlearn.cli.images import EVALUATE, FIT, LEARN, Reading, warn_of_overlap
 from hf_unlearn.cli.inputs import read_strings, read_words
 from hf_unlearn.errors import InputError
@@ -125,7 +126,7 @@ def demo_material(adapter: ForgetAdapter, membership: bool) -> Material:
 def _read_groups(source: str, adapter: ForgetAdapter, of_demo: bool, unlisted: LabeledImages | None) -> dict[str, Any]:
     from hf_unlearn.demo import emoji_tasks as demo
 
-    path = demo.PROFESSIONS if source == SHIPPED and not Path(source).exists() else Path(source)
+    path = demo.PROFESSIONS if source == SHIPPED and not is_file(source) else Path(source)
     groups = read_strings(path, "--groups")
     listed = {*adapter.config.forget, *adapter.config.retain}
     strangers = [name for name in groups if name not in listed]

@@ -87,7 +87,7 @@ def pull(
 @hub.command(name="list")
 def list_(
     base: Annotated[str | None, typer.Argument(help="Hub id of a base model; default: any base.")] = None,
-    limit: Annotated[int, typer.Option(help="How many at most, the most downloaded first.")] = 30,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most, the most downloaded first.")] = 30,
     as_json: Json = False,
 ) -> None:
     """List public adapters on the Hub.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hf_unlearn import console
+from hf_unlearn.arguments import is_folder
 from hf_unlearn.cli.inputs import read_strings
 from hf_unlearn.errors import InputError
 
@@ -51,7 +52,7 @@ class Reading:
         """
         from hf_unlearn.data.folder_layout import split_folders
 
-        splits = split_folders(folder) if folder.is_dir() else {}
+        splits = split_folders(folder) if is_folder(folder) else {}
         if not splits:
             return self._read(folder, strict)
         chosen = next(found for group in SPLITS_FOR[purpose] if (found := [kind for kind in group if kind in splits]))
@@ -75,11 +76,12 @@ class Reading:
 
     def _read(self, folder: Path, strict: bool) -> LabeledImages:
         from hf_unlearn.data.class_names import clean_name
-        from hf_unlearn.data.labeled_images import LabeledImages, class_names
+        from hf_unlearn.data.image_folders import name_classes
+        from hf_unlearn.data.labeled_images import LabeledImages
 
         names, leave_out = read_names(self.names), list(self.leave_out)
-        if leave_out and not strict and folder.is_dir():
-            there = {clean_name(name) for pair in class_names(folder, names).items() for name in pair}
+        if leave_out and not strict and is_folder(folder):
+            there = {clean_name(name) for pair in name_classes(folder, names).items() for name in pair}
             leave_out = [name for name in leave_out if clean_name(name) in there]
 
         broken: list[BrokenFile] = []
@@ -109,16 +111,16 @@ def read_unlabelled(folder: Path) -> list[Path]:
     Raises:
         InputError: if there is no image.
     """
-    from hf_unlearn.data.folder_layout import named
+    from hf_unlearn.data.folder_layout import list_first
     from hf_unlearn.data.image_files import list_files, suspects
 
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise InputError(f"--unlabelled {folder}: expected a folder with images, found none")
     listing = list_files(folder, folder)
     broken = suspects(listing.images, folder)
     _name_left_out(broken)
     if listing.others:
-        console.print_notice("note", f"{folder}: not images, skipped: {named(listing.others, folder)}")
+        console.print_notice("note", f"{folder}: not images, skipped: {list_first(listing.others, folder)}")
     unusable = {file.path for file in broken}
     if not (found := [path for path in listing.images if path not in unusable]):
         raise InputError(f"--unlabelled {folder}: expected a folder with images, found none")

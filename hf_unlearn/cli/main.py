@@ -14,10 +14,11 @@ from hf_unlearn.cli.combine import compose
 from hf_unlearn.cli.forget import forget
 from hf_unlearn.cli.hub import hub
 from hf_unlearn.cli.images import EVALUATE, FIT, Reading, warn_of_overlap
-from hf_unlearn.errors import BrokenFilesError, MissingBaseError
+from hf_unlearn.errors import BrokenFilesError, MissingBaseError, OtherVocabularyError
 
 HINTS = {  # what the command line adds to a message of the library
     BrokenFilesError: ", or skip what is broken with --skip-broken",
+    OtherVocabularyError: " (--vocabulary FILE)",
     MissingBaseError: "; on the command line: --model FOLDER, and --base FOLDER for export",
 }
 

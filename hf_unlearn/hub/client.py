@@ -13,6 +13,7 @@ from huggingface_hub import try_to_load_from_cache as cached_at
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import get_session, validate_repo_id
 
+from hf_unlearn.arguments import whole_number
 from hf_unlearn.errors import AdapterError, HubError, InputError
 from hf_unlearn.hub.error_messages import explained, named
 
@@ -197,6 +198,7 @@ def find(base_model: str | None = None, *, limit: int = 30) -> list[ModelInfo]:
     Raises:
         HubError: if the Hub can't be asked.
     """
+    limit = whole_number("limit", limit)
     with explained(base_model or "the list of adapters"):
         if base_model:
             validate_repo_id(base_model)

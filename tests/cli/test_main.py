@@ -221,13 +221,13 @@ FORGET_CASES = {  # name -> (arguments from the world and a folder of one's own,
         lambda w, own: listed(own, "--forget-file", "red\n".encode("utf-16-le")), "a zero byte in line 1, as in UTF-16"
     ),
     "a file of names that is JSON": (
-        lambda w, own: listed(own, "--forget-file", b'[\n"red",\n"blue"]'), "a JSON file; expected one name a line"
+        lambda w, own: listed(own, "--forget-file", b'[\n"red",\n"blue"]'), "a JSON file; expected one name per line"
     ),
     "a class twice in two spellings": (
         lambda w, own: listed(own, "--names", '{"red": "caf\u00e9", "blue": "cafe\u0301"}'.encode()), "are one name, "
     ),
     "synonyms with a key twice": (
-        lambda w, own: listed(own, "--synonyms", b'{"red": ["a"], "red": ["b"]}'), "the key 'red' stands there twice"
+        lambda w, own: listed(own, "--synonyms", b'{"red": ["a"], "red": ["b"]}'), "the key 'red' is there twice"
     ),
     "synonyms with an empty name": (
         lambda w, own: listed(own, "--synonyms", '{"red": ["\u200b"]}'.encode()), "expected a list of names for 'red'"

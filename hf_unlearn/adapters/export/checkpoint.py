@@ -102,7 +102,9 @@ def check_out(folder: Path) -> None:
         ValueError: if the folder holds something.
         OSError: if it can't be written.
     """
-    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
+    with writing(folder):
+        taken = os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir()))
+    if taken:
         raise InputError(f"{folder}: exists and is not an empty folder; choose another one to export to")
     if os.path.ismount(folder):
         raise InputError(f"{folder}: is a mount point, which can't be replaced whole; name a new folder inside it")
