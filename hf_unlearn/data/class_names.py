@@ -1,4 +1,4 @@
-"""Names of classes and words: what is one and the same name, and what is a list of them."""
+"""Names of classes and words: when two spellings are one name, and what counts as a list of names."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ VIRAMA = 9  # its combining class
 
 
 def clean_name(name: str) -> str:
-    """A name as everything here compares it and prompts with it; names that look alike become one.
+    """The spelling of a name that is compared and prompted with; names that look alike become one.
 
-    In Unicode's composed form (NFC), as keyboards write it. Every run of blanks is one space, with none around the
-    name. What can't be seen is left out: control characters, zero-width spaces, byte-order marks, soft hyphens, marks
-    of direction. Joiners stay in emoji and in scripts that join letters, variation selectors behind symbols.
+    It is in Unicode's composed form (NFC), as keyboards write it. Every run of blanks is one space, with none around
+    the name. Invisible characters are removed: control characters, zero-width spaces, byte-order marks, soft hyphens,
+    marks of direction. Joiners stay in emoji and in scripts that join letters, variation selectors after symbols.
     """
     if name.isascii() and name.isprintable() and "  " not in name:
         return name.strip()
@@ -44,7 +44,7 @@ def clean_name(name: str) -> str:
 
 
 def _decoded(name: str) -> str:
-    """Read as UTF-8 where the system's locale (LC_ALL=C) kept an argument from being read; else as it is."""
+    """An argument that the system's locale (LC_ALL=C) could not decode, read as UTF-8; any other name unchanged."""
     try:
         return name.encode("utf-8", "surrogateescape").decode("utf-8")
     except UnicodeError:
@@ -52,7 +52,7 @@ def _decoded(name: str) -> str:
 
 
 def _seen(name: str) -> str:
-    """Without the unseen characters that change nothing of what is seen."""
+    """The name without the invisible characters that change nothing visible."""
     flags = {place for flag in FLAG.finditer(name) for place in range(*flag.span())}
     kept = ""
     for place, letter in enumerate(name):
@@ -91,21 +91,21 @@ def _script(letter: str) -> str:
 
 
 def name_list(what: str, names: Any, *, in_order: bool = False) -> list[str]:
-    """The names of a list, clean; taken once, so an iterator will do. A set is sorted, as it has no order of its own.
+    """The names of a list, clean. The list is read once, so an iterator will do; a set, which has no order, is sorted.
 
     Args:
-        what: what they are, for messages: the argument's name.
+        what: the argument's name, for messages.
         names: any list of text: also NumPy's and pandas's, the keys of a dict, an iterator.
         in_order: whether places matter to the caller; then a set is refused.
 
     Raises:
-        ValueError: if they are one text, a set where places matter, no list, or not all text.
+        InputError: for one text, a set where places matter, no list, or an element that is not text; a ValueError.
     """
     return [clean_name(name) for name in _texts_of(what, names, in_order)]
 
 
 def _texts_of(what: str, names: Any, in_order: bool) -> list[str]:
-    """The names as they were given."""
+    """The names, not cleaned."""
     wanted = f"{what} must be a list of {'texts' if what == 'texts' else 'names'}"
     if isinstance(names, str):
         raise InputError(f"{wanted}, got the text {brief(names)}; write [{brief(names)}]")
@@ -121,18 +121,18 @@ def _texts_of(what: str, names: Any, in_order: bool) -> list[str]:
     except TypeError:
         raise InputError(f"{wanted}, got {brief(names)}; write ['cat', 'dog']") from None
     if odd := [name for name in found if not isinstance(name, str)]:
-        raise InputError(f"{what}: {_told(odd[0])}")
+        raise InputError(f"{what}: {_explain_element(odd[0])}")
     return [str(name) for name in found]
 
 
-def _told(odd: object) -> str:
-    """What is wrong with an element that is no text."""
+def _explain_element(odd: object) -> str:
+    """What is wrong with an element that is not text."""
     if isinstance(odd, list | tuple | set) or getattr(odd, "ndim", False):
         return f"class names must be text, got a list inside the list, {brief(odd)}; write one flat list"
     if isinstance(odd, int) or hasattr(odd, "__index__"):
         return f"class names must be text, got the number {brief(odd)}; write the name, such as names[{brief(odd)}]"
     if odd is None or isinstance(odd, float):
-        return f"class names must be text, got {brief(odd)}, which stands for a gap; leave it out"
+        return f"class names must be text, got {brief(odd)}, a missing value; leave it out"
     return f"class names must be text, got {type(odd).__name__} {brief(odd)}"
 
 
@@ -140,7 +140,7 @@ def check_names(names: Any, what: str = "classes", *, in_order: bool = False) ->
     """The names of a list, clean, see `name_list`.
 
     Raises:
-        ValueError: if they are no list of text, or names are missing, empty or not unique.
+        InputError: if they are not a list of text, or names are missing, empty or not unique; a ValueError.
     """
     given = _texts_of(what, names, in_order)
     found = [clean_name(name) for name in given]
@@ -153,19 +153,19 @@ def check_names(names: Any, what: str = "classes", *, in_order: bool = False) ->
     places: dict[str, int] = {}
     for place, name in enumerate(found):
         if name in places:
-            raise InputError(_twice(given[places[name]], given[place], name))
+            raise InputError(_explain_duplicate(given[places[name]], given[place], name))
         places[name] = place
     return found
 
 
-def _twice(one: str, other: str, name: str) -> str:
+def _explain_duplicate(one: str, other: str, name: str) -> str:
     if one == other:
-        return f"class names must differ, {brief(one)} stands there twice"
-    return f"class names must differ, {_spelled(one)} and {_spelled(other)} are one name, {brief(name)}"
+        return f"class names must differ, {brief(one)} is listed twice"
+    return f"class names must differ, {_spell_out(one)} and {_spell_out(other)} are one name, {brief(name)}"
 
 
-def _spelled(name: str) -> str:
-    """So that what is unseen or composed is seen."""
+def _spell_out(name: str) -> str:
+    """The name in ASCII, so that invisible and composed characters show."""
     shown = ascii(name)
     return shown[:200] + "…" if len(shown) > 200 else shown
 
@@ -174,7 +174,7 @@ def split_names(names: Sequence[str], forget: Any) -> tuple[list[int], list[int]
     """Indices of the forget and of the retain classes among `names`.
 
     Raises:
-        ValueError: if a forget name is unknown, none is given, or nothing is left to retain.
+        InputError: if a forget name is unknown, there is none, or no class is left to retain; a ValueError.
     """
     names = check_names(names)
     forget = name_list("forget", forget)
@@ -192,7 +192,7 @@ def split_names(names: Sequence[str], forget: Any) -> tuple[list[int], list[int]
 
 
 def like(name: str, names: Iterable[str]) -> str:
-    """` (did you mean 'beer mug'?)`, or nothing where no name is close."""
+    """` (did you mean 'beer mug'?)`; empty where no name is close."""
     folded = {other.casefold(): other for other in names}
     close = get_close_matches(name.casefold()[:200], folded, n=1, cutoff=0.75)
     return f" (did you mean {brief(folded[close[0]])}?)" if close else ""
@@ -203,16 +203,16 @@ def difference(wanted: Iterable[str], found: Iterable[str]) -> str:
     wanted, found = list(wanted), list(found)
     missing = [name for name in wanted if name not in found]
     extra = [name for name in found if name not in wanted]
-    told = [f"{brief(name)}{like(name, extra)}" for name in missing[:MANY]]
-    parts = [f"missing: {listed(told)}{', …' if missing[MANY:] else ''}"] if missing else []
+    shown = [f"{brief(name)}{like(name, extra)}" for name in missing[:MANY]]
+    parts = [f"missing: {listed(shown)}{', …' if missing[MANY:] else ''}"] if missing else []
     return "; ".join(parts + ([f"not expected: {listed(map(brief, extra))}"] if extra else []))
 
 
 def synonym_lists(synonyms: Any, what: str = "synonyms") -> dict[str, list[str]]:
-    """Class -> its other names, all clean; classes without any are left out. A single name stands for a list of one.
+    """Class -> its other names, all clean; classes without any are left out. A single name counts as a list of one.
 
     Raises:
-        ValueError: if they are no such mapping, or two classes are one name.
+        InputError: if they are not such a mapping, or two classes are one name; a ValueError.
     """
     if synonyms is None:
         return {}
@@ -220,17 +220,22 @@ def synonym_lists(synonyms: Any, what: str = "synonyms") -> dict[str, list[str]]
         raise InputError(f"{what} must be a dict, class -> list of other names, got {brief(synonyms)}")
     keys = check_names(list(synonyms), what) if synonyms else []
     lists = (
-        name_list(f"{what} of {brief(key)}", [own] if isinstance(own, str) else [] if own is None else own)
-        for key, own in zip(keys, synonyms.values(), strict=True)
+        name_list(f"{what} of {brief(key)}", [others] if isinstance(others, str) else [] if others is None else others)
+        for key, others in zip(keys, synonyms.values(), strict=True)
     )
-    return {key: own for key, own in zip(keys, lists, strict=True) if own}
+    return {key: others for key, others in zip(keys, lists, strict=True) if others}
 
 
 def text_list(what: str, given: Any, *, empty: bool = True) -> list[str]:
-    """Texts for a text tower, in Unicode's composed form and otherwise as they are.
+    """Texts for a text tower, in Unicode's composed form and otherwise unchanged.
+
+    Args:
+        what: the argument's name, for messages.
+        given: a list of texts.
+        empty: whether a text may be empty.
 
     Raises:
-        ValueError: if they are one text, a set, no list, not all text, or none; and, if so wished, if one is empty.
+        InputError: for one text, a set, no list, no text, an element that is not text, or an empty one; a ValueError.
     """
     found = _texts_of(what, given, in_order=True)
     if not found:

@@ -14,15 +14,15 @@ SPLITS = {
     "train": TRAIN, "training": TRAIN, "val": VALIDATION, "valid": VALIDATION, "validation": VALIDATION,
     "dev": VALIDATION, "test": TEST, "testing": TEST,
 }  # fmt: skip
-OF_IMAGES = {"images", "image", "imgs", "img", "jpegimages"}  # data sets that lie by kind of file, not by class
+OF_IMAGES = {"images", "image", "imgs", "img", "jpegimages"}  # data sets sorted by kind of file, not by class
 OF_LABELS = {"labels", "label", "annotations", "annotation"}
-SHOWN = 3  # files of a list that are written out
+SHOWN = 3  # files of a list that a message names
 WORDNET = re.compile(r"n\d{8}[-_. ]+(?=\S)")  # n02099601-golden_retriever
 NUMBER = re.compile(r"\d+[-_. ]+(?=\S)")  # 001.Black_footed_Albatross
 
 
 def sub_folders(folder: Path) -> list[Path]:
-    """The folders in a folder, in order, but for litter of systems and programs."""
+    """The folders in a folder, in order, without litter of systems and programs."""
     return in_order(path for path in folder.iterdir() if path.is_dir() and not is_litter(path.name))
 
 
@@ -35,11 +35,11 @@ def loose_images(folder: Path) -> list[Path]:
 def split_folders(folder: Path) -> dict[str, Path]:
     """`train`, `validation`, `test` -> its sub-folder, if a folder is divided into these first; else nothing.
 
-    It is if it has a sub-folder of training images that has sub-folders, and no sub-folders but such as are usually
-    called so: train, training; val, valid, validation, dev; test, testing.
+    It is if every sub-folder has a usual name of a split, and the one of training images has sub-folders. The names
+    are train, training; val, valid, validation, dev; test, testing.
 
     Raises:
-        ValueError: if they don't have the same classes, or two are the same split.
+        InputError: if they don't have the same classes, or two are the same split; a ValueError.
     """
     found: dict[str, Path] = {}
     for path in sub_folders(folder):
@@ -52,8 +52,8 @@ def split_folders(folder: Path) -> dict[str, Path]:
     classes = {kind: {path.name for path in sub_folders(place)} for kind, place in found.items()}
     if not classes.get(TRAIN):
         return {}
-    for kind, own in classes.items():
-        if strange := sorted(own ^ classes[TRAIN]):
+    for kind, names in classes.items():
+        if strange := sorted(names ^ classes[TRAIN]):
             one, other = found[TRAIN], found[kind]
             raise InputError(
                 f"{folder}: {one.name} and {other.name} differ in classes ({strange[0]!r} is in one of them only); "
@@ -63,11 +63,11 @@ def split_folders(folder: Path) -> dict[str, Path]:
 
 
 def check_layout(folder: Path) -> None:
-    """Whether the sub-folders of a folder may be its classes.
+    """Refuses a folder whose sub-folders can't be its classes.
 
     Raises:
-        ValueError: if they are splits beside something else, kinds of files, or a folder around the classes; it says
-            where these seem to lie.
+        InputError: if they are splits beside something else, kinds of files, or a folder around the classes. The
+            message says where the classes seem to be; a ValueError.
     """
     folders = sub_folders(folder)
     by_name = {path.name.lower(): path for path in folders}
@@ -95,7 +95,7 @@ def check_layout(folder: Path) -> None:
 
 
 def _around(folder: Path) -> Path | None:
-    """Where the classes are, if a folder holds no images but, maybe further in, at least two folders of images."""
+    """Where the classes are, if a folder holds no images but, maybe deeper, at least two folders of images."""
     while not loose_images(folder) and (inner := sub_folders(folder)):
         if len(inner) > 1:
             return folder if sum(map(_holds_images, inner)) > 1 else None
@@ -112,14 +112,14 @@ def _holds_images(folder: Path) -> bool:
     return bool(loose_images(folder)) or any(map(_holds_images, inner))
 
 
-def named(files: Sequence[Path], folder: Path) -> str:
-    """The first few files, by their place in a folder, and how many more there are."""
+def list_first(files: Sequence[Path], folder: Path) -> str:
+    """The first few files, relative to a folder, and how many more there are."""
     first = ", ".join(str(path.relative_to(folder)) for path in files[:SHOWN])
     return first + (f" and {len(files) - SHOWN:,} more" if len(files) > SHOWN else "")
 
 
-def readable(folders: Sequence[str]) -> list[str]:
-    """Names of folders as words: underscores as spaces, without WordNet's numbers, or one's own where all have one."""
+def readable_names(folders: Sequence[str]) -> list[str]:
+    """Names of folders as words: underscores as spaces, without WordNet's numbers, or any number that all have."""
     bare = [WORDNET.sub("", name, count=1) if WORDNET.match(name) else name for name in folders]
     if all(map(NUMBER.match, bare)):
         unnumbered = [NUMBER.sub("", name, count=1) for name in bare]

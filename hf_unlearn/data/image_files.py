@@ -1,4 +1,4 @@
-"""Image files as they are found: listed, looked at from outside, read, and what is wrong with each."""
+"""Image files: lists them, checks them from outside and by reading, and reports what is wrong with each."""
 
 from __future__ import annotations
 
@@ -37,7 +37,12 @@ LITTER = {  # of systems and programs; in lower case, beside whatever begins wit
 
 @dataclass(frozen=True)
 class BrokenFile:
-    """An image file that can't be used, and why."""
+    """An image file that can't be used.
+
+    Attributes:
+        path: where it is.
+        why: what is wrong with it, in a few words.
+    """
 
     path: Path
     why: str
@@ -48,26 +53,31 @@ class BrokenFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies below a folder, in order: images by name or content, and all else but litter of systems."""
+    """What is below a folder, in order.
+
+    Attributes:
+        images: files that are images by name or content.
+        others: everything else, without litter of systems.
+    """
 
     images: list[Path]
     others: list[Path]
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file or folder is of a system or a program, and nobody's: hidden, `Thumbs.db`, `__MACOSX` …"""
+    """Whether a system or a program left a file or folder behind: hidden, `Thumbs.db`, `__MACOSX` …"""
     return name.startswith(".") or name.lower() in LITTER
 
 
 @lru_cache(maxsize=1)
 def suffixes() -> frozenset[str]:
-    """In lower case, the ends of names by which files are taken for images of a format that is read here."""
+    """The suffixes, in lower case, of the image formats that are read here."""
     read = {*formats(), "MPO"}  # opened as a JPEG
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in read)
 
 
 def unread(path: Path) -> str | None:
-    """Why an image is not read that says by its name of which format it is; None if it is read, or no image."""
+    """Why an image is not read, by the format in its name; None if it is read, or not named like an image."""
     suffix = path.suffix.lower()
     if suffix in suffixes():
         return None
@@ -79,13 +89,13 @@ def unread(path: Path) -> str | None:
 
 
 def list_files(folder: Path, root: Path) -> Listing:
-    """What lies below a folder. Names tell images, and content does where a name says nothing.
+    """What is below a folder. Images are recognized by name, or by content where a name says nothing.
 
     Args:
         root: where links may lead, see `suspects`.
 
     Raises:
-        ValueError: if a folder can't be listed.
+        InputError: if a folder can't be listed; a ValueError.
     """
     home = _home(root.resolve())
     images: list[Path] = []
@@ -98,12 +108,12 @@ def list_files(folder: Path, root: Path) -> Listing:
 
 
 def in_order(paths: Iterable[AnyPath]) -> list[AnyPath]:
-    """Paths sorted alike on every system; Windows' own order takes no notice of capitals."""
+    """Paths sorted alike on every system; Windows itself ignores capitals."""
     return sorted(paths, key=lambda path: path.parts)
 
 
 def suspects(files: Iterable[Path], root: Path) -> list[BrokenFile]:
-    """Those that can be told from outside, without reading: empty, huge, no regular file, a link out of `root`."""
+    """The files that are unusable from outside: empty, huge, not a regular file, a link out of `root`."""
     home = _home(root.resolve())
     return [BrokenFile(path, why) for path in files if (why := _suspicion(path, home)) is not None]
 
@@ -113,8 +123,8 @@ def sort_out(classes: Sequence[Sequence[Path]], root: Path) -> tuple[list[list[P
     broken: list[BrokenFile] = []
 
     def left() -> list[list[Path]]:
-        gone = {item.path for item in broken}
-        return [[path for path in files if path not in gone] for files in classes]
+        removed = {item.path for item in broken}
+        return [[path for path in files if path not in removed] for files in classes]
 
     broken += suspects(chain.from_iterable(classes), root)
     broken += _unreadable(chain.from_iterable(left()))
@@ -122,8 +132,21 @@ def sort_out(classes: Sequence[Sequence[Path]], root: Path) -> tuple[list[list[P
     return left(), broken
 
 
+def hash_image(image: Image.Image | Path, new: Callable[[], Any]) -> bytes:
+    """The digest of a file's bytes, or of a PIL image's mode, size and pixels.
+
+    Args:
+        new: makes a hash object, as `hashlib.sha256` does.
+    """
+    if isinstance(image, Path):
+        return bytes(hash_file(image, new).digest())
+    hashed = new()
+    hashed.update(f"{image.mode} {image.size}".encode() + image.tobytes())
+    return bytes(hashed.digest())
+
+
 def hash_file(path: Path, new: Callable[[], Any]) -> Any:
-    """A hash object that has seen a file's bytes; memory does not grow with the file."""
+    """A hash object fed with a file's bytes; memory does not grow with the file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, new)
 
@@ -161,7 +184,7 @@ def _unreadable(files: Iterable[Path]) -> Iterator[BrokenFile]:
 
 
 def _copies(classes: Sequence[Sequence[Path]]) -> Iterator[BrokenFile]:
-    """Files with the same bytes: in one class all but the first, across classes all, as none says which is right."""
+    """Files with equal bytes: in one class all but the first, across classes all, since any of them may be wrong."""
     sizes: dict[int, list[tuple[int, Path]]] = defaultdict(list)
     for label, files in enumerate(classes):
         for path in files:
@@ -200,7 +223,7 @@ def _suspicion(path: Path, home: Path) -> str | None:
 
 
 def _home(root: Path) -> Path:
-    """Where links may lead: the folder itself, or what the Hub's cache holds of the repository that it is of."""
+    """Where links may lead: the folder itself, or the Hub's cache of its repository."""
     snapshots = next((parent for parent in (root, *root.parents) if parent.parent.name == "snapshots"), None)
     if snapshots is not None and (snapshots.parent.parent / "blobs").is_dir():
         return snapshots.parent.parent

@@ -1,4 +1,4 @@
-"""Other names of what is to be forgotten: what the black box is asked, and which scores belong to which naming."""
+"""Other names of what is to be forgotten: which names the black box scores, and which scores form which naming."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from hf_unlearn.text import brief
 
 
 def asked_names(names: Sequence[str], forget: Sequence[str], synonyms: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """The classes' own names, then the other names of the forgotten ones.
+    """The names of the classes, then the other names of the forgotten ones.
 
     Raises:
-        ValueError: if a class with other names is not to be forgotten, or two names are the same.
+        InputError: if a class with other names is not to be forgotten, or two names are equal; a ValueError.
     """
     to_forget = set(forget)
     if kept := [name for name in synonyms if name not in to_forget]:
-        raise InputError(f"synonyms are for classes to forget; {brief(kept[0])} is none of them")
+        raise InputError(f"synonyms are for classes to forget; {brief(kept[0])} is not one of them")
     asked = (*names, *(other for others in synonyms.values() for other in others))
     try:
         check_names(asked)
@@ -27,10 +27,10 @@ def asked_names(names: Sequence[str], forget: Sequence[str], synonyms: Mapping[s
 
 
 def namings(names: Sequence[str], synonyms: Mapping[str, Sequence[str]]) -> list[list[int]]:
-    """Rows of `C` places among `asked_names`, a row per naming; none if no class has another name.
+    """A row of `C` places among `asked_names` per naming; no row if no class has another name.
 
-    The first naming has the classes' own names, the others have other names in the place of the forgotten ones, which
-    take turns where a class has fewer than another.
+    The first naming has the names of the classes. The others replace each forgotten name by one of its other names. A
+    class with fewer other names repeats them.
     """
     most = max(map(len, synonyms.values()), default=0)
     rows = [list(range(len(names))) for _ in range(1 + most)] if most else []

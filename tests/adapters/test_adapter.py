@@ -531,7 +531,7 @@ def test_classify_refuses_no_image_no_label_and_labels_given_twice(adapted):
         adapted.classify([], LABELS)
     with pytest.raises(ValueError, match="at least one class name"):
         adapted.classify(list(coloured(1)), [])
-    with pytest.raises(ValueError, match="'red' stands there twice"):
+    with pytest.raises(ValueError, match="'red' is listed twice"):
         adapted.classify(list(coloured(1)), ["red", "red"])
 
 

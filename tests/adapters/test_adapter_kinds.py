@@ -170,7 +170,7 @@ LONG = [{"word": f"w{i}", "of": "red", "similarity": 0.5} for i in range(201)]
         ({"dim": 32}, "dim must be null for an adapter of kind edit"),
         ({"forget": []}, "forget must be a list of names"),
         ({"retain": None}, "retain must be a list of names"),
-        ({"retain": ["red"]}, "'red' stands there twice"),
+        ({"retain": ["red"]}, "'red' is listed twice"),
         ({"neighbours": {}}, "neighbours must be at most 200 objects"),
         ({"neighbours": LONG}, "neighbours must be at most 200 objects"),
         ({"neighbours": ["scarlet"]}, "neighbours must be"),

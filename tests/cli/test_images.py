@@ -147,7 +147,7 @@ def test_what_is_no_image_is_one_line_on_stderr_and_json_stays_json(clip_folder,
     for number in range(5):
         (data / "red" / f"{number}.txt").touch()
     done, report = forget(clip_folder, tmp_path / "out", "--data", data, "--method", "edit", *held(tmp_path))
-    assert told(done) == [f"note: {data}: no images, passed over: red/0.txt, red/1.txt, red/2.txt and 2 more"]
+    assert told(done) == [f"note: {data}: not images, skipped: red/0.txt, red/1.txt, red/2.txt and 2 more"]
     assert report["forget"] == ["red"]
 
 
@@ -158,7 +158,7 @@ def test_unsorted_images_are_told_of_like_others(tmp_path, capsys):
     assert read_unlabelled(tmp_path) == [tmp_path / "1.avif"]
     assert capsys.readouterr().err.splitlines() == [
         f"left out: {tmp_path / 'empty.png'}: an empty file",
-        f"note: {tmp_path}: no images, passed over: notes.txt",
+        f"note: {tmp_path}: not images, skipped: notes.txt",
     ]
     for folder in (tmp_path / "nowhere", write(tmp_path / "D", names=())):
         with pytest.raises(ValueError, match="expected a folder with images, found none"):

@@ -153,8 +153,8 @@ def test_labels_are_read_as_names(clip, spelled):
         ([np.int64(3)], "got the number"),
         ([["cat", "dog"]], r"got a list inside the list, \['cat', 'dog'\]; write one flat list"),
         (np.array([["cat"]]), "got a list inside the list"),
-        (["cat", None], "got None, which stands for a gap; leave it out"),
-        (["cat", float("nan")], "got nan, which stands for a gap; leave it out"),
+        (["cat", None], "got None, a missing value; leave it out"),
+        (["cat", float("nan")], "got nan, a missing value; leave it out"),
         (["cat", b"dog"], "class names must be text, got bytes b'dog'"),
     ],
 )

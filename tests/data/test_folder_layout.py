@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from hf_unlearn import LabeledImages
-from hf_unlearn.data.folder_layout import readable, split_folders
+from hf_unlearn.data.folder_layout import readable_names, split_folders
 from hf_unlearn.errors import BrokenFilesError
 
 
@@ -93,11 +93,11 @@ OTHERS = ["notes.txt", "0.json", "labels.csv", "0.xmp", "0.mov", "more.zip", "PK
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_whatever_else_is_no_image_is_passed_over_and_named(tmp_path, told, name):
+def test_whatever_else_is_no_image_is_skipped_and_named(tmp_path, told, name):
     before = LabeledImages.from_folder(pets(tmp_path))
     (tmp_path / "cat" / name).write_bytes(name.encode() if name != "empty" else b"")
     assert LabeledImages.from_folder(tmp_path) == before
-    assert told == [f"{tmp_path}: no images, passed over: cat/{name}"]
+    assert told == [f"{tmp_path}: not images, skipped: cat/{name}"]
 
 
 def test_of_many_the_first_are_named_the_rest_counted_and_images_beside_the_classes_too(tmp_path, told):
@@ -106,7 +106,7 @@ def test_of_many_the_first_are_named_the_rest_counted_and_images_beside_the_clas
         (tmp_path / "cat" / f"{number}.txt").touch()
     picture(tmp_path / "loose.png")
     (tmp_path / "README.md").touch()
-    sentence = "no images, passed over: cat/0.txt, cat/1.txt, cat/2.txt and 6 more; in no class's folder, passed over: "
+    sentence = "not images, skipped: cat/0.txt, cat/1.txt, cat/2.txt and 6 more; in no class's folder, skipped: "
     heard: list[str] = []
     LabeledImages.from_folder(tmp_path, tell=heard.append)
     assert heard == [sentence + "loose.png"]
@@ -121,7 +121,7 @@ def test_links_are_named_and_never_followed_out_or_in_circles(tmp_path, told):
     (tmp_path / "pets" / "cat" / "out").symlink_to(tmp_path / "private" / "1")
     os.mkfifo(tmp_path / "pets" / "cat" / "pipe")
     assert len(LabeledImages.from_folder(tmp_path / "pets")) == 4
-    assert told == [f"{tmp_path / 'pets'}: no images, passed over: cat/out, cat/pipe, cat/round and 1 more"]
+    assert told == [f"{tmp_path / 'pets'}: not images, skipped: cat/out, cat/pipe, cat/round and 1 more"]
 
 
 def test_images_beside_no_class_are_said_to_be_so(tmp_path):
@@ -254,7 +254,7 @@ def test_what_cannot_be_left_out_is_named(tmp_path, leave_out, words):
     ],
 )
 def test_names_of_folders_are_read_as_words_if_so_wished(tmp_path, folders, names):
-    assert readable(folders) == names
+    assert readable_names(folders) == names
     found = LabeledImages.from_folder(pets(tmp_path, *folders), "auto")
     assert dict(zip(sorted(folders), found.names, strict=True)) == dict(zip(folders, names, strict=True))
     assert LabeledImages.from_folder(tmp_path).names == tuple(sorted(folders))
@@ -266,9 +266,7 @@ def test_a_folder_without_any_image_says_what_is_there_instead(tmp_path, told):
     with pytest.raises(ValueError, match="no image in any of its 2 sub-folders: they are empty; read are PNG, JPEG"):
         LabeledImages.from_folder(tmp_path)
     (tmp_path / "cat" / "notes.txt").touch()
-    with pytest.raises(
-        ValueError, match=r"no image in any of its 2 sub-folders: no images, passed over: cat/notes\.txt$"
-    ):
+    with pytest.raises(ValueError, match=r"no image in any of its 2 sub-folders: not images, skipped: cat/notes\.txt$"):
         LabeledImages.from_folder(tmp_path)
     assert not told
     (tmp_path / "cat" / "1.png").touch()

@@ -51,11 +51,11 @@ def test_names_for_a_sub_folder_that_is_not_there_are_refused(image_folder):
 
 
 def test_names_that_make_two_classes_alike_are_refused(image_folder):
-    with pytest.raises(ValueError, match="'green' stands there twice"):
+    with pytest.raises(ValueError, match="'green' is listed twice"):
         LabeledImages.from_folder(image_folder, {"red": "green"})
 
 
-def test_hidden_files_litter_and_hidden_folders_are_passed_over(image_folder):
+def test_hidden_files_litter_and_hidden_folders_are_skipped(image_folder):
     before = LabeledImages.from_folder(image_folder)
     (image_folder / "red" / "._1.png").write_bytes(b"a Mac was here")
     (image_folder / "red" / ".DS_Store").write_bytes(b"")
@@ -66,7 +66,14 @@ def test_hidden_files_litter_and_hidden_folders_are_passed_over(image_folder):
     assert LabeledImages.from_folder(image_folder) == before
 
 
-def test_hidden_folders_inside_a_class_are_passed_over(image_folder):
+def test_what_is_skipped_is_a_warning_at_the_line_that_reads(image_folder):
+    (image_folder / "red" / "notes.txt").touch()
+    with pytest.warns(UserWarning, match=r"not images, skipped: red/notes\.txt$") as caught:
+        LabeledImages.from_folder(image_folder)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_hidden_folders_inside_a_class_are_skipped(image_folder):
     before = LabeledImages.from_folder(image_folder)
     write(image_folder / "red" / ".ipynb_checkpoints" / "1-checkpoint.png")
     assert LabeledImages.from_folder(image_folder) == before
@@ -230,7 +237,7 @@ def test_grey_and_transparent_arrays_are_read():
         ([0, 2], ["a", "b"], "labels must be 0 to 1, got 2"),
         ([0, -1], ["a", "b"], "labels must be 0 to 1, got -1"),
         ([0, 0], [], "at least one class name"),
-        ([0, 1], ["a", "a"], "'a' stands there twice"),
+        ([0, 1], ["a", "a"], "'a' is listed twice"),
         ([0, 1], ["a", "  "], "at least one visible character"),
         ([0, 1], ["a", 3], "class names must be text"),
     ],
@@ -357,7 +364,7 @@ def test_split_names_gives_the_indices_of_both_kinds_in_the_order_of_the_names()
         (["a", "b"], ["b", "a"], "all 2 classes would be forgotten"),
         (["a"], ["a"], "at least two classes.*got only 'a'"),
         ([], ["a"], "at least one class name, got none"),
-        (["a", "b", "a"], ["a"], "'a' stands there twice"),
+        (["a", "b", "a"], ["a"], "'a' is listed twice"),
         (["a", ""], ["a"], "at least one visible character"),
         ([f"class {i}" for i in range(30)], ["x"], "class 19, …"),
     ],

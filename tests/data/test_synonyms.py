@@ -34,10 +34,10 @@ def test_every_naming_has_a_name_for_every_class_and_other_names_take_turns():
 @pytest.mark.parametrize(
     ("synonyms", "what"),
     [
-        ({"green": ["lime"]}, "synonyms are for classes to forget; 'green' is none of them"),
-        ({"pink": ["rose"]}, "'pink' is none of them"),
-        ({"red": ["grey"]}, "classes and synonyms together: class names must differ, 'grey' stands there twice"),
-        ({"red": ["rouge"], "blue": ["rouge"]}, "'rouge' stands there twice"),
+        ({"green": ["lime"]}, "synonyms are for classes to forget; 'green' is not one of them"),
+        ({"pink": ["rose"]}, "'pink' is not one of them"),
+        ({"red": ["grey"]}, "classes and synonyms together: class names must differ, 'grey' is listed twice"),
+        ({"red": ["rouge"], "blue": ["rouge"]}, "'rouge' is listed twice"),
         ({"red": [" "]}, "must be text of at least one visible character"),
     ],
 )

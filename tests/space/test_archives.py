@@ -106,7 +106,7 @@ def test_images_of_every_kind_in_a_zip_are_found_and_what_is_none_is_told(tmp_pa
     content = {name: picture(20 * number, kind) for number, (name, kind) in enumerate(forms.items())}
     found = sent(tmp_path, [*forms, "cat/notes.txt", *PETS[2:]], {**content, "cat/notes.txt": b"no image"})
     assert found.images.counts() == {"cat": 5, "dog": 2}
-    assert found.note == "no images, passed over: cat/notes.txt"
+    assert found.note == "not images, skipped: cat/notes.txt"
     assert [image.getpixel((4, 4))[0] for image in found.images][:5] == pytest.approx([0, 20, 40, 60, 80], abs=6)
 
 
