@@ -106,7 +106,7 @@ def measure(folder: Path, shape: str, protocol: str, dtype: str, args: argparse.
     from hf_unlearn.models.black_box import ImageSet
     from hf_unlearn.models.clip import ClipBlackBox
     from hf_unlearn.models.prefix_tower import PrefixTower
-    from hf_unlearn.training.workers import micro_batch
+    from hf_unlearn.training.scoring import micro_batch
 
     device, peers, seconds = args.device, not args.no_peers, args.seconds
     _, classes, n_ctx, images = PROTOCOLS[protocol]

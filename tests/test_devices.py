@@ -127,9 +127,9 @@ class _Jobs:
             getattr(self, job.replace(" ", "_"))(DEVICE)
 
     def a_run_folder(self, device) -> None:
-        from hf_unlearn.training.checkpoint import RunDir
+        from hf_unlearn.training.checkpoint import Checkpoint
 
-        RunDir.due = lambda self: True  # this process is the job's own
+        Checkpoint.is_due = lambda self: True  # this process is the job's own
         whole = self.make(device, method="lcs-cma")
         stopped = {"on_step": lambda step: step.queries >= 20, "run_dir": self.folder / "run"}
         self.make(device, method="lcs-cma", **stopped)

@@ -9,7 +9,7 @@ import torch
 
 from hf_unlearn import ClipBlackBox, unlearn
 from hf_unlearn.demo import emoji_tasks as demo
-from hf_unlearn.training.checkpoint import RunDir
+from hf_unlearn.training.checkpoint import Checkpoint
 from tests.support.images import coloured
 
 GPUS = torch.cuda.device_count()
@@ -52,7 +52,7 @@ def test_a_run_on_a_gpu_is_as_good_as_on_a_cpu_and_repeats_itself(clip_folder, m
 
 
 def test_a_stopped_run_on_a_gpu_goes_on_and_a_later_request_with_its_search(clip_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(RunDir, "due", lambda self: True)
+    monkeypatch.setattr(Checkpoint, "is_due", lambda self: True)
     arguments = {"forget": ["red"], "max_queries": 90, "shots": 2, "progress": False}
     model, images = ClipBlackBox(clip_folder, device="cuda"), coloured(6)
     whole = unlearn(model, images, **arguments)
@@ -71,6 +71,6 @@ def test_several_gpus_make_the_adapter_of_one(clip_folder, image_folder, tmp_pat
         launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
         command = ["-m", "hf_unlearn", "forget", "--model", clip_folder, "--data", str(image_folder), "--out", str(out)]
         options = ["--forget", "red", "--shots", "2", "--max-queries", "90"]
-        subprocess.run([*launch, *command, *options], check=True, env=os.environ, timeout=240)
+        subprocess.run([*launch, *command, *options], check=True, env=os.environ, timeout=600)
         contexts.append((out / "forget_context.safetensors").read_bytes())
     assert contexts[0] == contexts[1]

@@ -108,14 +108,15 @@ RUN = """
     from tests.support.checkpoints import write_clip
     from tests.support.images import coloured
     from hf_unlearn import ClipBlackBox, unlearn
-    from hf_unlearn.training.checkpoint import RunDir, RunError
+    from hf_unlearn.errors import RunError
+    from hf_unlearn.training.checkpoint import Checkpoint
     folder = Path(sys.argv[1])
     model = ClipBlackBox(write_clip(folder / "clip", seed=0))
     def run():
         few = {"max_queries": 20, "shots": 1, "progress": False}
         return unlearn(model, coloured(4), forget=["red"], run_dir=folder / "run", **few)
     found = run().adapter.config.ledger
-    with RunDir(folder / "run", {}).locked():
+    with Checkpoint(folder / "run", {}).locked():
         try:
             run()
         except RunError as error:

@@ -8,7 +8,7 @@ import torch
 from hf_unlearn import ClipBlackBox, unlearn
 from hf_unlearn.demo import emoji_tasks as demo
 from hf_unlearn.optimizers.objective import Objective
-from hf_unlearn.training.checkpoint import RunDir
+from hf_unlearn.training.checkpoint import Checkpoint
 
 CLASSES, IMAGES = 60, 960  # more images than displacements, so that some take the same one
 
@@ -39,7 +39,7 @@ def test_the_gradient_of_the_loss_has_the_same_bits_every_time(threads, named):
 
 
 def test_a_stopped_run_ends_as_if_it_had_not_been(threads, tmp_path, monkeypatch):
-    monkeypatch.setattr(RunDir, "due", lambda self: True)
+    monkeypatch.setattr(Checkpoint, "is_due", lambda self: True)
     task, model = demo.task("moderation"), ClipBlackBox()
     assert len(task.names) == CLASSES
     arguments = {

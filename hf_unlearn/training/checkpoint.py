@@ -1,7 +1,7 @@
-"""A run's private folder: its state, saved atomically every few seconds, and the way back after a crash.
+"""The checkpoint of a run: its state in a private folder, saved atomically every few seconds.
 
-One safetensors file holds everything; it is replaced whole or not at all, so a run that is killed at any
-moment goes on from its last complete save and ends with the same adapter, bit for bit.
+One safetensors file holds everything and is replaced whole or not at all. A run that is killed at any moment
+resumes from its last complete save and ends with the same adapter, bit for bit.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -24,32 +24,55 @@ from hf_unlearn.errors import InputError, RunError
 from hf_unlearn.files import LOCK, STATE, check_target
 
 VERSION = 2
+RENAMED = {"search gone on with": "search that it continues"}  # parts of an identity, as earlier files name them
 
 
 @dataclass
 class RunState:
-    """What a run is made of between two batches: numbers as JSON, the rest as tensors."""
+    """The state of a run between two batches: facts that JSON can hold, and tensors."""
 
     facts: dict[str, Any]
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
 
-class RunDir:
+class Checkpoint:
     """One run's folder, used by one process at a time.
 
     Args:
-        folder: made if it is not there.
-        identity: what the run is, as name -> digest or value; a folder of another run is refused.
+        folder: created if it does not exist.
+        identity: name -> digest or value; a folder with another identity is refused.
         every: seconds between saves.
     """
 
-    def __init__(self, folder: str | Path, identity: dict[str, Any], every: float = 3.0) -> None:
-        self.folder, self.identity, self.every = Path(folder), identity, every
+    def __init__(self, folder: str | Path, identity: Mapping[str, Any], every: float = 3.0) -> None:
+        self.folder, self.identity, self.every = Path(folder), dict(identity), every
         self._saved = -float("inf")
+
+    @classmethod
+    @contextmanager
+    def open(cls, folder: str | Path | None, identity: Mapping[str, Any], *, lock: bool) -> Iterator[Checkpoint | None]:
+        """Opens a run's folder for the block; None if there is none.
+
+        Args:
+            lock: whether this process keeps others out; of a job's processes the main one does.
+
+        Raises:
+            RunError: see `locked`.
+        """
+        if folder is None:
+            yield None
+            return
+        checkpoint = cls(folder, identity)
+        with checkpoint.locked() if lock else nullcontext():
+            yield checkpoint
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Raises: RunError: if the folder holds something else or can't be written, or another process works in it."""
+        """Keeps other processes out of the folder within the block.
+
+        Raises:
+            RunError: if the folder holds something else, can't be written, or is in use by another process.
+        """
         try:
             check_target(self.folder, lambda folder: (folder / STATE).is_file(), "run folder")
         except ValueError as error:
@@ -58,7 +81,7 @@ class RunDir:
             raise RunError(f"can't be used as a run folder: {error}") from error
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.folder.chmod(0o700)  # hashes of images are in it
+            self.folder.chmod(0o700)  # it holds hashes of images
             lock = FileLock(self.folder / LOCK).acquire(timeout=0)
         except Timeout:
             raise RunError(
@@ -72,43 +95,32 @@ class RunDir:
             yield
 
     def load(self) -> RunState | None:
-        """The last complete save; None at the start of a run.
+        """Loads the last complete save; None at the start of a run.
 
         Raises:
-            RunError: if it belongs to another run, or is no state of ours.
+            RunError: if it belongs to another run, or is not a valid state.
         """
-        from safetensors import SafetensorError, safe_open
-
         path = self.folder / STATE
         if not path.exists():
             return None
-        try:
-            with safe_open(path, "pt") as file:
-                told = (file.metadata() or {})["run"]
-                tensors = {name: file.get_tensor(name).clone() for name in sorted(file.keys())}
-                if file.metadata()["sha256"] != _digest(told, tensors):
-                    raise InputError("its bytes have changed since it was written")
-            header = json.loads(told)
-            version, identity, facts = header["version"], header["identity"], header["facts"]
-        except (SafetensorError, OSError, ValueError, LookupError, TypeError, RuntimeError) as error:
-            raise RunError(f"{path}: not a run's state ({error}); take the folder away to start anew") from error
-        if version != VERSION:
-            raise RunError(f"{path}: written by another version of hf_unlearn; take the folder away to start anew")
+        header, tensors = _read(path)
+        identity = {RENAMED.get(name, name): value for name, value in header["identity"].items()}
         if other := [name for name in {**self.identity, **identity} if identity.get(name) != self.identity.get(name)]:
             raise RunError(
                 f"{self.folder}: holds a run with other {', '.join(other)}; repeat that run's command, or choose "
                 "another run folder"
             )
-        return RunState(facts, tensors)
+        return RunState(header["facts"], tensors)
 
-    def due(self) -> bool:
+    def is_due(self) -> bool:
+        """Whether the last save is `every` seconds ago."""
         return time.monotonic() - self._saved >= self.every
 
     def save(self, state: RunState) -> None:
-        """Replaces the state whole.
+        """Replaces the saved state whole.
 
         Raises:
-            RunError: if the disk is full or the folder is gone; the last complete save stays as it was.
+            RunError: if the disk is full or the folder was removed; the last complete save stays as it was.
         """
         from safetensors.torch import save
 
@@ -128,6 +140,29 @@ class RunDir:
                 "and repeat the command"
             ) from error
         self._saved = time.monotonic()
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Reads the header and the tensors of a state.
+
+    Raises:
+        RunError: if they are damaged, or of another version.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name).clone() for name in sorted(file.keys())}
+        if metadata["sha256"] != _digest(metadata["run"], tensors):
+            raise InputError("its bytes have changed since it was written")
+        header: dict[str, Any] = json.loads(metadata["run"])
+        version = header["version"]
+    except (SafetensorError, OSError, ValueError, LookupError, TypeError, RuntimeError) as error:
+        raise RunError(f"{path}: not a run's state ({error}); delete it to start over") from error
+    if version != VERSION:
+        raise RunError(f"{path}: written by another version of hf_unlearn; delete it to start over")
+    return header, tensors
 
 
 def _digest(header: str, tensors: dict[str, Tensor]) -> str:

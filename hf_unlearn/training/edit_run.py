@@ -1,29 +1,47 @@
-"""A request to forget answered by an edit: names in, an adapter out, no query."""
+"""Edits by name, as `unlearn` and `combine` make them: names in, an adapter out, no query."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 from hf_unlearn.adapters.adapter import ForgetAdapter, base_name
 from hf_unlearn.adapters.config import AdapterConfig
-from hf_unlearn.data.class_names import check_names, name_list, synonym_lists
+from hf_unlearn.data.class_names import check_names, name_list, split_names, synonym_lists
 from hf_unlearn.data.synonyms import asked_names
 from hf_unlearn.edits.by_name import forget_by_name, source_of
 from hf_unlearn.edits.vocabulary import distinct
-from hf_unlearn.errors import InputError
-from hf_unlearn.models.black_box import BlackBox
+from hf_unlearn.errors import InputError, OtherVocabularyError
+from hf_unlearn.models.black_box import BlackBox, TextEncoder, is_text_encoder
 from hf_unlearn.models.text_edit import digest
 from hf_unlearn.text import brief
+from hf_unlearn.training.forget_task import EDIT, ForgetTask
 from hf_unlearn.training.result import Result, StopReason
 
-EDIT, DIALS = "edit", ("breadth", "strength")
-OF_CONTEXT = {  # what only a search for a context takes, and what it is if not given
+DIALS = ("breadth", "strength")
+FOR_CONTEXTS: dict[str, object] = {  # arguments of a search for a context, with their defaults
     "init": None, "n_ctx": None, "run_dir": None, "unlabelled": None, "validation": None, "max_queries": 2_000,
     "shots": 16, "patience": 600, "seed": 0,
 }  # fmt: skip
+
+
+def run_edit(
+    model: BlackBox, task: ForgetTask, *, vocabulary: Sequence[str] | None, breadth: float, strength: float
+) -> Result:
+    """Makes the edit of a task; of a list of classes it keeps all others.
+
+    Raises:
+        ValueError: see `make_edit`.
+    """
+    keep, listed = task.keep or [], task.listed_names
+    if listed is not None:
+        split_names(listed, task.forget)
+        keep = [*keep, *(name for name in listed if name not in task.forget and name not in keep)]
+    return make_edit(
+        model, task.forget, keep=keep, all_kept=listed is not None, synonyms=task.synonyms, vocabulary=vocabulary,
+        breadth=breadth, strength=strength,
+    )  # fmt: skip
 
 
 def make_edit(
@@ -37,33 +55,26 @@ def make_edit(
     breadth: float = 0.5,
     strength: float = 0.5,
 ) -> Result:
-    """The edit adapter for some names.
+    """Makes the edit adapter of some names.
 
     Args:
         keep: names that weigh more than the vocabulary; may be empty, everything else is kept as well.
-        all_kept: whether `keep` are all other classes of a list: a name given back is then one of them again.
+        all_kept: whether `keep` are all other classes of a list. A name given back is then one of them again.
         synonyms: forget name -> other names, forgotten like it.
-        vocabulary: words to hold in place, if not the tokenizer's own.
+        vocabulary: words to hold in place; the tokenizer's words if not given.
 
     Raises:
         ValueError: if the model gives no text features, or names are missing, empty, or in both lists.
     """
     start = time.monotonic()
-    check_text_features(model)
-    forget, keep = (list(dict.fromkeys(name_list(what, names))) for what, names in (("forget", forget), ("keep", keep)))
-    if not forget:
-        raise InputError("expected at least one name to forget, got none")
-    if both := [name for name in forget if name in keep]:
-        raise InputError(f"{brief(both[0])} is to be forgotten and to be kept; take it out of one of the lists")
-    check_names([*forget, *keep])
+    encoder = _check_text_features(model)
+    forget, keep = _check_both(forget, keep)
     others = synonym_lists(synonyms)
     asked_names([*forget, *keep], forget, others)
     vocabulary = None if vocabulary is None else distinct(vocabulary)
     before = model.ledger.copy()
-    made = forget_by_name(
-        model, [*forget, *(word for own in others.values() for word in own)], keep, vocabulary=vocabulary,
-        breadth=breadth, strength=strength,
-    )  # fmt: skip
+    every_name = [*forget, *(word for words in others.values() for word in words)]
+    made = forget_by_name(encoder, every_name, keep, vocabulary=vocabulary, breadth=breadth, strength=strength)
     width, rank = made.edit.up.shape
     config = AdapterConfig(
         base_model=base_name(model.model_id),
@@ -88,6 +99,17 @@ def make_edit(
     return Result(ForgetAdapter(made.edit, config), StopReason.SOLVED, ())
 
 
+def _check_both(forget: Sequence[str], keep: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Cleans the names to forget and to keep, each once."""
+    forget, keep = (list(dict.fromkeys(name_list(what, names))) for what, names in (("forget", forget), ("keep", keep)))
+    if not forget:
+        raise InputError("expected at least one name to forget, got none")
+    if both := [name for name in forget if name in keep]:
+        raise InputError(f"{brief(both[0])} is to be forgotten and to be kept; remove it from one of the lists")
+    check_names([*forget, *keep])
+    return forget, keep
+
+
 def edit_again(
     model: BlackBox,
     adapters: Sequence[ForgetAdapter],
@@ -96,12 +118,15 @@ def edit_again(
     vocabulary: Sequence[str] | None = None,
     **dials: float,
 ) -> Result:
-    """The edit for `forget`, with what `adapters` keep; the larger of their `breadth` and `strength` if none is given.
+    """Makes the edit of `forget` again, with the names that `adapters` keep.
 
-    Computed from the names, so it is what one request with all of them would have made, bit for bit.
+    It is computed from the names, so it equals the edit of one request with all of them, bit for bit.
+
+    Args:
+        dials: `breadth` and `strength`; the larger of the adapters' where not given.
 
     Raises:
-        ValueError: if an adapter held other words in place than are held now.
+        ValueError: if an adapter held other words in place than `vocabulary`.
         WrongBaseError: if one was made for another model.
     """
     vocabulary = None if vocabulary is None else distinct(vocabulary)
@@ -109,12 +134,10 @@ def edit_again(
         adapter.check_base(model)
         held = adapter.config.hyperparameters.get("vocabulary")
         if held != source_of(vocabulary):
-            own = (
-                "the tokenizer's words"
-                if held == "tokenizer"
-                else "words that were given (vocabulary=[...], --vocabulary)"
+            words = "the tokenizer's words" if held == "tokenizer" else "words that were given (vocabulary=[...])"
+            raise OtherVocabularyError(
+                f"an edit is computed again with the words it held in place: {words}; give the same now"
             )
-            raise InputError(f"an edit is computed again with the words it held in place: {own}; give the same now")
     dials = {dial: max(_dial(adapter, dial) for adapter in adapters) for dial in DIALS} | dials
     all_kept = any(adapter.config.hyperparameters.get("all_kept") is True for adapter in adapters)
     keep = dict.fromkeys(name for adapter in adapters for name in adapter.config.retain)
@@ -126,19 +149,28 @@ def edit_again(
     )  # fmt: skip
 
 
-def check_text_features(model: Any) -> None:
-    """Raises: ValueError: if the model answers with scores only."""
-    if not hasattr(model, "text_features"):
+def _check_text_features(model: BlackBox) -> TextEncoder:
+    """Returns the model as one that gives text features.
+
+    Raises:
+        ValueError: if it answers with scores only.
+    """
+    if not is_text_encoder(model):
         raise InputError(
             f"{model.model_id} answers with scores only, and an edit needs its text features; "
             "search for a context: give labelled images and a method such as 'proximal'"
         )
+    return model
 
 
 def refuse_for_an_edit(**given: object) -> None:
-    """Raises: ValueError: if something is given that only a search for a context takes."""
+    """Checks that arguments of a search for a context have their defaults.
+
+    Raises:
+        ValueError: if one is given; it is named.
+    """
     for name, value in given.items():
-        default = OF_CONTEXT.get(name)
+        default = FOR_CONTEXTS.get(name)
         if value is not default and (default is None or value != default):
             raise InputError(f"{name} is for a context; an edit needs names alone (several: combine the adapters)")
 

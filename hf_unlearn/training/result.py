@@ -1,4 +1,4 @@
-"""What a run returns."""
+"""The result of a run: the adapter, the stop reason, the history."""
 
 from __future__ import annotations
 
@@ -26,9 +26,13 @@ class StopReason(Enum):
 
 @dataclass(frozen=True)
 class Result:
-    """What `unlearn` returns: the adapter, why it stopped, how it got there, and what a later run goes on with.
+    """The result of `unlearn`. An edit has no history and no search.
 
-    An edit has no history and no search.
+    Attributes:
+        adapter: the best context on validation, or the edit.
+        reason: why the run ended.
+        history: a step per batch.
+        search: what a later run continues with (`init=`).
     """
 
     adapter: ForgetAdapter
@@ -38,14 +42,14 @@ class Result:
 
     @property
     def neighbours(self) -> list[dict[str, Any]]:
-        """Of an edit: the words it changes most, each `word`, `of` and `similarity`."""
+        """The words that an edit changes most, each `word`, `of` and `similarity`; empty for a context."""
         return self.adapter.config.neighbours
 
     def at(self, queries: int) -> ForgetAdapter:
-        """The adapter as it stood after at most so many queries.
+        """Returns the adapter that the run had after at most so many queries.
 
         Raises:
-            ValueError: if not even the first batch was scored by then.
+            ValueError: if the first batch was not scored by then.
         """
         if not self.history:
             return self.adapter
@@ -65,5 +69,5 @@ class Result:
 
 
 def validation_of(step: Step) -> dict[str, float | None]:
-    """An adapter's `metrics`."""
+    """The `metrics` of an adapter with this step's context."""
     return {"validation_H": step.H, "validation_err_for": step.err_for, "validation_acc_mem": step.acc_mem}

@@ -1,8 +1,7 @@
-"""How the processes of one job share its work: images are encoded once, a population is scored once.
+"""Communication between the processes of one job: what each computes, all receive.
 
-The main process says what to score and when to stop; every process scores its micro-batches, all get
-all results and take the same step. Micro-batches don't depend on the number of processes, so neither
-do the numbers. With one process nothing is sent.
+The main process decides what to score and when to stop; all processes take the same step. With one process
+nothing is sent.
 """
 
 from __future__ import annotations
@@ -11,39 +10,26 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from hf_unlearn.data.labeled_images import LabeledImages
 from hf_unlearn.errors import ProcessLostError
-from hf_unlearn.evaluation.metrics import accuracies
-from hf_unlearn.models.black_box import ENCODED_AT_ONCE, PROMPTS_AT_ONCE, SCORES_AT_ONCE, BlackBox, ImageSet, Ledger
-from hf_unlearn.optimizers.objective import Objective
+from hf_unlearn.models.black_box import Ledger
+from hf_unlearn.optimizers.base import Array
+
+Parts = Sequence[Sequence[slice]]  # of each process, the rows that it computes
 
 
-@dataclass(frozen=True)
-class Scored:
-    """What a run needs of a population's scores; a tensor each, one row per candidate.
+class Workers:
+    """The processes of this job, as accelerate sees them.
 
     Attributes:
-        losses: `(P,)`, the objective on the training images.
-        err_for, acc_mem, selection_losses: `(P,)`, on the validation images.
-        log_scores: `(P, n, C)` of the `n` training images asked for.
+        count: number of processes.
+        rank: number of this process, from 0.
+        is_main: whether this is the process that decides, saves and prints.
+        interrupted: whether Ctrl-C was pressed within `deferring_interrupts`.
     """
-
-    losses: Tensor
-    err_for: Tensor
-    acc_mem: Tensor
-    selection_losses: Tensor
-    log_scores: Tensor
-
-
-class Crew:
-    """The processes of this job, as accelerate sees them."""
 
     def __init__(self) -> None:
         from accelerate import PartialState
@@ -52,78 +38,69 @@ class Crew:
         self.count: int = self._state.num_processes
         self.rank: int = self._state.process_index
         self.is_main: bool = self._state.is_main_process
+        self.device: torch.device = self._state.device
         self.interrupted = False
 
-    def encode(self, model: BlackBox, images: LabeledImages) -> Any:
-        """All images, every process encoding some of the batches."""
-        batches = _slices(len(images), ENCODED_AT_ONCE)
-        if self.count == 1 or len(batches) < self.count or model.calls == 1:
-            return model.add_images(images)
-        own = [batches[rank :: self.count] for rank in range(self.count)]
-        mine = model.add_images(images.select(i for part in own[self.rank] for i in range(part.start, part.stop)))
-        assert isinstance(mine, ImageSet)
-        return ImageSet(self._share(mine.features, own))
+    def divide(self, count: int, size: int) -> Parts:
+        """Divides `count` rows into slices of `size`, dealt to the processes in turns."""
+        slices = [slice(start, min(start + size, count)) for start in range(0, count, size)]
+        return [slices[rank :: self.count] for rank in range(self.count)]
 
-    def score(
-        self,
-        model: BlackBox,
-        contexts: Tensor,
-        images: Any,
-        names: Sequence[str],
-        objective: Objective,
-        selection: Objective,
-        wanted: Tensor,
-    ) -> Scored:
-        """Scores `(P, m, dim)` contexts on training images (the first of `images`) and validation images.
+    def gather_rows(self, mine: Tensor, parts: Parts) -> Tensor:
+        """Collects the rows that all processes computed; returns them in order, on every process.
 
         Args:
-            objective: on the training images.
-            selection: the same on the validation images.
-            wanted: `(n,)`, the training images whose log-scores are kept.
+            mine: the rows of this process.
+            parts: which rows each process computed, from `divide`.
+
+        Raises:
+            ProcessLostError: if another process ended.
         """
-        classes, trained, rows = len(names), len(objective.labels), []
-        most = max(1, getattr(model, "scores_at_once", SCORES_AT_ONCE) // (len(images) * classes))
-        prompts = getattr(model, "prompts_at_once", PROMPTS_AT_ONCE)
-        parts = _slices(len(contexts), min(most, micro_batch(len(contexts), classes, model.calls, prompts)))
-        own = [parts[rank :: self.count] for rank in range(self.count)]
-        for part in own[self.rank]:
-            scores = model.log_scores(contexts[part], images, names)
-            train, judged = scores[:, :trained], scores[:, trained:]
-            objective, selection = objective.to(scores.device), selection.to(scores.device)
-            plain = judged[..., : len(selection.forget)]  # by the classes' own names
-            figures = [objective(train), *accuracies(plain, selection.labels, selection.forget), selection(judged)]
-            rows.append(torch.cat([torch.stack(figures, 1), train[:, wanted].flatten(1)], 1))
-        idle = torch.empty(0, 4 + len(wanted) * classes, device=self._state.device)
-        together = torch.cat(rows) if rows else idle
-        if self.count > 1:
-            together = self._share(together, own)
-        losses, errors, kept, judged_losses = together[:, :4].unbind(1)
-        return Scored(losses, errors, kept, judged_losses, together[:, 4:].unflatten(1, (len(wanted), classes)))
+        if self.count == 1:
+            return mine
+        from accelerate.utils import gather
 
-    def follow(self, asked: np.ndarray) -> np.ndarray:
-        """What the main process wants scored next, the same for all."""
-        return asked if self.count == 1 else self._from_main(asked)
+        index = [[i for part in rows for i in range(part.start, part.stop)] for rows in parts]
+        padded = mine.new_zeros(max(map(len, index)), mine.shape[1])
+        padded[: len(mine)] = mine
+        with _report_lost_process():
+            everyone = gather(padded.to(self.device).contiguous()).to(mine.device)
+        result = mine.new_empty(sum(map(len, index)), mine.shape[1])
+        for rows, theirs in zip(index, everyone.split(len(padded)), strict=True):
+            result[rows] = theirs[: len(rows)]
+        return result
 
-    def agree(self, *flags: bool) -> tuple[bool, ...]:
-        """The main process's flags for all; the first is also set by Ctrl-C."""
-        flags = (flags[0] or self.interrupted, *flags[1:])
-        return flags if self.count == 1 else tuple(self._from_main(np.array(flags, dtype=float)).astype(bool).tolist())
+    def broadcast(self, numbers: Array) -> Array:
+        """Returns the main process's numbers, float64, on every process.
 
-    def _from_main(self, numbers: np.ndarray) -> np.ndarray:
+        Raises:
+            ProcessLostError: if another process ended.
+        """
+        if self.count == 1:
+            return numbers
         from accelerate.utils import broadcast
 
         bits = torch.from_numpy(numbers).view(torch.int64)  # not every device has float64
-        with _lost():
-            return broadcast(bits.to(self._state.device)).cpu().view(torch.float64).numpy()
+        with _report_lost_process():
+            received: Tensor = broadcast(bits.to(self.device))
+        return received.cpu().view(torch.float64).numpy()
+
+    def agree(self, *flags: bool) -> tuple[bool, ...]:
+        """Returns the main process's flags on every process; Ctrl-C sets the first one."""
+        flags = (flags[0] or self.interrupted, *flags[1:])
+        if self.count == 1:
+            return flags
+        numbers = torch.tensor(flags, dtype=torch.float64).numpy()
+        return tuple(self.broadcast(numbers).astype(bool).tolist())
 
     @contextmanager
-    def patient(self) -> Iterator[None]:
-        """Ctrl-C reaches every process of a job; here it makes all of them stop after the same step."""
+    def deferring_interrupts(self) -> Iterator[None]:
+        """Within the block, Ctrl-C in a job of several processes sets `interrupted`: all stop after the same step."""
         if self.count == 1 or threading.current_thread() is not threading.main_thread():
             yield
             return
 
-        def note(*_: Any) -> None:
+        def note(*_: object) -> None:
             self.interrupted = True
 
         before = signal.signal(signal.SIGINT, note)
@@ -132,37 +109,27 @@ class Crew:
         finally:
             signal.signal(signal.SIGINT, before)
 
-    def total(self, ledger: Ledger) -> Ledger:
-        """What all processes asked together."""
+    def sum_ledgers(self, ledger: Ledger) -> Ledger:
+        """Adds the ledgers of all processes.
+
+        Raises:
+            ProcessLostError: if another process ended.
+        """
         if self.count == 1:
             return ledger
         from accelerate.utils import reduce
 
-        counts = torch.tensor(ledger.values(), dtype=torch.long, device=self._state.device)
-        with _lost():
+        counts = torch.tensor(ledger.values(), dtype=torch.long, device=self.device)
+        with _report_lost_process():
             return Ledger(*reduce(counts, "sum").tolist())
 
-    def leave(self) -> None:
-        """Ends the processes' connection; for the end of a program."""
+    def disconnect(self) -> None:
+        """Closes the connection between the processes, at the end of a program."""
         self._state.destroy_process_group()
-
-    def _share(self, mine: Tensor, parts: list[list[slice]]) -> Tensor:
-        """Rows that processes computed, `parts[rank]` those of each, put together in order."""
-        from accelerate.utils import gather
-
-        index = [[i for part in own for i in range(part.start, part.stop)] for own in parts]
-        padded = mine.new_zeros(max(map(len, index)), mine.shape[1])
-        padded[: len(mine)] = mine
-        with _lost():
-            everyone = gather(padded.to(self._state.device).contiguous()).to(mine.device)
-        result = mine.new_empty(sum(map(len, index)), mine.shape[1])
-        for rows, theirs in zip(index, everyone.split(len(padded)), strict=True):
-            result[rows] = theirs[: len(rows)]
-        return result
 
 
 @contextmanager
-def _lost() -> Iterator[None]:
+def _report_lost_process() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
@@ -170,12 +137,3 @@ def _lost() -> Iterator[None]:
             "another process of this job has ended, so this one stops too; look for its error above, then start "
             "the job again"
         ) from error
-
-
-def micro_batch(population: int, classes: int, calls: int, prompts: int = PROMPTS_AT_ONCE) -> int:
-    """Candidates per call of a black box: the same however many processes there are, so numbers are too."""
-    return max(-(-population // calls), -(-prompts // classes))
-
-
-def _slices(count: int, size: int) -> list[slice]:
-    return [slice(start, min(start + size, count)) for start in range(0, count, size)]

@@ -9,15 +9,15 @@ from typer.testing import CliRunner
 from hf_unlearn import ClipBlackBox, ForgetAdapter, LabeledImages, evaluate, unlearn
 from hf_unlearn.cli.main import app
 from hf_unlearn.demo import emoji_tasks as demo
-from hf_unlearn.training import training_data as evidence
-from hf_unlearn.training.workers import Crew
+from hf_unlearn.training import training_data
+from hf_unlearn.training.workers import Workers
 from tests.support.images import coloured
 
 NAMES = ("red", "green", "blue", "yellow")
 
 
 def test_stand_ins_are_of_unit_length_and_as_many_as_asked_for(clip):
-    made = evidence.from_names(clip, NAMES, shots=5, seed=0)
+    made = training_data.make_stand_ins(clip, NAMES, shots=5, seed=0)
     assert len(made.handle) == 2 * 5 * len(NAMES)
     assert torch.bincount(made.train).tolist() == torch.bincount(made.validation).tolist() == [5] * len(NAMES)
     torch.testing.assert_close(made.handle.features.norm(dim=1), torch.ones(len(made.handle)))
@@ -25,19 +25,19 @@ def test_stand_ins_are_of_unit_length_and_as_many_as_asked_for(clip):
 
 
 def test_the_seed_alone_decides_them(clip):
-    first, same, other = (evidence.from_names(clip, NAMES, 3, seed).handle.features for seed in (0, 0, 1))
+    first, same, other = (training_data.make_stand_ins(clip, NAMES, 3, seed).handle.features for seed in (0, 0, 1))
     assert torch.equal(first, same)
     assert not torch.allclose(first, other)
 
 
 def test_training_and_validation_have_templates_of_their_own():
-    assert not set(evidence.TEMPLATES) & set(evidence.HELD_OUT)
+    assert not set(training_data.TEMPLATES) & set(training_data.HELD_OUT_TEMPLATES)
 
 
 def test_the_plain_model_takes_a_stand_in_for_its_class():
     model = ClipBlackBox()
     names = demo.task("emoji10").names
-    made = evidence.from_names(model, names, shots=16, seed=0)
+    made = training_data.make_stand_ins(model, names, shots=16, seed=0)
     guess = model.zero_shot(made.handle, names).argmax(-1)
     assert float((guess == torch.cat([made.train, made.validation])).float().mean()) > 0.9
 
@@ -61,18 +61,18 @@ def unsorted():
     items = task.train.items[::4] + task.unlisted_validation.items[:40]
     images = LabeledImages(items, (0,) * len(items), ("anything",))
     model = ClipBlackBox()
-    return model, task, images, evidence.from_unlabelled(Crew(), model, images, task.names, shots=2, seed=0)
+    return model, task, images, training_data.select_confident(Workers(), model, images, task.names, shots=2, seed=0)
 
 
 def test_images_the_model_is_sure_of_take_the_place_of_stand_ins(unsorted):
     model, task, _, made = unsorted
-    stand_ins = evidence.from_names(model, task.names, shots=2, seed=0).handle.features
+    stand_ins = training_data.make_stand_ins(model, task.names, shots=2, seed=0).handle.features
     replaced = (made.handle.features != stand_ins).any(1)
     guessed = model.zero_shot(made.handle, task.names).exp()[replaced]
     labels = torch.cat([made.train, made.validation])[replaced]
     assert replaced.sum() == len(made.images) > 2 * len(task.names)
     assert (guessed.argmax(1) == labels).all()
-    assert (guessed.max(1).values > evidence.SURE).all()
+    assert (guessed.max(1).values > training_data.CONFIDENT).all()
     assert len(made.train) == len(made.validation) == 2 * len(task.names)
 
 
@@ -80,7 +80,7 @@ def test_the_surest_images_are_taken_and_each_once(unsorted):
     model, task, images, made = unsorted
     scores = model.zero_shot(model.add_images(images), task.names).exp()
     sure, guess = scores.max(1)
-    of_class = sure[(guess == 0) & (sure > evidence.SURE)].sort(descending=True).values[:4]
+    of_class = sure[(guess == 0) & (sure > training_data.CONFIDENT)].sort(descending=True).values[:4]
     taken = model.zero_shot(made.handle, task.names).exp()[:, 0]
     in_turn = torch.stack([taken[:2], taken[len(made.train) : len(made.train) + 2]], 1).flatten()
     torch.testing.assert_close(in_turn[: len(of_class)], of_class)
@@ -89,11 +89,11 @@ def test_the_surest_images_are_taken_and_each_once(unsorted):
 def test_a_class_without_a_sure_image_keeps_its_stand_ins(unsorted):
     model, task, _, _ = unsorted
     foreign = LabeledImages(task.unlisted_validation.items[:3], (0,) * 3, ("anything",))
-    made = evidence.from_unlabelled(Crew(), model, foreign, task.names, shots=2, seed=0)
-    stand_ins = evidence.from_names(model, task.names, shots=2, seed=0).handle.features
+    made = training_data.select_confident(Workers(), model, foreign, task.names, shots=2, seed=0)
+    stand_ins = training_data.make_stand_ins(model, task.names, shots=2, seed=0).handle.features
     kept = (made.handle.features == stand_ins).all(1)
     assert kept.sum() == len(kept) - len(made.images)
-    assert made.identity["unlabelled images"] == foreign.digests()
+    assert made.digests["unlabelled images"] == foreign.digests()
 
 
 def test_a_box_that_gives_scores_only_refuses_in_plain_words():
@@ -101,7 +101,7 @@ def test_a_box_that_gives_scores_only_refuses_in_plain_words():
         model_id = "user/space"
 
     with pytest.raises(ValueError, match=r"user/space answers with scores only.*give labelled images"):
-        evidence.from_names(ScoresOnly(), NAMES, shots=2, seed=0)
+        training_data.make_stand_ins(ScoresOnly(), NAMES, shots=2, seed=0)
 
 
 @pytest.mark.parametrize(

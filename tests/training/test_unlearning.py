@@ -13,7 +13,7 @@ from hf_unlearn.errors import WrongBaseError
 from hf_unlearn.evaluation.metrics import accuracies, harmonic_mean
 from hf_unlearn.optimizers.methods import METHODS, Recipe, recipe
 from hf_unlearn.optimizers.objective import Objective
-from hf_unlearn.training.unlearning import StopReason
+from hf_unlearn.training.result import StopReason
 from tests.support.images import COLOURS, coloured
 
 SMALL = Recipe(n_ctx=2, shared=4, unique=2, optimizer="proximal", options=(("probes", 4),))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hf_unlearn.training.checkpoint import STATE
-from hf_unlearn.training.workers import micro_batch
+from hf_unlearn.files import STATE
+from hf_unlearn.training.scoring import micro_batch
 from tests.support.forked import Forked
 
 ARGUMENTS = ("--forget", "red", "--shots", "2", "--patience", "0")
