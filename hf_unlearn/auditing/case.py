@@ -15,7 +15,7 @@ from hf_unlearn.data.labeled_images import LabeledImages
 from hf_unlearn.errors import InputError
 from hf_unlearn.evaluation.class_checks import check_classes
 from hf_unlearn.evaluation.score_memory import ScoreMemory
-from hf_unlearn.models.black_box import BlackBox
+from hf_unlearn.models.black_box import BlackBox, TextEncoder, is_text_encoder
 
 
 class Case:
@@ -77,9 +77,10 @@ class Case:
         return self.plain_box.dim > 0
 
     @property
-    def shows_features(self) -> bool:
-        """Whether the model gives text features, not only scores."""
-        return hasattr(self.plain_box, "compare")
+    def text_encoders(self) -> tuple[TextEncoder, TextEncoder] | None:
+        """The model without and with the adapter if it gives text features; None if it answers with scores only."""
+        plain, adapted = self.plain_box, self.adapted_box
+        return (plain, adapted) if is_text_encoder(plain) and is_text_encoder(adapted) else None
 
     def encode(self, images: Iterable[Image.Image]) -> Any:
         """The model's handle of `images`, which are encoded once."""
