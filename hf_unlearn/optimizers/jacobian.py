@@ -1,4 +1,4 @@
-"""How log-scores change with the latent: a Jacobian that a Kalman filter keeps from every query."""
+"""The Jacobian of log-scores with respect to the latent; a Kalman filter updates it with every query."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ RANK = 128  # patterns over images that changes are kept in, at most
 
 
 class FilteredJacobian:
-    """`J`, known with a covariance `P` over the latent's directions that is the same for every score.
+    """`J`, with a covariance `P` over the latent's directions that is the same for every score.
 
-    Of a coordinate that no observation has moved along yet nothing is known (`J` is 0 there, `P` 1), so
-    only the known ones, which come first, cost time. Changes of log-scores are kept centred over the
-    classes (a softmax sees no more of them), and in few patterns over the images where the first observations
-    suffice to find these: two-tower scores are products of image and text features, so there are no more patterns than
-    features are wide.
+    Coordinates that no observation has moved along are unknown: `J` is 0 there, `P` 1. Only the known
+    ones, which come first, cost time. Changes of log-scores are centred over the classes, as a softmax ignores
+    their mean. They are stored in few patterns over the images, once the first observations suffice to find
+    these. Two-tower scores are products of image and text features: there are no more patterns than a feature has
+    numbers.
 
     Args:
         size: `d`, width of the latent.
@@ -31,11 +31,11 @@ class FilteredJacobian:
         self.doubt = torch.eye(size, dtype=torch.float64)  # P
 
     def __call__(self, step: Tensor) -> Tensor:
-        """`(known,)` -> `(n, C)`: the change to expect, up to a constant per image."""
+        """`(known,)` -> `(n, C)`: the expected change, up to a constant per image."""
         return self.patterns @ (step @ self.values[: self.known]).view(self.patterns.shape[1], -1)
 
     def doubtful(self, count: int) -> Tensor:
-        """`(count, d)`, unit vectors: the coordinates of which least is known, each given those before it."""
+        """`(count, d)`, unit vectors: the coordinates with the largest variance, each given those before it."""
         fresh = range(self.known, min(self.known + count, self.size))
         left, chosen = self.doubt.diagonal().clone(), list(fresh)
         left[self.known :] = 0
@@ -48,11 +48,11 @@ class FilteredJacobian:
         return F.one_hot(torch.tensor(chosen), self.size).double()
 
     def learn(self, moves: Tensor, changes: Tensor, noise: float) -> None:
-        """Kalman's update with observations `change = J move + noise |move|`, one after the other.
+        """Updates the filter with observations `change = J move + noise |move|`, one after the other.
 
         Args:
             moves: `(k, d)` float64.
-            changes: `(k, n, C)` of log-scores; a row with a number that is not finite teaches nothing.
+            changes: `(k, n, C)` of log-scores; a row with a number that is not finite is ignored.
             noise: share of an observation's squared length.
         """
         useful = changes.flatten(1).isfinite().all(1).cpu() & (moves.square().sum(1) > 1e-12)
@@ -79,13 +79,13 @@ class FilteredJacobian:
         values.addmm_(by.T, surprises)
 
     def blur(self, amount: float) -> None:
-        """The filter's drift: `J` is another one elsewhere; nothing is more doubtful than at the start."""
+        """Inflates the covariance, as `J` differs elsewhere; no variance exceeds that at the start."""
         doubt = self.doubt[: self.known, : self.known]
         doubt.diagonal().add_(amount)
         doubt /= max(1.0, float(doubt.diagonal().max()))
 
     def state(self) -> dict[str, Tensor]:
-        """What `restore` takes."""
+        """The filter's tensors, for `restore`."""
         return {
             "patterns": self.patterns,
             "jacobian": self.values[: self.known].clone(),
@@ -93,7 +93,7 @@ class FilteredJacobian:
         }
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Goes on from a `state`, bit for bit."""
+        """Continues from a `state`, bit for bit."""
         self.patterns, values, doubt = (state[name] for name in ("patterns", "jacobian", "doubt"))
         self.known = len(doubt)
         self.doubt[: self.known, : self.known] = doubt
@@ -102,7 +102,7 @@ class FilteredJacobian:
             self.values[: self.known] = values
 
     def to(self, device: torch.device) -> None:
-        """For scores on `device`; the covariance stays where it is."""
+        """Moves the Jacobian to `device`; the covariance stays on its device."""
         self.patterns, self.values = self.patterns.to(device), self.values.to(device)
 
     def _begin(self, changes: Tensor) -> None:

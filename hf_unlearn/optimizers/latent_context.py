@@ -1,4 +1,4 @@
-"""Latents to contexts: what the optimizers search is smaller than what the text tower reads."""
+"""Affine maps from latents, which optimizers search, to contexts, which the text tower reads."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class LatentContext:
             scale: standard deviation of the model's token embeddings.
             spread: every token of the start is moved by noise of `spread * scale`. Far from the origin a
                 token's direction is all that layer norms leave, and the residual stream keeps it.
-            orthogonal: of a single block, the rows of `A` are orthogonal, as many as asked for or fit, and a
-                latent of length 1 moves the context by the mean length of its tokens: directions count alike.
+            orthogonal: whether the rows of `A` are orthogonal, as many as requested or as fit; only for a single
+                block. A latent of length 1 then moves the context by the mean length of its tokens.
 
         Raises:
             ValueError: if sizes are not positive, don't fit `start`, a single block has a shared part, or
@@ -89,7 +89,7 @@ class LatentContext:
 
     @property
     def size(self) -> int:
-        """How many numbers a latent has."""
+        """Width of a latent."""
         return self.unique if self.single_block else self.shared + self.n_ctx * self.unique
 
     @property

@@ -1,4 +1,4 @@
-"""Minimizes several smooth functions at once, without waiting for the device."""
+"""L-BFGS on several smooth functions at once, without waiting for the device."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ SUFFICIENT = 1e-4  # share of the decrease that the slope promises
 
 
 def minimize(function: Function, start: Tensor, evaluations: int, history: int = 12) -> Tensor:
-    """L-BFGS (Liu & Nocedal, 1989) on `B` functions in step, `evaluations` of each; the best points found, `(B, d)`.
+    """Minimizes `B` functions in lockstep by L-BFGS (Liu & Nocedal, 1989); returns the best points found, `(B, d)`.
 
-    A trial that does not decrease its function enough (Armijo) is not moved to; the next one goes a shorter way in the
-    same direction, while the other functions go on. Nothing depends on numbers that the host would have to wait for.
+    A trial that does not decrease its function enough (Armijo) is rejected. The next one is shorter, in the
+    same direction; the other functions continue meanwhile. No step waits for numbers on the host.
 
     Args:
-        function: `(B, d)` -> values `(B,)` and gradients `(B, d)`, each row's its own.
+        function: `(B, d)` -> values `(B,)` and gradients `(B, d)`, row by row.
         start: `(B, d)`.
         evaluations: calls of `function`.
         history: pairs of steps and changes of the gradient to remember.
@@ -45,7 +45,7 @@ def minimize(function: Function, start: Tensor, evaluations: int, history: int =
 
 
 def _newton(slope: Tensor, pairs: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
-    """The quasi-Newton direction, by the two loops over the pairs; a pair of inverse curvature 0 counts for nothing."""
+    """Computes the quasi-Newton direction by two loops over the pairs; one with inverse curvature 0 is ignored."""
     direction, factors = -slope, []
     scale = torch.ones_like(slope[:, :1])
     for step, change, inverse in reversed(pairs):

@@ -1,6 +1,7 @@
-"""Log-scores to a loss: what "forget these, keep those" means in numbers. Pure functions of tensors.
+# mypy: disable-error-code=no-any-return  (tensors that torch returns as Any)
+"""The loss of "forget these, keep those", as pure functions of log-scores.
 
-No index here names an element twice: several threads add up such an index's gradient in any order, and the same seed
+No index here selects an element twice. Several threads sum such an index's gradient in any order, so the same seed
 would give another adapter.
 """
 
@@ -47,17 +48,17 @@ class Objective:
             + w_l · mean over scores c of [ log(1 + B_c / (W_c + ε)) ]
 
     `B_c` and `W_c` are the variance of the log-score of class `c` on forget images, between their classes and
-    within them: small, and whoever sees all scores can't tell which forgotten thing a picture shows (Fisher's
-    criterion, turned round). With `entropy_weight=1, margin_weight=0` it is the paper's loss (its equations 1
+    within them. Where it is small, all scores together don't show which forgotten class an image has (the inverse
+    Fisher criterion). With `entropy_weight=1, margin_weight=0` it is the paper's loss (its equations 1
     to 3).
 
-    With a `vicinity` every image counts twice, as it is and displaced by `vicinity` times a random combination of
-    what tells images of one class apart: few images stand for what lies around them (vicinal risk minimization,
-    Chapelle et al., NeurIPS 2000). Two-tower logits are linear in the image feature, so the scores of
+    With a `vicinity` every image counts twice: unchanged, and displaced by `vicinity` times a random combination of
+    deviations within classes. So few images represent their neighbourhood (vicinal risk minimization,
+    Chapelle et al., NeurIPS 2000). Two-tower logits are linear in the image feature. So the scores of
     displaced images follow from those of the images, with no further query.
 
-    With `namings` the log-scores are of more names than classes, and the loss is the mean over namings, each of which
-    takes the scores of `C` names.
+    With `namings` the log-scores are of more names than classes. The loss is then the mean over namings, each of
+    which selects the scores of `C` names.
 
     Attributes:
         labels: `(N,)` class of each image.
@@ -65,7 +66,7 @@ class Objective:
         entropy_weight: `w_e`, cross-entropy of forget images to the uniform distribution.
         margin_weight: `w_m`, pushes the true class of a forget image below the runner-up.
         margin_scale: `k`, how sharp the margin is.
-        leak_weight: `w_l`, keeps the scores of forget images from telling their classes apart.
+        leak_weight: `w_l`, keeps the scores of forget images from distinguishing their classes.
         vicinity: how far displaced images lie, in standard deviations within a class; 0 for none.
         namings: `(V, C)`, which columns of the log-scores are the classes under each naming; None for the only one.
     """
@@ -240,7 +241,7 @@ def _runner_up(log_scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def leak(log_scores: Tensor, labels: Tensor) -> Tensor:
-    """`(..., n, C)` of `n` labelled images -> `(...)`: how well each score tells their classes apart."""
+    """`(..., n, C)` of `n` labelled images -> `(...)`: how well each score distinguishes their classes."""
     of_class = F.one_hot(labels.unique(return_inverse=True)[1]).to(log_scores)  # (n, classes)
     means = (of_class / of_class.sum(0)).T @ log_scores
     between = means.var(-2, correction=0)

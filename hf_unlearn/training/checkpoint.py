@@ -51,7 +51,7 @@ class Checkpoint:
     @classmethod
     @contextmanager
     def open(cls, folder: str | Path | None, identity: Mapping[str, Any], *, lock: bool) -> Iterator[Checkpoint | None]:
-        """Opens a run's folder for the block; None if there is none.
+        """Opens a run's folder for the block; None where no folder is given.
 
         Args:
             lock: whether this process keeps others out; of a job's processes the main one does.

@@ -1,4 +1,4 @@
-"""The loop of a run: ask, decode, score, tell; keep the best on validation; stop."""
+"""The loop of a run: `ask`, decode, score, `tell`; keep the best on validation; stop."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class TrainingData:
         train, validation: `(n,)`, class of each.
         digests: of the data, as name -> digests or numbers; equal for equal data.
         kind: where the data come from, for the adapter's config.
-        images: the images without stand-ins; None if there are none.
+        images: the images without stand-ins; None where all are stand-ins.
     """
 
     names: tuple[str, ...]
