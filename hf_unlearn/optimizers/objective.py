@@ -1,4 +1,4 @@
-# mypy: disable-error-code=no-any-return  (tensors that torch returns as Any)
+# mypy: disable-error-code="no-any-return"
 """The loss of "forget these, keep those", as pure functions of log-scores.
 
 No index here selects an element twice. Several threads sum such an index's gradient in any order, so the same seed
