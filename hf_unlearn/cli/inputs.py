@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +161,7 @@ def _digest(line: str, path: Path) -> str:
     from hf_unlearn.data.image_files import hash_file
 
     try:
-        return str(hash_file(Path(line), sha256).hexdigest())
+        return hash_file(Path(line)).hex()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise InputError(f"--exclude {path}: {line[:200]!r} is neither a SHA-256 nor a file to read ({why})") from error

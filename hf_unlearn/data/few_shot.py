@@ -6,9 +6,7 @@ others unchanged.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -23,8 +21,8 @@ def order_classes(
     items: Sequence[Image.Image | Path], labels: Sequence[int], classes: int, seed: int
 ) -> list[list[int]]:
     """For each of `classes` classes, the indices of its images, by keyed hash."""
-    new = partial(hashlib.blake2b, digest_size=16, key=f"few-shot {seed}".encode())
-    keyed = sorted((hash_image(item, new), index) for index, item in enumerate(items))
+    key = f"few-shot {seed}".encode()
+    keyed = sorted((hash_image(item, key), index) for index, item in enumerate(items))
     return [[index for _, index in keyed if labels[index] == label] for label in range(classes)]
 
 

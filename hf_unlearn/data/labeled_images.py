@@ -185,7 +185,7 @@ class LabeledImages:
 
     def digests(self) -> list[str]:
         """One SHA-256 per image: of a file's bytes, or of a PIL image's mode, size and pixels. Private."""
-        return [hash_image(item, hashlib.sha256).hex() for item in self.items]
+        return [hash_image(item).hex() for item in self.items]
 
     def salted_digest(self, salt: str) -> dict[str, str]:
         """One SHA-256 of the whole set, whatever its order, after the salt (hexadecimal); safe to publish."""

@@ -1,6 +1,8 @@
 """Forgetting by names only: stand-ins are what they claim, and what is learned from them holds for real images."""
 
+import hashlib
 import json
+from collections import Counter
 
 import pytest
 import torch
@@ -94,6 +96,22 @@ def test_a_class_without_a_sure_image_keeps_its_stand_ins(unsorted):
     kept = (made.handle.features == stand_ins).all(1)
     assert kept.sum() == len(kept) - len(made.images)
     assert made.digests["unlabelled images"] == foreign.digests()
+
+
+def test_the_digests_of_a_training_file_are_kept_until_it_changes(clip, image_folder, monkeypatch):
+    read = []
+    original = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda file, new: read.append(file.name) or original(file, new))
+    images = LabeledImages.from_folder(image_folder)
+    arguments = {"forget": ["red"], "max_queries": 1, "shots": 2, "progress": False}
+    unlearn(clip, images, **arguments)
+    first, counts = images.digests(), Counter(read)
+    assert max(counts.values()) == 2  # the keyed hash of the draw, and the SHA-256
+    unlearn(clip, images, **arguments)
+    assert Counter(read) == counts
+    changed = images.items[0]
+    changed.write_bytes(images.items[-1].read_bytes() + b"more")
+    assert [one != other for one, other in zip(images.digests(), first, strict=True)].count(True) == 1
 
 
 def test_a_box_that_gives_scores_only_refuses_in_plain_words():
