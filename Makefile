@@ -18,7 +18,7 @@ dev: .venv/ready-dev
 
 # What its developers need besides: tests, linters, documentation, benchmarks.
 .venv/ready-dev: .venv/ready
-	$(PIP) install --constraint requirements.txt --editable ".[dev,bench]"
+	$(PIP) install --constraint requirements.txt --editable ".[dev,docs,bench]"
 	touch $@
 
 demo: setup
@@ -36,9 +36,10 @@ check: dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python docs/lint_prose.py README.md CONTRIBUTING.md SECURITY.md docs hf_unlearn space
 
 docs: dev
-	$(BIN)/python docs/make_api.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir site
 
 bench: dev
 	$(BIN)/python benchmarks/speed.py --json runs/speed.json

@@ -33,7 +33,7 @@ def vocabulary(model: ClipBlackBox, task: Task) -> list[str]:
 def edit_adapter(model: ClipBlackBox, task: Task, method: str) -> ForgetAdapter:
     """`"edit"`, `"edit:strength=1,breadth=0.3"`, or a peer: `"null-space"`, `"leace"`, `"least-squares"`.
 
-    `"edit:keep=0"` is not told what is kept; `"edit:linear=1"` has no gate, as an exported checkpoint.
+    `"edit:keep=0"` gets no kept names; `"edit:linear=1"` has no gate, as an exported checkpoint.
     """
     base, _, settings = method.partition(":")
     dials = _settings(settings)

@@ -1,118 +1,165 @@
-"""What the README tells a stranger to run, run."""
+"""Every block of Python and shell in the README and the documentation, run."""
 
+import io
 import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tests.support.forked import Forked
-from tests.support.hub_client import environment
+from tests.support.hub_client import Client, command, environment
 from tests.support.hub_server import Hub
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LANGUAGES = {"python", "bash", "sh"}
+FENCE = re.compile(r"(?:^<!-- ((?:(?!-->).)*) -->\n)?^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+QUERIES = re.compile(r"(max_queries=|--max-queries |relearn_queries=|--relearn-queries )[\d_]+")
+PROMISED = {  # what a command prints
+    "forget": "adapter saved in", "combine": "adapter saved in", "without": "adapter saved in",
+    "evaluate": "label-mask", "export": "checkpoint saved", "audit": "verdict",
+}  # fmt: skip
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
+class Block(NamedTuple):
+    mark: str  # of the HTML comment above it
+    language: str
+    code: str
 
 
-def run(command: list[str], folder: Path, settings: dict[str, str] | None = None) -> str:
-    environs = {**os.environ, **(settings or {}), "PYTHONPATH": str(README.parent)}
-    done = subprocess.run(command, cwd=folder, env=environs, capture_output=True, text=True)
+def blocks(page: Path) -> list[Block]:
+    """The blocks of a page that are run, with few queries."""
+    found = [Block(*(each or "" for each in fence)) for fence in FENCE.findall(page.read_text(encoding="utf-8"))]
+    runnable = [block for block in found if block.language in LANGUAGES and not block.mark.startswith("not run: ")]
+    return [block._replace(code=QUERIES.sub(r"\g<1>20", block.code)) for block in runnable]
+
+
+def lines(code: str) -> list[str]:
+    """The commands of a block of shell."""
+    joined = code.replace("\\\n", " ").splitlines()
+    return [line for line in joined if line.strip() and not line.startswith("#")]
+
+
+def execute(code: str) -> str:
+    """Runs Python where it is called; returns what it prints."""
+    with redirect_stdout(io.StringIO()) as out:
+        exec(code, {"__name__": "__main__"})
+    return out.getvalue()
+
+
+def run_shell(line: str, folder: Path) -> str:
+    """Runs a line with this Python and this `hf-unlearn`; returns what it prints."""
+    words = shlex.split(line, comments=True)
+    if words[0] == "hf-unlearn":
+        process = Forked(words[1:], folder / ".said", folder=folder)
+        assert process.wait() == 0, process.said()
+        return process.said()[0]
+    python = shlex.quote(sys.executable)
+    line = line.replace("torchrun", f"{python} -m torch.distributed.run --standalone")
+    line = re.sub(r"^python ", f"{python} ", line)
+    environs = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["sh", "-c", line], cwd=folder, env=environs, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def hf_unlearn(line: str, folder: Path) -> str:
-    """What a line of the README that begins with `hf-unlearn` prints."""
-    name, *words = shlex.split(line)
-    assert name == "hf-unlearn"
-    process = Forked(words, folder / ".said", folder=folder)
-    assert process.wait() == 0, process.said()
-    return process.said()[0]
+def run_page(page: Path, folder: Path) -> tuple[dict, list[str]]:
+    """Runs a page's blocks in their order; returns the names its Python defines and what each block printed."""
+    scope: dict = {"__name__": "__main__"}
+    printed = []
+    with redirect_stdout(io.StringIO()) as out:
+        for block in blocks(page):
+            if block.mark == "hub":
+                continue
+            if block.language == "python":
+                exec(block.code, scope)
+            for line in lines(block.code) if block.language != "python" else ():
+                said = run_shell(line, folder)
+                print(said)
+                words = shlex.split(line)
+                assert PROMISED.get(words[1] if words[0] == "hf-unlearn" else "", "") in said
+            printed.append(out.getvalue())
+            out.truncate(out.seek(0))
+    return scope, printed
 
 
 @pytest.fixture(scope="module")
 def things(tmp_path_factory) -> Path:
+    """The images that the README says how to make, and the adapter of its first command."""
     folder = tmp_path_factory.mktemp("stranger")
-    line = next(line for line in README.read_text().splitlines() if "python -m hf_unlearn.demo" in line)
-    words = re.search(r"`python (-m hf_unlearn\.demo [^`]*)`", line)
+    words = re.search(r"`(python -m hf_unlearn\.demo [^`]*)`", README.read_text())
     assert words
-    run([sys.executable, *words[1].split()], folder)
+    run_shell(words[1], folder)
+    for kind in (folder / "things").glob("*/*"):
+        for image in sorted(kind.iterdir())[4:]:  # four are enough here
+            image.unlink()
+    run_shell(
+        next(line for block in blocks(README) for line in lines(block.code) if line.startswith("hf-unlearn forget")),
+        folder,
+    )
     return folder
 
 
-def test_the_python_of_the_readme_runs_and_forgets(things):
-    code, *_ = blocks("python")  # the third one needs a Hub: below; the fourth one a Space: test_remote.py
-    printed = run([sys.executable, "-c", code + "\nprint('PROBS', float(probs.sum()), queries.shape)"], things)
+@pytest.fixture
+def folder(things, tmp_path, monkeypatch) -> Path:
+    """A copy of them; work goes on there."""
+    shutil.copytree(things, tmp_path / "work")
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    return tmp_path / "work"
+
+
+def test_the_readme_runs_and_forgets(folder):
+    scope, printed = run_page(README, folder)
     for said in ("zero-shot", "label-mask", "edit", "'word'"):
-        assert said in printed
-    assert float(printed.split("PROBS")[1].split()[0]) == pytest.approx(1.0, abs=1e-4)
-    assert "torch.Size([1, 256])" in printed
+        assert said in printed[0]
+    assert float(scope["probs"].sum()) == pytest.approx(1.0, abs=1e-4)
+    assert scope["queries"].shape == (1, 256)
+    assert json.loads((folder / "adapters" / "two-less" / "config.json").read_text())["forget"] == [
+        "rooster", "telephone",
+    ]  # fmt: skip
 
 
-def test_the_python_that_needs_scores_alone_runs(things):
-    run([sys.executable, "-c", blocks("python")[1].replace("max_queries=500", "max_queries=40")], things)
-    config = json.loads((things / "adapters" / "by-scores" / "config.json").read_text())
-    assert (config["kind"], len(config["forget"]), config["ledger"]["queries"]) == ("context", 4, 40)
+@pytest.mark.parametrize("page", [page for page in PAGES[1:] if blocks(page)], ids=lambda page: page.stem)
+def test_the_code_of_the_documentation_runs(page, folder):
+    run_page(page, folder)
 
 
-def test_the_commands_of_the_readme_run(things):
-    lines, _, _ = blocks("bash")
-    for line in lines.strip().splitlines():
-        command = line.split()[1]
-        expected = {"export": "checkpoint saved", "evaluate": "label-mask", "forget": "adapter saved in"}[command]
-        assert expected in hf_unlearn(line, things)
-
-
-@pytest.fixture(scope="module")
-def rooster(things) -> None:
-    """The adapter that later blocks go on from, made as the first block says."""
-    if not (things / "adapters" / "no-rooster").exists():
-        hf_unlearn(blocks("bash")[0].splitlines()[0], things)
-
-
-def test_adapters_grow_from_adapters_as_the_readme_says(things, rooster):
-    (lines,) = blocks("sh")
-    for line in lines.strip().splitlines():
-        assert "adapter saved in" in hf_unlearn(line, things)
-    forgotten = [
-        json.loads((things / "adapters" / name / "config.json").read_text())["forget"]
-        for name in ("neither", "rooster-is-back")
-    ]
-    assert forgotten == [["rooster", "telephone"], ["telephone"]]
-
-
-def test_what_the_readme_says_about_the_hub_runs(things, rooster, tmp_path):
-    _, lines, _ = blocks("bash")
+def test_what_needs_the_hub_runs_against_a_hub(folder, tmp_path):
+    said = {}
     with Hub() as hub:
-        settings = environment(hub.endpoint, tmp_path) | {"HF_TOKEN": "hf_owner"}
-        told = {
-            words[1]: run([sys.executable, "-m", "hf_unlearn", *words[1:]], things, settings)
-            for words in map(shlex.split, lines.strip().splitlines())
-        }
-        printed = run([sys.executable, "-c", blocks("python")[2]], tmp_path, settings)
-    assert set(told) == {"push", "list", "info", "pull"}
-    assert "user/no-rooster" in told["list"]
-    assert "rooster" in told["info"]
-    assert "rooster" in told["pull"]
-    assert printed.startswith("['rooster'] embedded")
-    assert (things / "adapters" / "fetched" / "config.json").exists()
+        client = Client({**environment(hub.endpoint, tmp_path), "HF_TOKEN": "hf_owner"})
+        for block in (block for page in PAGES for block in blocks(page) if block.mark == "hub"):
+            if block.language == "python":
+                assert "rooster" in client(execute, block.code)
+            for words in map(shlex.split, lines(block.code)) if block.language != "python" else ():
+                code, said[words[1]], errors = client(command, *words[1:], token="hf_owner")
+                assert code == 0, errors
+    assert "user/no-rooster" in said["list"]
+    assert "rooster" in said["info"]
+    assert "rooster" in said["pull"]
+    assert (folder / "adapters" / "fetched" / "config.json").exists()
 
 
-def test_the_launch_of_several_processes_runs(things):
-    _, _, line = blocks("bash")
-    launcher = f"{shlex.quote(sys.executable)} -m torch.distributed.run --standalone"
-    assert "adapter saved in adapters/by-two" in run(["sh", "-c", line.replace("torchrun", launcher)], things)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_blocks_that_are_not_run_say_why(page):
+    for mark, language, _ in FENCE.findall(page.read_text(encoding="utf-8")):
+        assert language, "a block without a language"
+        assert not mark or mark == "hub" or re.match(r"not run: .{10}", mark), mark
+        assert language not in {"console", "shell", "py"}, "python, bash and sh are run"
 
 
 def test_the_front_matter_names_the_gradio_that_is_pinned():
     front = README.read_text().split("---")[1]
     version = re.search(r"sdk_version: (\S+)", front)
     assert version
-    assert f"gradio=={version[1]}" in (README.parent / "requirements.txt").read_text()
+    assert f"gradio=={version[1]}" in (ROOT / "requirements.txt").read_text()

@@ -19,7 +19,9 @@ from hf_unlearn.models.black_box import PROBES
 from hf_unlearn.models.text_edit import Gate, TextEdit
 from tests.support.families import FAMILIES, write_family
 
-TEXT = [*(Path(feature_cache.__file__).parents[2] / "README.md").read_text().splitlines(), "a laptop"]
+ROOT = Path(feature_cache.__file__).parents[2]
+PAGES = ("README.md", "SECURITY.md", "docs/audit.md")
+TEXT = [line for page in PAGES for line in (ROOT / page).read_text(encoding="utf-8").splitlines()] + ["a laptop"]
 CHINESE = [chr(0x4E00 + 7 * number) for number in range(80)]  # sorted by spelling
 SOME = ["pistol", "teapot", "a red car", "café", "sky"]
 TEMPLATES = ("{}", "a photo of a {}.")
@@ -32,7 +34,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def trained(kind: str):
-    """A real small tokenizer of each kind, trained on the README."""
+    """A real small tokenizer of each kind, trained on our documentation."""
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
