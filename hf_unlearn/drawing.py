@@ -1,4 +1,4 @@
-"""Figures without a display and without the user's settings, in fonts that have the characters of every name."""
+"""Figures without a display or the user's settings, in fonts that have the characters of every name."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ _alone = threading.RLock()  # matplotlib's settings are the process's
 
 @contextmanager
 def drawing(texts: Iterable[str]) -> Iterator[type]:
-    """`matplotlib.figure.Figure`, which within the block draws under matplotlib's own settings.
+    """Gives `matplotlib.figure.Figure`, which within the block draws under matplotlib's default settings.
 
-    `texts` are the names that it will show. One warning names the characters that no font here has.
+    Args:
+        texts: the names that it will show. One warning names the characters that no font here has.
     """
     with _alone:
         matplotlib = _matplotlib()
@@ -45,15 +46,15 @@ def drawing(texts: Iterable[str]) -> Iterator[type]:
 
 
 def label(text: str) -> str:
-    """A name as a picture shows it: one line of visible characters, of bearable length."""
+    """A name as a picture shows it: one line of visible characters, of at most 40 characters."""
     line = plain(text)
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
 
 
 def _matplotlib() -> Any:
-    """matplotlib, even where the user's settings are such that it can't be imported."""
+    """Imports matplotlib, even if the user's settings break the import."""
     if "matplotlib" not in sys.modules:
-        backend = os.environ.get("MPLBACKEND")  # of a notebook, perhaps, that this process is not
+        backend = os.environ.get("MPLBACKEND")  # set for a notebook, perhaps, which this process is not
         with _environment(MPLBACKEND=None):
             try:
                 import matplotlib
@@ -70,7 +71,7 @@ def _matplotlib() -> Any:
 
 @contextmanager
 def _environment(**values: str | None) -> Iterator[None]:
-    """Within the block, these variables have these values; None is none."""
+    """Sets environment variables within the block; None removes one."""
     before = {name: os.environ.get(name) for name in values}
 
     def put(those: dict[str, str | None]) -> None:
@@ -88,12 +89,12 @@ def _environment(**values: str | None) -> Iterator[None]:
 
 @lru_cache(maxsize=32)
 def _fonts(needed: str) -> tuple[list[str], str]:
-    """Families that between them have these characters, the first one first; and the characters that none has."""
+    """Font families that together have these characters, and the characters that no family has."""
     from matplotlib import font_manager
 
-    own = font_manager.findfont(FIRST)
+    default = font_manager.findfont(FIRST)
     families, missing = [FIRST], {char for char in needed if char.isprintable() and not char.isspace()}
-    missing -= _characters(own)
+    missing -= _characters(default)
     for family, path in _others() if missing else ():
         if found := missing & _characters(path):
             families.append(family)
@@ -105,7 +106,7 @@ def _fonts(needed: str) -> tuple[list[str], str]:
 
 @cache
 def _others() -> list[tuple[str, str]]:
-    """Family and file of other fonts that are here: upright ones, wide ones first; not matplotlib's own."""
+    """Family and file of the other fonts here: upright, those with most characters first; none of matplotlib's."""
     import matplotlib
     from matplotlib.font_manager import fontManager
 
@@ -126,7 +127,7 @@ def _others() -> list[tuple[str, str]]:
 
 @cache
 def _characters(path: str) -> frozenset[str]:
-    """What a font has; nothing if it can't be read or is made of pixels, as some of emoji are."""
+    """The characters of a font; empty if it can't be read or is made of pixels, as some emoji fonts are."""
     from matplotlib.ft2font import FT2Font
 
     try:

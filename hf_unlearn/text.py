@@ -12,7 +12,7 @@ LARGEST_SEED = 2**63 - 1
 
 
 def brief(value: object) -> str:
-    """A value for a message: as Python writes it, in at most about 80 characters."""
+    """Shortens a value for a message: as Python writes it, in at most about 80 characters."""
     if isinstance(value, Path):
         value = str(value)
     if isinstance(value, str | bytes):
@@ -34,18 +34,18 @@ def listed(values: object) -> str:
 
 
 def short(text: object) -> str:
-    """A path or an id for a message, as it is, in at most 400 characters."""
+    """Shortens a path or an id for a message, in at most 400 characters."""
     return f"{str(text)[:400]}…" if len(str(text)) > 400 else str(text)
 
 
 def plain(value: object) -> str:
-    """One line of visible characters: no control codes, no change of writing direction."""
+    """Makes one line of visible characters: no control codes, no change of writing direction."""
     line = " ".join(str(value).split())
     return "".join(char if char.isprintable() or char in "\u200c\u200d" else "\ufffd" for char in line)
 
 
 def markdown(value: object) -> str:
-    """Strings may come from strangers: nothing in them is markup here."""
+    """Escapes all Markdown: a string may come from a stranger."""
     return "".join(f"\\{char}" if char in "\\`*_[]<>|#!$~&" else char for char in plain(value))
 
 
@@ -55,7 +55,7 @@ def join_names(names: Sequence[str]) -> str:
 
 
 def code_span(value: str) -> str:
-    """A code span that no backtick in it can end."""
+    """Makes a code span that no backtick in it can end."""
     line = plain(value)
     fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
     return f"{fence} {line} {fence}" if "`" in line else f"`{line}`"

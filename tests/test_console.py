@@ -121,3 +121,28 @@ def test_an_adapter_of_the_other_kind_that_is_replaced_is_named(world_of_both, t
 def world_of_both(clip_folder, tmp_path) -> list:
     images = write_images(tmp_path / "images", 4)
     return ["--model", clip_folder, "--data", images, "--forget", "red", "--shots", 2, "--max-queries", 20]
+
+
+BUG = """
+from hf_unlearn.cli import main
+@main.app.command()
+def boom():
+    {raised}
+main.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "last"),
+    [
+        ("1 / 0", 2, "error: this is a bug in hf_unlearn; please report it with the lines above and the command"),
+        ("int('x')", 2, "error: this is a bug in hf_unlearn; please report it with the lines above and the command"),
+        ("from hf_unlearn import InputError; raise InputError('expected 1, got 2')", 2, "error: expected 1, got 2"),
+    ],
+)
+def test_errors_of_the_library_are_one_line_and_anything_else_is_a_bug_with_its_traceback(raised, code, last):
+    command = [sys.executable, "-c", BUG.format(raised=raised), "boom"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.splitlines()[-1] == last
+    assert ("Traceback" in done.stderr) == ("bug" in last)

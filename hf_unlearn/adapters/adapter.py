@@ -1,4 +1,4 @@
-"""ForgetAdapter: a learned context or a text edit with everything needed to use and judge it."""
+"""ForgetAdapter: a learned context or a text edit with everything needed to use and evaluate it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SAME_BASE = 0.99  # least cosine between the fingerprints of one base at two pre
 
 @dataclass(frozen=True)
 class ForgetAdapter:
-    """What makes its base model forget: a context or a text edit. A few kilobytes; the base's weights stay as they are.
+    """A context or a text edit that makes its base model forget: a few kilobytes; the base's weights are unchanged.
 
     Attributes:
         weights: a context, `(m, dim)` float32, or a `TextEdit`.
@@ -77,10 +77,10 @@ class ForgetAdapter:
         return self.weights if isinstance(self.weights, TextEdit) else None
 
     def with_report(self, report: Mapping[str, Any]) -> ForgetAdapter:
-        """The same adapter with its evaluation inside: saved beside it, its own row as `config.metrics`.
+        """The same adapter with its evaluation: saved beside it, its row as `config.metrics`.
 
         Raises:
-            ValueError: if no row of the report is about this adapter.
+            InputError: if no row of the report is about this adapter.
         """
         own = next((row for row in report["rows"] if row.get("weights_sha256") == self.config.weights_sha256), None)
         if own is None:
@@ -110,24 +110,24 @@ class ForgetAdapter:
         create_pr: bool = False,
         token: str | bool | None = None,
     ) -> CommitInfo:
-        """Puts the adapter in a repository on the Hub: all files in one commit, or none.
+        """Pushes the adapter to a repository on the Hub: all files in one commit, or none.
 
-        What its card says there and an adapter does not, such as a licence or a person's tags, stays.
+        The new card keeps what only the old card says, such as a licence or a person's tags.
 
         Args:
-            repo_id: `user/name`, or `name` for one's own; made if it does not exist.
-            private: whether the repository is to be private; an existing one must be as asked.
-            revision: the branch, made if it does not exist; `main` if not given.
+            repo_id: `user/name`, or `name` alone for your account; created if it does not exist.
+            private: whether the repository must be private; an existing one must match.
+            revision: the branch, created if it does not exist; default `main`.
             commit_message: the first line of the commit.
             create_pr: open a pull request instead of committing.
-            token: instead of the one that `hf auth login` saved; it is stored nowhere.
+            token: in place of the one that `hf auth login` saved; it is stored nowhere.
 
         Returns:
-            The commit; where nothing changed none is made, and `oid` is the one that stands.
+            The commit. If nothing changed, no commit is made and `oid` is the newest one.
 
         Raises:
             HubError: if the Hub refuses or can't be reached, or someone else committed meanwhile.
-            ValueError: if the repository holds something else, or is not as private as asked.
+            InputError: if the repository holds something else, or its visibility differs from `private`.
         """
         return self.stored().push(
             repo_id, private=private, revision=revision, commit_message=commit_message, create_pr=create_pr,
@@ -145,20 +145,20 @@ class ForgetAdapter:
         local_files_only: bool = False,
         subfolder: str | None = None,
     ) -> ForgetAdapter:
-        """Loads an adapter from a folder or from the Hub; of a repository only our files, and all of one commit.
+        """Loads an adapter from a folder or from the Hub; only its files are fetched, all of one commit.
 
         Args:
             repo_or_folder: a folder that `save_pretrained` wrote, or `user/name` on the Hub.
-            revision: on the Hub: commit, tag or branch; `main` if not given.
-            token: on the Hub: instead of the one that `hf auth login` saved; False for none.
-            cache_dir: instead of the Hub client's own cache.
+            revision: on the Hub: commit, tag or branch; default `main`.
+            token: on the Hub: in place of the one that `hf auth login` saved; False for none.
+            cache_dir: in place of the default cache of the Hub's client.
             local_files_only: use only what is in the cache.
             subfolder: where in the folder or repository the adapter is.
 
         Raises:
             AdapterError: if files are missing, damaged, tampered with, too large or too new.
-            HubError: if a repository's files can't be had; it says why and what to do.
-            ValueError: if the subfolder leads out of the folder or repository.
+            HubError: if a repository's files are not available; the message says why and what to do.
+            InputError: if the subfolder leads out of the folder or repository.
         """
         folder = find_folder(
             repo_or_folder, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only,
@@ -173,10 +173,11 @@ class ForgetAdapter:
         """The base model with this adapter in effect.
 
         Args:
-            base: where the base is, if not where the config says: a Hub id or a folder.
+            base: a Hub id or a folder; default: as the config says.
 
         Raises:
-            WrongBaseError: if what was loaded is not the model that the adapter was made for.
+            WrongBaseError: if the loaded model is not the one that the adapter was made for.
+            MissingBaseError: if the config names a folder that is not here.
         """
         revision = self.config.base_revision if base is None else None
         source = str(base or self.config.base_model)
@@ -190,33 +191,33 @@ class ForgetAdapter:
         return AdaptedClip(model, self)
 
     def export(self, folder: str | Path, *, base: str | Path | None = None, hardened: bool = False) -> None:
-        """Writes a plain transformers checkpoint that forgets by itself; nothing of ours is needed to load it.
+        """Writes a plain transformers checkpoint that forgets by itself; loading it needs no hf_unlearn.
 
         Args:
             folder: a new or empty folder.
-            base: where the base is, if not where the config says.
+            base: a Hub id or a folder; default: as the config says.
             hardened: for a context, also project the forgotten names out of the text projection, so that leaving
                 the context out does not bring them back.
 
         Raises:
-            ValueError: if the folder holds something, the base's family or tokenizer can't carry a context, or an
-                edit is to be hardened, which needs none.
+            InputError: if the folder holds something, or an edit is to be hardened: it needs no hardening.
+            ExportError: if the base's family or tokenizer can't carry a context.
             WrongBaseError: if the base is not the model that the adapter was made for.
         """
         check_out(Path(folder))
         export(self.weights, self.config, self.load_base(base).model, folder, hardened)
 
     def edit_vectors(self, vectors: np.ndarray) -> np.ndarray:
-        """Text features that somebody else computed, edited as `TextEdit` says. No model is loaded.
+        """Edits text features from elsewhere as `TextEdit` says. No model is loaded.
 
         Args:
-            vectors: `(n, width)` or `(width,)` floats, of the text side; image vectors stay as they are.
+            vectors: `(n, width)` or `(width,)` floats, of the text side; image vectors need no edit.
 
         Returns:
             The same shape, unit length; float64 for float64, else float32.
 
         Raises:
-            ValueError: if this is a context, the width is another, or a vector is zero or not finite.
+            InputError: if this is a context, the width differs, or a vector is zero or not finite.
         """
         if self.edit is None:
             raise InputError(
@@ -228,11 +229,11 @@ class ForgetAdapter:
     def applied_to(self, model: BlackBox) -> AdaptedBox:
         """`model` under this adapter, as a black box.
 
-        A context brings its own template, an edit leaves the model's as it is.
+        A context comes with its template; an edit keeps the model's.
 
         Raises:
             WrongBaseError: if `model` is not the base that this adapter was made for.
-            ValueError: if this is an edit and `model` answers with scores only.
+            InputError: if this is an edit and `model` answers with scores only.
         """
         self.check_base(model)
         if self.edit is not None:
@@ -263,5 +264,5 @@ def _as_array(name: str, tensor: Tensor) -> np.ndarray:
 
 
 def base_name(model_id: str) -> str:
-    """How a base is named in public: a Hub id as it is, of a local folder only its name."""
+    """The public name of a base: a Hub id unchanged, of a local folder only its name."""
     return Path(model_id).name if model_id != EMBEDDED and is_folder(model_id) else model_id

@@ -49,7 +49,7 @@ def leaks_of(kind: str) -> dict[str, str]:
 
 
 def find_row(config: dict[str, Any], report: dict[str, Any]) -> dict[str, Any] | None:
-    """The row of a report about the adapter with this config; None if there is none."""
+    """The row of a report about the adapter with this config; None if the report has no such row."""
     rows = (row for row in report["rows"] if row.get("weights_sha256") == config["weights_sha256"])
     return next(rows, None)
 

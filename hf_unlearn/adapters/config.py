@@ -1,4 +1,4 @@
-"""What an adapter's `config.json` holds, and the reading of it: everything in it may come from a stranger."""
+"""What an adapter's `config.json` holds, and how it is read. Everything in it may come from a stranger."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ class AdapterConfig:
         synonyms: forget class -> other names that it was trained to be forgotten under as well.
         method, hyperparameters, seed: how it was trained.
         ledger: queries, text tokens, image encodings, seconds, peak memory.
-        metrics: the adapter's figures on the images it was judged on, if any.
+        metrics: the adapter's figures on the images it was evaluated on, if any.
         weights_sha256: of the weights' float32 bytes, so that files of two adapters can't mix.
         kind: "context" (a soft prompt) or "edit" (a low-rank map of the text features).
         n_ctx, dim: shape of the context; None for an edit.
         width, rank: shape of the edit; None for a context.
         neighbours: for an edit, the words that it changes most: `word`, `of` (the forgotten name it is near) and
             `similarity`, a cosine of before and after, 1 where unchanged.
-        few_shot_digest: `salt` and `sha256` of the few-shot set (`LabeledImages.salted_digest`): whoever has the
-            images can recognize the set, nobody can recognize one image.
+        few_shot_digest: `salt` and `sha256` of the few-shot set (`LabeledImages.salted_digest`). Someone who
+            has the images can recognize the set; no one can recognize one image.
         license, datasets: what the maker says about the adapter: a licence's identifier, data sets on the Hub.
 
     Raises:
@@ -94,7 +94,7 @@ class AdapterConfig:
         for name, fewest in (("forget", 1), ("retain", 0 if self.kind == "edit" else 1)):
             value = getattr(self, name)
             self._expect(name, isinstance(value, list) and fewest <= len(value) <= 100_000, "a list of names")
-        self._take_names()
+        self._clean_names()
         self._check_hyperparameters()
         for name, gaps in (("ledger", False), ("metrics", True)):
             value = getattr(self, name)
@@ -110,13 +110,13 @@ class AdapterConfig:
         self._expect("datasets", right, "a list of data set ids")
         self._expect("base_fingerprint", _matrix(self.base_fingerprint), "rows of numbers between -1 and 1")
 
-    def _take_names(self) -> None:
-        """Names as `clean_name` writes them, whoever made the adapter."""
+    def _clean_names(self) -> None:
+        """Writes all names as `clean_name` does, also those of other makers."""
         try:
             names = check_names([*self.forget, *self.retain])
         except ValueError as error:
             raise AdapterError(f"{CONFIG}: forget and retain: {error}") from error
-        right = isinstance(self.synonyms, dict) and all(isinstance(own, list) for own in self.synonyms.values())
+        right = isinstance(self.synonyms, dict) and all(isinstance(names, list) for names in self.synonyms.values())
         self._expect("synonyms", right, "an object, class -> list of names")
         forget, retain = names[: len(self.forget)], names[len(self.forget) :]
         try:
@@ -158,7 +158,7 @@ class AdapterConfig:
 
 
 def read_config(path: Path) -> AdapterConfig:
-    """Reads `config.json` of any version; keys that only a newer library knows are named in a warning and ignored.
+    """Reads `config.json` of any version; keys of a newer library are ignored, and a warning names them.
 
     Raises:
         AdapterError: if it is no such file, tampered with, or of a newer format.
@@ -182,7 +182,7 @@ def read_config(path: Path) -> AdapterConfig:
 
 
 def _from_version_1(content: dict[str, Any]) -> dict[str, Any]:
-    """All adapters were contexts then, and the digest had another name."""
+    """Converts version 1: all adapters were contexts, and the digest had another name."""
     content = {**content, "format_version": FORMAT_VERSION}
     if "context_sha256" in content:
         content["weights_sha256"] = content.pop("context_sha256")
@@ -225,7 +225,7 @@ def number(value: object) -> bool:
 
 
 def finite(content: object) -> bool:
-    """Whether JSON can hold it: no NaN, no infinity, anywhere in it."""
+    """Whether JSON can hold a value: no NaN and no infinity in it."""
     try:
         json.dumps(content, allow_nan=False)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What an adapter's `report.json` holds, and the reading of it: it may come from a stranger, as the config may."""
+"""What an adapter's `report.json` holds, and how it is read. It may come from a stranger, as the config may."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ MAX_ROWS, MAX_CLASSES, MAX_TEXT = 50, 100_000, 500
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """Reads `report.json`; what the card, the plot and the table take from it is there and of the right type.
+    """Reads `report.json`, and checks what the card, the plot and the table use of it.
 
     Raises:
-        AdapterError: if it is no such file, or tampered with; the place is named.
+        AdapterError: if it is no such file, or tampered with; the message names the place.
     """
     report = read_json(path)
 

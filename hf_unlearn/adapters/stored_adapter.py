@@ -30,7 +30,7 @@ class StoredAdapter:
         weights: arrays by name, see `hf_unlearn.adapters.weights`.
         config: what it is for and how it was made.
         report: the evaluation's rows, if it was evaluated.
-        picture: the PNG that was saved with the adapter; used while it shows this very report.
+        picture: the PNG that was saved with the adapter; used while it shows this report.
 
     Raises:
         AdapterError: if the weights are not finite, or not those that the config describes.

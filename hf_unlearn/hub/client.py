@@ -1,4 +1,4 @@
-"""Adapters on the Hugging Face Hub: a few small files fetched at one commit, pushed in one, and found again."""
+"""Adapters on the Hugging Face Hub: a few small files, fetched at one commit, pushed in one commit, and listed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def commit_of(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
 ) -> str:
-    """The commit behind a branch or tag; the one seen last where the Hub is out of reach or too busy.
+    """The commit of a branch or tag; the one seen last if the Hub is out of reach or too busy.
 
     Raises:
         HubError: if the repository or revision can't be found, here or there.
@@ -52,10 +52,10 @@ def commit_of(
 
 
 def inside(subfolder: str | None) -> str:
-    """A subfolder of a folder or repository as `a/b`; slashes around it don't count, and none is the folder itself.
+    """A subfolder of a folder or repository as `a/b`; slashes around it don't count, and `""` is the folder itself.
 
     Raises:
-        ValueError: if it leads, or may lead, out of the folder.
+        InputError: if it leads, or may lead, out of the folder.
     """
     parts = [part for part in (subfolder or "").split("/") if part not in ("", ".")]
     if any(part == ".." or "\\" in part or "\0" in part for part in parts) or re.match("[A-Za-z]:", "/".join(parts)):
@@ -78,10 +78,10 @@ def fetch(
     local_files_only: bool = False,
     subfolder: str | None = None,
 ) -> Path:
-    """The folder in the cache that holds these files of a repository, all of one commit; nothing else is fetched.
+    """Fetches these files of a repository, all of one commit; returns the folder in the cache that holds them.
 
     The revision is resolved to its commit once. Once the files are cached, a commit costs no network call, a branch
-    or tag one, and neither any when offline. Each file is compared with its digest in the repository's listing.
+    or tag one, and neither costs any when offline. Each file is compared with its digest in the repository's listing.
 
     Args:
         required: without one of these, nothing is fetched.
@@ -89,9 +89,9 @@ def fetch(
         one_of: at least one of these must be there; those that are, are fetched.
 
     Raises:
-        HubError: if the files can't be had.
+        HubError: if the files are not available.
         AdapterError: if a file is larger than `max_bytes`; nothing is fetched then.
-        ValueError: if the subfolder is no path inside the repository.
+        InputError: if the subfolder is no path inside the repository.
     """
     names, place = (*optional, *one_of, *required), inside(subfolder)
     paths = [f"{place}/{name}" if place else name for name in names]
@@ -128,12 +128,12 @@ def full_id(repo_id: str, token: str | bool | None = None) -> str:
     """`name` as `user/name`, after the token's owner; an id with a slash as it is.
 
     Raises:
-        HubError: if the id is no Hub id, or nobody is logged in.
+        HubError: if the id is not a Hub id, or no one is logged in.
     """
     with explained(repo_id):
         validate_repo_id(repo_id)
         if "/" not in repo_id and token is False:
-            raise HubError(f"{repo_id}: without a token nobody knows whose it is; give user/name, or a token")
+            raise HubError(f"{repo_id}: without a token its owner is unknown; give user/name, or a token")
         return repo_id if "/" in repo_id else f"{HfApi(token=token).whoami()['name']}/{repo_id}"
 
 
@@ -149,29 +149,29 @@ def push(
     create_pr: bool = False,
     token: str | bool | None = None,
 ) -> CommitInfo:
-    """Makes the `owned` files of a repository be those of `files_for`, in one commit on top of the commit seen first.
+    """Replaces the `owned` files of a repository by those of `files_for`, in one commit on the commit seen first.
 
-    The repository is made if there is none, and the branch too. Files that are not `owned` stay. Where nothing
-    changed there is no commit, and `CommitInfo.oid` is the one that stands.
+    A missing repository or branch is created. Files that are not `owned` stay. If nothing changed there is no commit,
+    and `CommitInfo.oid` is the newest one.
 
     Args:
         repo_id: `user/name`.
-        files_for: what to push, path -> content, given the card that stands there, if one does.
-        owned: all paths that are ours; those that are not pushed are deleted.
+        files_for: what to push, path -> content, given the card that is there, or None.
+        owned: all paths of an adapter; those that are not pushed are deleted.
         markers: files by any of which a repository is known to hold an adapter.
 
     Raises:
         HubError: if the Hub refuses, or someone else committed meanwhile; the repository is then as it was.
-        ValueError: if the repository holds something else, or is not as `private` as asked.
+        InputError: if the repository holds something else, or its visibility differs from `private`.
     """
     with explained(repo_id, revision):
         api = HfApi(token=token)
-        info, branch_is_new = _standing(api, repo_id, revision, private, make=not create_pr)
+        info, branch_is_new = _find_or_create(api, repo_id, revision, private, make=not create_pr)
         there = {file.rfilename for file in info.siblings or ()}
         if (known := there & set(owned) - {CARD}) and not there & set(markers):
             raise InputError(
                 f"{repo_id} holds something else ({min(known)}, but no {' or '.join(sorted(markers))}); "
-                "nothing was pushed: choose a repository of its own for the adapter"
+                "nothing was pushed: choose a separate repository for the adapter"
             )
         if private is not None and bool(info.private) != private:
             have, asked = ("private", "public") if info.private else ("public", "private")
@@ -193,10 +193,11 @@ def push(
 
 
 def find(base_model: str | None = None, *, limit: int = 30) -> list[ModelInfo]:
-    """Public adapters on the Hub, of one base model or of any, the most downloaded first.
+    """Lists public adapters on the Hub, of one base model or of any, the most downloaded first.
 
     Raises:
-        HubError: if the Hub can't be asked.
+        InputError: if `limit` is no whole number of at least 1.
+        HubError: if the Hub is out of reach.
     """
     limit = whole_number("limit", limit)
     with explained(base_model or "the list of adapters"):
@@ -211,7 +212,7 @@ def find(base_model: str | None = None, *, limit: int = 30) -> list[ModelInfo]:
 
 
 def _card(api: HfApi, repo_id: str, sha: str | None) -> str | None:
-    """The card of a repository; None if there is none, or it is too large to be one."""
+    """The card of a repository; None without one, or if it is too large to be one."""
     found = api.get_paths_info(repo_id, [CARD], revision=sha)
     if not found or not isinstance(found[0], RepoFile) or found[0].size > MAX_CARD:
         return None
@@ -220,7 +221,7 @@ def _card(api: HfApi, repo_id: str, sha: str | None) -> str | None:
 
 
 def _download(api: HfApi, repo_id: str, files: Sequence[RepoFile], sha: str, cache_dir: str | Path | None) -> list[str]:
-    """Where the files are; those that differ from the listing are fetched again, and never left wrong in the cache."""
+    """Downloads files. Those that differ from the listing are fetched again, and never stay wrong in the cache."""
 
     def get(file: RepoFile, again: bool) -> str:
         return download(repo_id, file.path, revision=sha, cache_dir=cache_dir, token=api.token, force_download=again)
@@ -235,9 +236,7 @@ def _download(api: HfApi, repo_id: str, files: Sequence[RepoFile], sha: str, cac
         for path in paths:
             Path(path).resolve().unlink(missing_ok=True)
             Path(path).unlink(missing_ok=True)
-        raise HubError(
-            f"{repo_id}: {files[damaged[0]].path} arrived damaged twice and was thrown away; try again later"
-        )
+        raise HubError(f"{repo_id}: {files[damaged[0]].path} arrived damaged twice and was deleted; try again later")
     return paths
 
 
@@ -248,10 +247,10 @@ def _intact(content: bytes, file: RepoFile) -> bool:
     return blob.hexdigest() == file.blob_id
 
 
-def _standing(
+def _find_or_create(
     api: HfApi, repo_id: str, revision: str | None, private: bool | None, make: bool
 ) -> tuple[ModelInfo, bool]:
-    """The repository as it is, made where there is none, and whether the branch is still to be made."""
+    """The repository, created if it is missing, and whether the branch is still to be created."""
     try:
         return api.model_info(repo_id, revision=revision), False
     except errors.GatedRepoError:

@@ -1,4 +1,4 @@
-"""What the Hub's client raises, said in one sentence: which repository, what happened, what to do."""
+"""Errors of the Hub's client as one sentence: which repository, what happened, what to do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @contextmanager
 def explained(repo_id: str, revision: str | None = None) -> Iterator[None]:
-    """Whatever the Hub's client raises within the block becomes a `HubError` of one sentence."""
+    """Within the block, any error of the Hub's client becomes a `HubError` of one sentence."""
     try:
         yield
     except HubError:
@@ -26,9 +26,9 @@ def explained(repo_id: str, revision: str | None = None) -> Iterator[None]:
         cause = error.__cause__
         if not isinstance(cause, HTTPError | OSError):
             raise
-        raise _told(cause, repo_id, revision) from error
+        raise _explain(cause, repo_id, revision) from error
     except (HTTPError, OSError, errors.HFValidationError, errors.RevisionResolutionError) as error:
-        raise _told(error, repo_id, revision) from error
+        raise _explain(error, repo_id, revision) from error
     except UnicodeEncodeError as error:  # a request's header
         raise HubError(
             f"{repo_id}: the access token has letters that no token has, so it was copied badly",
@@ -38,9 +38,9 @@ def explained(repo_id: str, revision: str | None = None) -> Iterator[None]:
 
 @contextmanager
 def loading(repo_id: str, revision: str | None = None) -> Iterator[None]:
-    """What broke a download within the block, however deep in the chain of causes, becomes a `HubError`.
+    """Within the block, a broken download becomes a `HubError`, wherever it is in the chain of causes.
 
-    transformers reports every broken download as a missing file. What was no download's fault is left as it is.
+    transformers reports every broken download as a missing file. Other errors stay unchanged.
     """
     try:
         yield
@@ -49,7 +49,7 @@ def loading(repo_id: str, revision: str | None = None) -> Iterator[None]:
             if isinstance(cause, errors.RemoteEntryNotFoundError):
                 continue  # a file that a model may lack
             if isinstance(cause, HTTPError) or (isinstance(cause, OSError) and cause.errno in NO_ROOM):
-                raise _told(cause, repo_id, revision) from error
+                raise _explain(cause, repo_id, revision) from error
         if "Consistency check failed" in str(error):
             raise HubError(f"{repo_id}: a file arrived cut short; nothing half-done is kept: try again") from error
         raise
@@ -62,11 +62,11 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def named(repo_id: str, revision: str | None) -> str:
-    """How a message calls a repository."""
+    """The name of a repository in a message."""
     return f"{repo_id} at {revision!r}" if revision else repo_id
 
 
-def _told(error: BaseException, repo_id: str, revision: str | None) -> HubError:
+def _explain(error: BaseException, repo_id: str, revision: str | None) -> HubError:
     """Which repository, what happened, what to do. Order matters: some errors are kinds of others."""
     repo = named(repo_id, revision)
     cause = error
@@ -120,18 +120,18 @@ def _told(error: BaseException, repo_id: str, revision: str | None) -> HubError:
 
 
 def _refusal(status: int, error: errors.HfHubHTTPError) -> str:
-    """What an answer says; only what may pass by itself is worth another try."""
+    """What an answer says; only a temporary error is worth another try."""
     if status in (408, 425, 429) or status >= 500:
-        why = "is busy" if status == 429 else "has trouble" if status >= 500 else "waited in vain"
+        why = "is busy" if status == 429 else "has trouble" if status >= 500 else "timed out"
         return f"{why} (status {status}); nothing half-done is kept: try again in a minute"
     if status in (404, 410):
         return f"has no {_path_of(error)} (status {status}): check the names, the revision and the subfolder"
     if status == 416:
-        return f"can't go on with {_path_of(error)} where it broke off (status 416): take it out of the Hub's cache"
+        return f"can't resume {_path_of(error)} (status 416): delete it from the Hub's cache"
     return f"did not accept this (status {status}); it would not the next time: see {_path_of(error)}"
 
 
 def _path_of(error: errors.HfHubHTTPError) -> str:
-    """What was asked for: in a repository its path there; never a query, which may hold a signature."""
+    """The path that was asked for, in a repository its path there; never a query, which may hold a signature."""
     path = unquote(error.response.url.path)
     return path.split("/resolve/", 1)[-1].split("/", 1)[-1] if "/resolve/" in path else path

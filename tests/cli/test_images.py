@@ -50,8 +50,8 @@ def told(done) -> list[str]:
 def test_a_run_on_a_folder_of_splits_learns_from_train_and_val_and_is_judged_by_test(clip_folder, splits, tmp_path):
     done, report = forget(clip_folder, tmp_path / "out", "--data", splits, *FEW)
     assert told(done) == [
-        f"note: {splits} is divided into splits; to learn from: train and val (28 images)",
-        f"note: {splits} is divided into splits; to judge by: test (20 images)",
+        f"note: {splits} is divided into splits; for training: train and val (28 images)",
+        f"note: {splits} is divided into splits; for evaluation: test (20 images)",
     ]
     assert report["images"] == {"kind": "test", "forget": 5, "retain": 15, "classes": 4}
 
@@ -68,7 +68,7 @@ def test_judging_on_a_folder_of_splits_uses_the_test_split(clip_folder, splits, 
     forget(clip_folder, tmp_path / "out", "--method", "edit", "--data", splits, *held(tmp_path))
     done = hf_unlearn_here(command, "--adapter", tmp_path / "out", "--model", clip_folder, "--data", splits, "--json")
     assert done.returncode == 0 or "nothing to audit" in done.stderr  # the small CLIP knows no colour
-    assert told(done) == [f"note: {splits} is divided into splits; to judge by: test (20 images)"]
+    assert told(done) == [f"note: {splits} is divided into splits; for evaluation: test (20 images)"]
 
 
 @pytest.mark.parametrize("more", [(), ("--names", "auto")])
@@ -123,9 +123,7 @@ def test_test_images_that_were_learned_from_are_counted_and_told(clip_folder, tm
     for number in range(shared):
         shutil.copy(data / "red" / f"{number}.png", test / "red" / f"again-{number}.png")
     done, _ = forget(clip_folder, tmp_path / "out", "--data", data, "--test", test, *FEW)
-    sentence = (
-        "warning: 3 of 11 test images are also in --data, the same files: the figures flatter; take them out of one"
-    )
+    sentence = "warning: 3 of 11 test images are also in --data, the same files, so the figures are too good; remove them from one"
     assert told(done) == [sentence] * bool(shared)
     done = hf_unlearn_here(
         "evaluate",
@@ -180,7 +178,7 @@ def test_of_many_images_that_are_left_out_the_first_are_named_and_the_rest_count
     for number in range(count):
         (tmp_path / "D" / "red" / f"z{number:04}.png").touch()
     lines = [f"left out: {tmp_path}/D/red/z{number:04}.png: an empty file" for number in range(5)] + more
-    assert len(Reading(skip_broken=True).images(tmp_path / "D", "to judge by")) == len(COLOURS)
+    assert len(Reading(skip_broken=True).images(tmp_path / "D", "evaluation")) == len(COLOURS)
     warning = f"warning: {tmp_path}/D: {count:,} of {count + len(COLOURS):,} images are left out"
     assert capsys.readouterr().err.splitlines() == [*lines, warning]
     read_unlabelled(tmp_path / "D")
@@ -188,7 +186,7 @@ def test_of_many_images_that_are_left_out_the_first_are_named_and_the_rest_count
     for path in (tmp_path / "D").rglob("[!z]*.png"):
         path.unlink()
     with pytest.raises(ValueError, match="can be used"):
-        Reading(skip_broken=True).images(tmp_path / "D", "to judge by")
+        Reading(skip_broken=True).images(tmp_path / "D", "evaluation")
     assert capsys.readouterr().err.splitlines() == lines
 
 
@@ -205,4 +203,4 @@ def test_folders_that_are_no_classes_are_not_read_as_such(tmp_path, places, word
         (tmp_path / place).mkdir(parents=True)
         Image.new("RGB", (8, 8)).save(tmp_path / place / "1.png")
     with pytest.raises(ValueError, match=words.format(tmp_path)):
-        Reading().images(tmp_path, "to learn from")
+        Reading().images(tmp_path, "training")

@@ -9,15 +9,15 @@ from tests.support.command_line import hf_unlearn_here
 @pytest.mark.parametrize(
     ("text", "names", "told"),
     [
-        ("rooster, dragon, cat", ["rooster, dragon, cat"], "1 name, one a line: 'rooster, dragon, cat'"),
-        ("cat;dog", ["cat;dog"], "1 name, one a line: 'cat;dog'"),
-        ("- cat\n- dog", ["- cat", "- dog"], "2 names, one a line: '- cat', '- dog'"),
-        ("\u2022 cat\ndog", ["\u2022 cat", "dog"], "2 names, one a line, such as: '\u2022 cat'"),
-        ("1. a\n2. b\n3. c\n4. d", ["1. a", "2. b", "3. c", "4. d"], "4 names, one a line: '1. a', '2. b', '3. c'"),
-        ("'cat'\n\"dog\",", ["'cat'", '"dog",'], "2 names, one a line: \"'cat'\", '\"dog\",'"),
-        ("Class\ncat\ndog", ["Class", "cat", "dog"], "3 names, one a line, such as: 'Class'"),
-        ("cat\t0\ndog\t1", ["cat 0", "dog 1"], "2 names, one a line: 'cat 0', 'dog 1'"),
-        ("#cat", ["#cat"], "1 name, one a line: '#cat'"),
+        ("rooster, dragon, cat", ["rooster, dragon, cat"], "1 name, one per line: 'rooster, dragon, cat'"),
+        ("cat;dog", ["cat;dog"], "1 name, one per line: 'cat;dog'"),
+        ("- cat\n- dog", ["- cat", "- dog"], "2 names, one per line: '- cat', '- dog'"),
+        ("\u2022 cat\ndog", ["\u2022 cat", "dog"], "2 names, one per line, such as: '\u2022 cat'"),
+        ("1. a\n2. b\n3. c\n4. d", ["1. a", "2. b", "3. c", "4. d"], "4 names, one per line: '1. a', '2. b', '3. c'"),
+        ("'cat'\n\"dog\",", ["'cat'", '"dog",'], "2 names, one per line: \"'cat'\", '\"dog\",'"),
+        ("Class\ncat\ndog", ["Class", "cat", "dog"], "3 names, one per line, such as: 'Class'"),
+        ("cat\t0\ndog\t1", ["cat 0", "dog 1"], "2 names, one per line: 'cat 0', 'dog 1'"),
+        ("#cat", ["#cat"], "1 name, one per line: '#cat'"),
         ("# pets\ncat\n#\n  # more\ndog", ["cat", "dog"], ""),
         ("t-shirt\n7 up\nC# code\nDevil's claw\nclass room\n101 dalmatians\n\u72ac", None, ""),
     ],
@@ -45,4 +45,4 @@ def test_forget_says_the_first_names_back_and_counts_the_rest(tmp_path, count, m
     (tmp_path / "names.txt").write_text("\n".join(names))
     done = hf_unlearn_here("forget", "--forget-file", tmp_path / "names.txt", "--out", tmp_path / "edit")
     assert f"\nforgotten: 'dagger', 'beer, mug', 'red wine', 'cigar', 'pistol'{more}\n" in done.stdout
-    assert f"--forget-file {tmp_path}/names.txt: {count} names, one a line, such as: 'beer, mug'\n" in done.stderr
+    assert f"--forget-file {tmp_path}/names.txt: {count} names, one per line, such as: 'beer, mug'\n" in done.stderr

@@ -224,7 +224,7 @@ def test_a_name_without_an_owner_is_ones_own(hub, client, adapters):
         ("user/new", False, r"user/new: the Hub refused \(401\): log in \(hf auth login\)"),
         ("user/new", "hf_wrong", r"user/new: the Hub refused \(401\): log in"),
         ("user/new", OTHER, r"user/new: the Hub refused \(403\): log in .* or give a token that may do this"),
-        ("new", False, "new: without a token nobody knows whose it is; give user/name, or a token"),
+        ("new", False, "new: without a token its owner is unknown; give user/name, or a token"),
         ("user/new", True, "user/new: a token was asked for and none is saved here"),
         ("a/b/c", OWNER, "'a/b/c' is no folder here and no Hub id; expected"),
     ],
@@ -515,7 +515,7 @@ def rename(handler):
         (cut, 1, "no connection to the Hub, or it broke"),
         (RESET, 1, "no connection to the Hub, or it broke"),
         (truncate, 1, "Consistency check failed"),
-        (damage, 2, "arrived damaged twice and was thrown away; try again later"),
+        (damage, 2, "arrived damaged twice and was deleted; try again later"),
         (500, 1, r"has trouble \(status 500\)"),
     ],
     ids=["cut", "reset", "truncated", "damaged", "500"],
@@ -540,7 +540,7 @@ def test_a_pull_that_breaks_leaves_nothing_half_done_and_can_be_made_again(hub, 
             r"user/four-less: the Hub has no config\.json \(status 404\): check the names, the revision and",
         ),
         (410, r"user/four-less: the Hub has no config\.json \(status 410\)"),
-        (416, r"can't go on with config\.json where it broke off \(status 416\): take it out of the Hub's cache$"),
+        (416, r"can't resume config\.json \(status 416\): delete it from the Hub's cache$"),
         (400, r"did not accept this \(status 400\); it would not the next time"),
         (403, r"the Hub refused \(403\)"),
         (504, r"has trouble \(status 504\); nothing half-done is kept: try again in a minute$"),
@@ -774,3 +774,28 @@ def test_another_process_pulls_it_loads_its_base_at_the_pinned_commit_and_scores
 def test_a_token_that_was_copied_badly_is_told(adapters, client):
     with pytest.raises(HubError, match="token has letters that no token has"):
         client(hub_client.push, str(adapters[0]), "user/new", token="hf_\u00fcmlaut")
+
+
+LOADED = """
+import sys
+from hf_unlearn.cli.main import main
+try:
+    main()
+finally:
+    print([name for name in ("torch", "transformers", "matplotlib") if name in sys.modules], file=sys.stderr)
+"""
+
+
+def test_push_list_info_and_pull_load_neither_torch_nor_matplotlib(hub, adapters, tmp_path):
+    env = environment(hub.endpoint, tmp_path / "home") | own_path() | {"HF_TOKEN": OWNER}
+    commands = (
+        ["push", adapters[0], "user/four-less"], ["list"], ["info", "user/four-less"],
+        ["pull", "user/four-less", tmp_path / "pulled"],
+    )  # fmt: skip
+    for words in commands:
+        command = [sys.executable, "-c", LOADED, *map(str, words)]
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "[]\n")
+    for name in FILES:
+        if (adapters[0] / name).exists() and name != "README.md":
+            assert (tmp_path / "pulled" / name).read_bytes() == (adapters[0] / name).read_bytes()

@@ -1,4 +1,4 @@
-"""A plain transformers checkpoint with an adapter in effect; nothing of ours is needed to load it."""
+"""A plain transformers checkpoint with an adapter in effect; loading it needs no hf_unlearn."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def export(
         hardened: with a context, also project the forgotten names out of the text projection (see `hardening`).
 
     Raises:
-        ValueError: if the folder holds something, or an edit is to be hardened.
+        InputError: if the folder holds something, or an edit is to be hardened.
         ExportError: if the model's family or tokenizer can't carry a context; nothing is written.
-        OSError: if the folder can't be written.
+        StorageError: if the folder can't be written.
     """
     folder = Path(folder).resolve()
     check_out(folder)
@@ -67,7 +67,7 @@ def export(
     with writing(folder):
         try:
             _write(made, folder, model.family, render_export_card(config, model.family, hardened))
-        except SafetensorError as error:  # it has no OSError of its own for a full disk
+        except SafetensorError as error:  # its error for a full disk is no OSError
             raise OSError(str(error)) from error
 
 
@@ -78,9 +78,9 @@ def _write(made: _Made, folder: Path, family: str, card: str) -> None:
     try:
         made.clip.save_pretrained(fresh, max_shard_size=SHARD)
         made.processor.save_pretrained(fresh)
-        if made.own_tokenizer:
+        if made.new_tokenizer:
             _name_plain_tokenizer(fresh / "tokenizer_config.json")
-        masks = made.own_tokenizer or "attention_mask" in made.processor.tokenizer.model_input_names
+        masks = made.new_tokenizer or "attention_mask" in made.processor.tokenizer.model_input_names
         if masks and family.startswith("siglip"):
             _attend_to_padding(fresh / "tokenizer_config.json")
         (fresh / "README.md").write_bytes(card.encode())
@@ -96,11 +96,11 @@ def _write(made: _Made, folder: Path, family: str, card: str) -> None:
 
 
 def check_out(folder: Path) -> None:
-    """Whether `export` may write there, asked before long work; leaves nothing behind.
+    """Checks before long work whether `export` may write there; leaves nothing behind.
 
     Raises:
-        ValueError: if the folder holds something.
-        OSError: if it can't be written.
+        InputError: if the folder holds something.
+        StorageError: if it can't be written.
     """
     with writing(folder):
         taken = os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir()))
@@ -117,7 +117,7 @@ class _Made:
 
     clip: Any
     processor: Any
-    own_tokenizer: bool  # whether its tokenizer was changed
+    new_tokenizer: bool  # whether its tokenizer was changed
     model: ClipBlackBox
     names: list[str]
     expected: Tensor
@@ -189,14 +189,14 @@ def _put_context_first(tokenizer: Any, n_ctx: int, model: ClipBlackBox) -> list[
 
 
 def _name_plain_tokenizer(path: Path) -> None:
-    """Has transformers load `tokenizer.json` as it is: classes of one family rebuild, and lose, the post-processor."""
+    """Makes transformers load `tokenizer.json` unchanged: some classes rebuild it without the post-processor."""
     content = json.loads(path.read_text(encoding="utf-8"))
     content = {key: value for key, value in content.items() if key not in ("add_bos_token", "add_eos_token")}
     _write_json(path, {**content, "tokenizer_class": "TokenizersBackend"})
 
 
 def _attend_to_padding(path: Path) -> None:
-    """SigLIP was trained to: with an attention mask from its tokenizer, the stock pipeline gives other scores."""
+    """Makes the tokenizer give no attention mask: SigLIP was trained without one, and scores differ with it."""
     _write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "model_input_names": ["input_ids"]})
 
 
@@ -211,12 +211,12 @@ def _apply(change: Tensor, projection: torch.nn.Linear) -> None:
 
 
 def _compare(folder: Path, made: _Made) -> None:
-    """Raises: ExportError: if the checkpoint, loaded as anybody would, makes other text features."""
+    """Loads the checkpoint and compares text features. Raises: ExportError: if they differ."""
     model = made.model
     written = ClipBlackBox(str(folder), template=model.template, device="cpu", shared_prefix=False)
     found = written.text_features(torch.zeros(1, 0, written.dim), made.names)
     del written
-    gc.collect()  # its files are let go: Windows renames no folder with a file in use
+    gc.collect()  # close its files: Windows renames no folder with a file in use
     if not torch.allclose(found, made.expected, rtol=0, atol=SAME):
         raise ExportError(
             f"{model.model_id}: the exported {model.family} checkpoint reads texts otherwise than the adapter does "

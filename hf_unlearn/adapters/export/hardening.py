@@ -23,18 +23,18 @@ RIDGE = 0.01
 
 
 def hardening(model: ClipBlackBox, context: Tensor, forget: Sequence[str], retain: Sequence[str]) -> Tensor:
-    """What to put behind `model`'s text projection, `(width, width)` float32.
+    """The matrix to put behind `model`'s text projection, `(width, width)` float32.
 
-    Kept are the retain names, plain in five templates and under the context `(m, dim)` in the model's own.
+    The retain names are kept: plain in five templates, and under the context `(m, dim)` in the model's template.
     """
     plain = torch.zeros(1, 0, model.dim)
-    gone, kept = (
+    forgotten, kept = (
         torch.cat([model.with_template(template).text_features(plain, names)[0].cpu() for template in TEMPLATES])
         for names in (forget, retain)
     )
     target = kept.mean(0)
     kept = torch.cat([kept, model.text_features(context[None], retain)[0].cpu()])
-    return edit(torch.cat([gone, kept]), torch.cat([target.expand_as(gone), kept]), RIDGE)
+    return edit(torch.cat([forgotten, kept]), torch.cat([target.expand_as(forgotten), kept]), RIDGE)
 
 
 def edit(features: Tensor, wanted: Tensor, ridge: float) -> Tensor:

@@ -12,11 +12,11 @@ from hf_unlearn.errors import InputError
 def as_tokenizer_json(tokenizer: Any) -> Any:
     """The same tokenizer on the `tokenizers` library, with a post-processor that puts EOS last.
 
-    Follows `SiglipTokenizer.canonicalize_text`: lower case, no ASCII punctuation, single spaces. That both read texts
-    alike is for the caller to check.
+    Follows `SiglipTokenizer.canonicalize_text`: lower case, no ASCII punctuation, single spaces. The caller checks
+    that both read texts alike.
 
     Raises:
-        ValueError: if its SentencePiece model is no unigram model.
+        InputError: if its SentencePiece model is no unigram model.
     """
     from sentencepiece.sentencepiece_model_pb2 import ModelProto
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
