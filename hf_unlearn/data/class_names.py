@@ -174,7 +174,7 @@ def split_names(names: Sequence[str], forget: Any) -> tuple[list[int], list[int]
     """Indices of the forget and of the retain classes among `names`.
 
     Raises:
-        InputError: if a forget name is unknown, there is none, or no class is left to retain; a ValueError.
+        InputError: if a forget name is unknown or missing, or no class is left to retain; a ValueError.
     """
     names = check_names(names)
     forget = name_list("forget", forget)

@@ -1,4 +1,4 @@
-"""Pixels: whatever stands for an image becomes an upright RGB image, or is refused in one sentence."""
+"""Pixels: turns files, arrays and tensors into upright RGB images, or refuses them in one sentence."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from hf_unlearn.errors import InputError, PixelError
 
-# raster decoders: none starts another program, none holds an image larger than it says first
+# raster decoders: none starts another program, none decodes an image larger than its header says
 FORMATS = (
     "PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM", "QOI", "PCX", "SGI", "PSD",
     "TGA",
 )  # fmt: skip
-OF_TGA = {".tga", ".icb", ".vda", ".vst"}  # it has no mark of its own, so anything might pass for one
+OF_TGA = {".tga", ".icb", ".vda", ".vst"}  # the format has no magic number, so any bytes might look like it
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 NO_HEIC = "a HEIC photo; pip install 'hf_unlearn[heic]' to read it, or save it as JPEG"
 EXPECTED = "expected a path, a PIL image, the bytes of an image file, an open file, an array or a tensor"
@@ -34,15 +34,15 @@ def to_rgb(item: Any, index: int | None = None) -> Image.Image:
     """An image as upright RGB, transparency laid on white; the first one of several frames or pages.
 
     Args:
-        item: a path (no URL), a PIL image, the bytes of an image file, a file open for reading, an array `(height,
-            width)` or `(height, width, 1 to 4)`, or a tensor, whose channels may also come first. Channels are grey,
-            grey and alpha, RGB, or RGB and alpha. Pixels are bools, floats 0 to 1, or whole numbers of 8, 12 or 16
-            bits: the least that hold the largest.
-        index: which one of several it is, for the message of an error.
+        item: a path (no URL), a PIL image, the bytes of an image file, or a file open for reading. Also an array
+            `(height, width)` or `(height, width, 1 to 4)`, or a tensor, whose channels may also come first. Channels
+            are grey, grey and alpha, RGB, or RGB and alpha. Pixels are bools, floats 0 to 1, or whole numbers of 8, 12
+            or 16 bits, whichever holds the largest value.
+        index: its place among several, for the message of an error.
 
     Raises:
-        ValueError: if it can't be read as an image, it has no pixels, other ones, or more than Pillow's
-            `MAX_IMAGE_PIXELS` (89 megapixels); it is named.
+        InputError: if it can't be read as an image, has no pixels, or has more than Pillow's `MAX_IMAGE_PIXELS` (89
+            megapixels). The message names it; a ValueError.
     """
     where = _where(item, index)
     try:
@@ -63,10 +63,10 @@ def to_rgb(item: Any, index: int | None = None) -> Image.Image:
 
 
 def to_image(item: Any, index: int) -> Image.Image | Path:
-    """An image as it is kept: a path or a PIL image as it is, anything else as a PIL image.
+    """An image in the form that is kept: a path or a PIL image unchanged, anything else as a PIL image.
 
     Raises:
-        ValueError: as `to_rgb` does; the files of paths are not looked at yet.
+        InputError: as `to_rgb` does; the files of paths are not read yet.
     """
     if isinstance(item, Path | Image.Image):
         return item
@@ -80,10 +80,10 @@ def to_image(item: Any, index: int) -> Image.Image | Path:
 
 
 def as_images(images: Any) -> Iterable[Any]:
-    """What a person passes as images, one by one: a single one is a list of one, a batch `(N, ., ., .)` its `N`.
+    """The images of an argument, one by one: a single image is a list of one, a batch `(N, ., ., .)` gives `N`.
 
     Raises:
-        ValueError: if it is nothing to go through.
+        InputError: if it is not iterable; a ValueError.
     """
     if isinstance(images, str | PathLike | bytes | bytearray | memoryview | Image.Image) or hasattr(images, "read"):
         return [images]
@@ -95,7 +95,11 @@ def as_images(images: Any) -> Iterable[Any]:
 
 
 def rgb_images(images: Iterable[Any]) -> Iterator[Image.Image]:
-    """Each as RGB. Raises: ValueError: as `to_rgb` does; it says which one, counted from 0."""
+    """Each as RGB.
+
+    Raises:
+        InputError: as `to_rgb` does; the message gives the place, counted from 0.
+    """
     return (to_rgb(item, index) for index, item in enumerate(images))
 
 
@@ -116,7 +120,7 @@ def open_file(file: Any) -> Image.Image:
     """`Image.open` of a path or an open file, by content, with the decoders of `formats` only.
 
     Raises:
-        UnidentifiedImageError: if it is of none of these formats, and whatever else Pillow's `open` raises.
+        UnidentifiedImageError: if it has another format; and anything else that Pillow's `open` raises.
     """
     named = Path(file).suffix.lower() if isinstance(file, str | PathLike) else ""
     with _silence():
@@ -127,7 +131,7 @@ def eight_bit(pixels: np.ndarray) -> np.ndarray:
     """Pixels of any plain kind as uint8, see `to_rgb`.
 
     Raises:
-        PixelError: if they are not finite, negative, larger than the numbers of their kind should be, or no numbers.
+        PixelError: if they are not numbers, not finite, negative, or above the range of their kind.
     """
     if pixels.dtype == np.uint8:
         return pixels
@@ -150,7 +154,7 @@ def eight_bit(pixels: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """No warning of what is damaged in a file and can be done without: an image is read, or an error says why."""
+    """Silences warnings about damage that a decoder tolerates: an image is read, or an error says why not."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -208,7 +212,7 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """A copy, turned as its EXIF data says; data that can't be read say nothing."""
+    """A copy, turned by its EXIF data; unreadable data are ignored."""
     image.load()
     try:
         return ImageOps.exif_transpose(image)
@@ -237,16 +241,16 @@ def _plain(image: Image.Image) -> Image.Image:
 
 
 def _where(item: Any, index: int | None) -> str:
-    """What an item is called in an error: by its file, if it has one, and its number, if that is known."""
+    """How an error names an item: by its file, if it has one, and its number, if known."""
     name = item if isinstance(item, str | PathLike) else getattr(item, "filename", None) or getattr(item, "name", None)
-    told = name[:300] if isinstance(name, str) else str(name) if isinstance(name, PathLike) else ""
+    shown = name[:300] if isinstance(name, str) else str(name) if isinstance(name, PathLike) else ""
     if index is None:
-        return told or "image"
-    return f"image {index} ({told})" if told else f"image {index}"
+        return shown or "image"
+    return f"image {index} ({shown})" if shown else f"image {index}"
 
 
 def needs_heic(item: Any) -> bool:
-    """Whether a file, or the bytes of one, say that they are HEIC, whatever their name, and that is not read here."""
+    """Whether the content of a file is HEIC, and the extra that reads it is missing."""
     try:
         if isinstance(item, str | PathLike):
             with open(item, "rb") as file:

@@ -1,21 +1,22 @@
-"""How an edit is solved for: closed form, float64.
+"""Solves for an edit in closed form, in float64.
 
-With `c` the mean word, `d = t - c` the part of a name that is its own, `n` its length and `u = d / n`:
+With `c` the mean word, `d = t - c` what distinguishes a name from it, `n` the length of `d` and `u = d / n`:
 
 1. The least change `D` of the words and of what is kept, in which every forgotten name turns against itself:
 
        min  tr(D M D')   so that   u·D t = -(1 + tau) n   for every forgotten name,   D c = 0
 
-   `M` is the second moment of the held features (each minus `c`) plus `rho I`. Its solution is
+   `M` is the second moment of the held features (each minus `c`) plus `rho I`. The solution is
    `D = -sum_f lambda_f u_f v_f'` with `v_f = M^-1 t_f` and `(u u' * t v') lambda = (1 + tau) n`, `*` entry by
-   entry. Relatives: LEACE (Belrose et al., arXiv 2306.03819, least squares in the metric of the features), Unified
-   Concept Editing (Gandikota et al., arXiv 2308.14761), the null space of the names (Mishra et al., arXiv 2512.14137).
-2. The length that a name lost goes to where nobody is: directions in which what is held varies least. Without it
-   normalizing would blow up the rest, and in a real CLIP's cone of text features the name would come to lie in the
-   middle of all others and win against each of them.
+   entry. Relatives: LEACE (Belrose et al., arXiv 2306.03819), which is least squares in the metric of the features.
+   Unified Concept Editing (Gandikota et al., arXiv 2308.14761). The null space of the names (Mishra et al., arXiv
+   2512.14137).
+2. The length that a name lost is restored in empty directions, in which the held features vary least. Without it,
+   normalizing would enlarge what remains of the name. In the narrow cone of a real CLIP's text features, the name would
+   then lie amid all others and win against each of them.
 3. A gate lets the edit act near the names only. A linear map of 40 names in a narrow space can't spare the rest.
 
-Everything happens in the span of the centred features, so a constant part that all texts share changes nothing.
+All of this happens in the span of the centred features, so a constant part that all texts share changes nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from hf_unlearn.errors import InputError
 from hf_unlearn.models.text_edit import Gate, TextEdit
 
 FURTHEST = 0.6  # `tau`: how far a name turns, of what it was
-NOWHERE = 8  # directions at most that take up what a name loses
+NOWHERE = 8  # empty directions at most, which receive the length that a name loses
 AS_SUCH = 6.0  # standard deviations at which the gate of a name opens for hardly more than itself
 EDGE = 0.4  # softness of the gate, in standard deviations of the similarity of words
 SPREAD = 5e-3, 0.14  # of the similarity of words, at least and at most: the gate must open at the names themselves
@@ -46,14 +47,17 @@ def solve_edit(forget: Tensor, keep: Tensor, words: Tensor, *, breadth: float = 
         forget: `(templates, F, width)` unit text features of the names to forget.
         keep: `(templates, n, width)` of the kept names; `n` may be 0.
         words: `(templates, m, width)` of anything else; `m` at least a few times the number of names.
-        breadth: 0 forgets the names as such, 1 all that lies around them: how far out the gate opens, `6 - 4 breadth`
-            standard deviations of the similarity of words, and the metric's ridge.
-        strength: up to 0.5, how far a name is turned against itself (0: it scores as anything does); beyond,
-            kept names also tell forgotten images apart less, up to 1 (the leak term), at a cost to them.
+        breadth: 0 forgets the names alone, 1 also everything near them. It sets how far out the gate opens,
+            `6 - 4 breadth` standard deviations of the similarity of words, and the metric's ridge.
+        strength: up to 0.5, how far a name is turned against itself; at 0 it scores like any other text. Beyond 0.5,
+            scores of kept names also distinguish forgotten images less (the leak term), at a cost to these names.
+
+    Returns:
+        The edit, gated: rank at most `F` + 8, float32.
 
     Raises:
-        ValueError: if a dial is not from 0 to 1, there are no names or no words, a feature is not finite, a name is
-            nothing but the mean word, or there are too many names for the directions that texts vary in.
+        InputError: if `breadth` or `strength` is not from 0 to 1, there are no names or no words, or a feature is not
+            finite. Also if a name equals the mean word, or there are more names than directions in which texts vary.
     """
     breadth, strength = share("breadth", breadth), share("strength", strength)
     if not forget.shape[1] or not words.shape[1]:
@@ -81,23 +85,23 @@ def solve_edit(forget: Tensor, keep: Tensor, words: Tensor, *, breadth: float = 
 
 
 def _distinct(names: Tensor) -> Tensor:
-    """`(n, width)` centred, without those that point where an earlier one does: equal rows make equations singular.
+    """`(n, width)` centred rows without those parallel to an earlier one, which make the equations singular.
 
     Raises:
-        ValueError: if one is zero.
+        InputError: if a row is zero.
     """
     lengths = names.norm(dim=1)
     if lengths.min() < SAME:
         raise InputError(
-            f"the text features of name {int(lengths.argmin()) + 1} of {len(names)} are those of the mean word: it has "
-            "nothing of its own to forget"
+            f"the text features of name {int(lengths.argmin()) + 1} of {len(names)} are those of the mean word: "
+            "nothing distinguishes it, so nothing can be forgotten"
         )
     unit = F.normalize(names, dim=1)
     return names[~(unit @ unit.T > 1 - SAME).tril(-1).any(1)]
 
 
 def _gate(centre: Tensor, names: Tensor, kept: Tensor, words: Tensor, deviations: float) -> Gate:
-    """Half open so many standard deviations of words' similarity away from none; for `kept` at the names as such."""
+    """Half open at so many standard deviations of the words' similarity; for `kept`, near the names alone."""
     near = F.normalize(torch.cat([names, kept]), dim=1)
     similarity = F.normalize(words.mean(0), dim=1) @ near[: len(names)].T
     spread = similarity.std().clamp(*SPREAD) if similarity.numel() > 1 else SPREAD[0]
@@ -108,8 +112,14 @@ def _gate(centre: Tensor, names: Tensor, kept: Tensor, words: Tensor, deviations
 
 def _span(centred: Tensor) -> Tensor:
     """`(width, r)`: an orthonormal basis of the span of `(n, width)` rows."""
-    sizes, directions = torch.linalg.eigh(centred.T @ centred)
+    sizes, directions = _eigh(centred.T @ centred)
     return directions[:, sizes > 1e-9 * sizes[-1]]
+
+
+def _eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues in ascending order and eigenvectors of a symmetric matrix."""
+    sizes, vectors = torch.linalg.eigh(matrix)
+    return sizes, vectors
 
 
 def _moment(rows: Tensor) -> Tensor:
@@ -121,7 +131,7 @@ def _moment(rows: Tensor) -> Tensor:
 
 def _duals(metric: Tensor, points: Tensor, middle: Tensor) -> Tensor:
     """`M^-1 p` for every row `p` of `(n, r)`, each less what would move `middle`, `(r,)`: `v·c = 0`."""
-    solved = torch.linalg.solve(metric, torch.cat([points, middle[None]]).T).T
+    solved: Tensor = torch.linalg.solve(metric, torch.cat([points, middle[None]]).T).T
     duals, of_middle = solved[:-1], solved[-1]
     size = middle @ of_middle
     return duals - torch.outer(duals @ middle / size, of_middle) if size > 1e-12 else duals
@@ -140,9 +150,9 @@ def _turn(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Step 1: `up (r, F)`, `down (F, r)`, and what becomes of the names, `(F, r)`.
 
-    With `leak` the solution is pulled, by least squares, to where kept names lack what tells the forgotten apart and
-    where all forgotten names become one: the leak term `sum_f sum_c (u_f·D t_c + leak u_f·t_c)^2`. `scale` is the mean
-    squared length of what is held.
+    With `leak`, least squares also makes all forgotten names alike. And it removes from kept names what distinguishes
+    the forgotten ones: the leak term `sum_f sum_c (u_f·D t_c + leak u_f·t_c)^2`. `scale` is the mean squared length of
+    the held features.
     """
     angles = unit @ unit.T
     pulled = torch.zeros_like(own)
@@ -165,14 +175,16 @@ def _turn(
 
 
 def _amounts(equations: Tensor, missing: Tensor) -> Tensor:
-    """Solves for how much every name is turned: positive definite by Schur's product theorem, where there is room.
+    """How much every name is turned, `(F,)`. The equations are positive definite by Schur's product theorem.
 
     Raises:
-        ValueError: if there is none.
+        InputError: if they have no solution.
     """
-    sizes, vectors = torch.linalg.eigh((equations + equations.T) / 2)
+    sizes, vectors = _eigh((equations + equations.T) / 2)
+    amounts: Tensor
     if sizes[0] > SINGULAR * sizes[-1]:
-        return torch.linalg.solve(equations, missing)
+        amounts = torch.linalg.solve(equations, missing)
+        return amounts
     good = sizes > SINGULAR * sizes[-1].clamp(min=1e-300)
     amounts = vectors[:, good] @ ((vectors[:, good].T @ missing) / sizes[good])
     if ((equations @ amounts - missing).abs() > 1e-3 * missing.abs()).any():
@@ -184,15 +196,15 @@ def _amounts(equations: Tensor, missing: Tensor) -> Tensor:
 
 
 def _nowhere(moment: Tensor, taken: Tensor) -> Tensor:
-    """`(r, k)`: directions in which the least of what is held varies, orthogonal to the rows of `taken`."""
+    """`(r, k)`: directions in which the held features vary least, orthogonal to the rows of `taken`."""
     _, sizes, right = torch.linalg.svd(taken, full_matrices=True)
-    free = right[int((sizes > 1e-9 * sizes[0]).sum()) :].T
-    _, directions = torch.linalg.eigh(free.T @ moment @ free)
+    free: Tensor = right[int((sizes > 1e-9 * sizes[0]).sum()) :].T
+    _, directions = _eigh(free.T @ moment @ free)
     return free @ directions[:, : min(NOWHERE, len(taken) - 1)]
 
 
 def _signed(columns: Tensor, basis: Tensor | None = None) -> Tensor:
-    """Columns whose largest entry, in the basis given, is positive: an eigenvector's sign is nobody's choice."""
+    """Columns whose largest entry, in the given basis, is positive: the sign of an eigenvector is arbitrary."""
     entries = columns if basis is None else basis @ columns
     largest = entries.gather(0, entries.abs().argmax(0, keepdim=True))
     return torch.where(largest < 0, -columns, columns)
@@ -208,13 +220,13 @@ def _keep_length(
     middle: Tensor,
     nowhere: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Step 2: `up` and `down` with the map into `nowhere` that gives every name its length again.
+    """Step 2: `up` and `down` with a map into `nowhere` that restores the length of every name.
 
-    Names are spread over these directions as they lie to each other, which takes the smallest map.
+    The names keep their angles to each other in these directions, which needs the smallest map.
     """
     duals = _duals(metric, own, middle)
     gram = own @ duals.T
-    sizes, vectors = torch.linalg.eigh((gram + gram.T) / 2)
+    sizes, vectors = _eigh((gram + gram.T) / 2)
     places = _signed(vectors[:, -nowhere.shape[1] :]) * sizes[-nowhere.shape[1] :].clamp(min=0).sqrt()
     lost = (length**2 - after.square().sum(1, keepdim=True)).clamp(min=0).sqrt()
     eye = torch.eye(len(own), dtype=own.dtype)

@@ -1,4 +1,4 @@
-"""The words that an edit changes most: the honest report for people without images."""
+"""The words that an edit changes most: what else was forgotten, for people without test images."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ FORGOTTEN, NEARLY = 0.5, 0.8  # below: "also forgotten", "nearly"; above, a word
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A word that nobody asked to forget, and what the edit does to it.
+    """A word that was not to be forgotten, and what the edit does to it.
 
     Attributes:
         word: of the vocabulary.
-        of: the forgotten name it is nearest to.
-        similarity: cosine between what is the word's own before and after, 1: unchanged. What is its own is its text
-            feature less the mean of all words.
+        of: the nearest forgotten name.
+        similarity: cosine between the word's text features before and after, each minus the mean of all words; 1 means
+            unchanged.
     """
 
     word: str
@@ -33,7 +33,7 @@ class Neighbour:
 def find_neighbours(
     edit: TextEdit, words: Sequence[str], features: Tensor, names: Sequence[str], of_names: Tensor
 ) -> list[Neighbour]:
-    """The most changed first: those below a similarity of `NEARLY`, at least 5 and at most 40.
+    """The words that an edit changes most, in that order: all below a similarity of 0.8, at least 5 and at most 40.
 
     Args:
         words: `m` words of the vocabulary, with `features (templates, m, width)`.
@@ -41,9 +41,9 @@ def find_neighbours(
     """
     centre = features.mean((0, 1))
     middles = F.normalize(features.mean(0), dim=-1)
-    own = F.normalize(middles - centre, dim=-1)
-    similarity = (own * F.normalize(edit(middles) - centre, dim=-1)).sum(-1)
-    nearest = (own @ F.normalize(of_names.mean(0) - centre, dim=-1).T).argmax(-1)
+    before = F.normalize(middles - centre, dim=-1)
+    similarity = (before * F.normalize(edit(middles) - centre, dim=-1)).sum(-1)
+    nearest = (before @ F.normalize(of_names.mean(0) - centre, dim=-1).T).argmax(-1)
     count = min(MOST, max(FEWEST, int((similarity < NEARLY).sum())))
     order = similarity.argsort().tolist()[:count]
     return [Neighbour(words[row], names[int(nearest[row])], round(float(similarity[row]), 3)) for row in order]
@@ -55,7 +55,7 @@ def describe_neighbours(neighbours: Sequence[Neighbour]) -> str:
         "also forgotten": [item.word for item in neighbours if item.similarity < FORGOTTEN],
         "nearly": [item.word for item in neighbours if FORGOTTEN <= item.similarity < NEARLY],
     }
-    told = "; ".join(f"{what}: {', '.join(found)}" for what, found in groups.items() if found)
-    if not told and neighbours:
-        told = f"no other word changes much; most: {', '.join(item.word for item in neighbours[:FEWEST])}"
-    return told
+    summary = "; ".join(f"{what}: {', '.join(found)}" for what, found in groups.items() if found)
+    if not summary and neighbours:
+        summary = f"no other word changes much; most: {', '.join(item.word for item in neighbours[:FEWEST])}"
+    return summary

@@ -53,10 +53,10 @@ class ClipBlackBox:
         shared_prefix: compute what all prompts share once per candidate, where the tower is causal.
 
     Raises:
-        ValueError: if the template has not exactly one `{}`, the checkpoint is of no family we know, or its
-            tokenizer needs a package that is not installed.
-        HubError: if it can't be had from the Hub.
-        OSError: if its files are missing or damaged.
+        InputError: if the template does not have exactly one `{}`, or the checkpoint is of another family. Also if its
+            tokenizer needs a package that is not installed. A ValueError.
+        HubError: if the Hub does not give the checkpoint; an OSError.
+        StorageError: if its files are missing or damaged; an OSError.
     """
 
     calls = 4
@@ -94,7 +94,7 @@ class ClipBlackBox:
         self._towers = lru_cache(maxsize=8)(self._tower)
 
     def _measure(self, config: Any) -> None:
-        """What others ask of the model and its tokenizer."""
+        """Reads sizes and statistics that other modules need."""
         self.tokenizer = self.processor.tokenizer
         embedding = self.model.text_model.get_input_embeddings()
         self.dim = embedding.embedding_dim
@@ -108,12 +108,12 @@ class ClipBlackBox:
         """Encodes images once, in batches, with a progress bar on a terminal.
 
         Args:
-            images: several, or one: paths (no URLs), PIL images, bytes of image files, open files, arrays `(height,
-                width)` or `(height, width, 1 to 4)`, tensors, also with the channels first; or a batch of four axes,
+            images: several, or one: paths (no URLs), PIL images, bytes of image files, or open files. Also arrays
+                `(height, width)` or `(height, width, 1 to 4)`, and tensors, whose channels may come first; or a batch
                 `(N, height, width, 1 to 4)`. See `hf_unlearn.data.pixels.to_rgb` for what pixels may be.
 
         Raises:
-            ValueError: if there is none, or one can't be read; it says which.
+            InputError: if there is no image, or one is unreadable; the message says which. A ValueError.
         """
         images = as_images(images)
         parts = batches(rgb_images(images), ENCODED_AT_ONCE)
@@ -139,11 +139,11 @@ class ClipBlackBox:
         return F.normalize(features, dim=-1)
 
     def log_scores(self, contexts: Tensor, images: ImageSet, names: Sequence[str]) -> Tensor:
-        """See `BlackBox`. A context of no tokens, `(1, 0, dim)`, is the plain model.
+        """See `BlackBox`. A context of no tokens, `(1, 0, dim)`, gives the scores of the model itself.
 
         Raises:
             PromptTooLongError: if a prompt has more tokens than the text tower reads.
-            ValueError: if contexts have another width, or names are none or no list of text.
+            InputError: if contexts have another width, or names are missing or not a list of text; a ValueError.
         """
         return self.compare(self.text_features(contexts, names), images)
 
@@ -154,11 +154,15 @@ class ClipBlackBox:
         return logits.log_softmax(-1)
 
     def under(self, adapter: Adapter) -> AdaptedBox:
-        """This model under an adapter, as a black box. Raises: WrongBaseError: if it was made for another base."""
+        """This model under an adapter, as a black box.
+
+        Raises:
+            WrongBaseError: if the adapter was made for another base.
+        """
         return adapter.applied_to(self)
 
     def zero_shot(self, images: ImageSet, names: Sequence[str]) -> Tensor:
-        """Log-scores of the plain model, `(N, C)`; no query counted."""
+        """Log-scores of the model without a context, `(N, C)`; no query is counted."""
         queries = self.ledger.queries
         scores = self.log_scores(torch.zeros(1, 0, self.dim), images, names)[0]
         self.ledger.queries = queries
@@ -186,7 +190,7 @@ class ClipBlackBox:
         return F.normalize(torch.cat([self._inject(part, prompts) for part in contexts.split(rows)]), dim=-1)
 
     def _inject(self, contexts: Tensor, prompts: list[list[int]]) -> Tensor:
-        """The reference path, good for every family: placeholder ids, and a hook that puts the context there."""
+        """The reference path, valid for every family: placeholder ids, and a hook that puts the context there."""
         n_ctx = contexts.shape[1]
         special = set(self.tokenizer.all_special_ids)
         start = 1 if prompts[0][0] in special else 0
@@ -223,7 +227,7 @@ class ClipBlackBox:
         """The same model under another template; weights, device and ledger are shared.
 
         Raises:
-            ValueError: if the template has not exactly one `{}`.
+            InputError: if the template does not have exactly one `{}`; a ValueError.
         """
         other = copy(self)
         other.template = check_template(template)

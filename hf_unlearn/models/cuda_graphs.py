@@ -18,7 +18,7 @@ class Replayed:
     so that shapes that come once cost no capture.
 
     Args:
-        work: launches kernels for its arguments and returns a tensor; no step of it may wait for the device, or
+        work: launches kernels for its arguments and returns a tensor. None of its steps may wait for the device, or
             depend on what the host alone knows.
         kept: graphs to keep, the least recently used makes room.
     """
@@ -28,7 +28,7 @@ class Replayed:
         self._graphs: OrderedDict[tuple, _Captured | None] = OrderedDict()
 
     def __call__(self, *given: Tensor) -> Tensor:
-        """`work(*given)`; the result is the caller's own."""
+        """`work(*given)`; the result is a copy."""
         if not given[0].is_cuda or torch.is_grad_enabled():
             return self._work(*given)
         shapes = tuple((tuple(tensor.shape), tensor.dtype) for tensor in given)

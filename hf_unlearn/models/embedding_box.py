@@ -1,9 +1,8 @@
-"""The black box made of two functions: for models of which nobody gives more than embeddings."""
+"""The black box made of two functions, for models that give embeddings only."""
 
 from __future__ import annotations
 
 import sys
-from collections import OrderedDict
 from collections.abc import Callable, Sequence, Sized
 from copy import copy
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from cachetools import LRUCache
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
@@ -36,15 +36,15 @@ REMEMBERED = 20_000  # texts; 40 MB at a width of 512
 class _Memory:
     """What a box and its copies under other templates share: the latest text vectors, and the embeddings' width."""
 
-    texts: OrderedDict[str, Tensor] = field(default_factory=OrderedDict)
+    texts: LRUCache[str, Tensor] = field(default_factory=lambda: LRUCache(REMEMBERED))
     width: int | None = None
 
 
 class EmbeddingBlackBox:
-    """A model that answers with embeddings: an endpoint, an index's encoder, anything with two functions.
+    """A model that gives embeddings: an endpoint, an index's encoder, anything with two functions.
 
-    An edit can be made and used where nobody gives weights; a context can't be searched for, as there are no token
-    embeddings to compose it of. There is no tokenizer either, so give the words to hold in place.
+    It supports edits without the weights. It does not support contexts, which need token embeddings. It has no
+    tokenizer either, so give the words to hold in place.
 
         import base64, io, json
         from urllib.request import Request, urlopen
@@ -66,20 +66,20 @@ class EmbeddingBlackBox:
         )
         adapter = unlearn(model, forget=["gun"], vocabulary=words_to_hold_in_place).adapter
 
-    Text vectors are remembered (the latest 20,000), so no text is sent twice. In the ledger `text_tokens` counts texts
-    sent, since tokens are unknown; `image_encodings` counts images sent, `queries` calls of `compare`.
+    The latest 20,000 text vectors are cached, so no text is sent twice. In the ledger `text_tokens` counts texts
+    sent, since tokens are unknown; `image_encodings` counts images sent, `queries` candidates compared.
 
     Args:
         texts_to_vectors: a list of texts -> `(n, width)`: an array, a tensor or lists of numbers, of any length.
         images_to_vectors: a list of RGB images -> `(n, width)`.
         logit_scale: what cosines are multiplied by before the softmax; CLIP's is 100.
         template: the prompt around a class name, one `{}`.
-        model_id, revision: which model this is, for the adapter's config: a name, and of one on the Hub its commit.
+        model_id, revision: which model this is, for the adapter's config: a name, and the commit of one on the Hub.
         batch: texts or images at a time, at most.
 
     Raises:
-        ValueError: if the template has not exactly one `{}`, the scale or the batch is not positive, or an adapter's
-            config could not hold model id or revision.
+        InputError: if the template does not have exactly one `{}`, or the scale or the batch is not positive. Also if
+            an adapter's config could not hold model id or revision. A ValueError.
     """
 
     calls = 1
@@ -110,14 +110,14 @@ class EmbeddingBlackBox:
 
     @property
     def width(self) -> int:
-        """Numbers in an embedding; asks for one text if nothing was asked yet."""
+        """Numbers in an embedding; the first use sends one text if nothing was sent before."""
         return self._memory.width or len(self._vectors_of([PROBES[0]])[0])
 
     def add_images(self, images: Any) -> ImageSet:
-        """Encodes images once, in batches, with a progress bar on a terminal; `images` as `ClipBlackBox` takes them.
+        """Encodes `N` images once, in batches, with a progress bar on a terminal; for `images` see `ClipBlackBox`.
 
         Raises:
-            ValueError: if there is none, one can't be read, or the answer is not one vector for each.
+            InputError: if there is no image, one is unreadable, or the answer is not one vector for each; a ValueError.
         """
         images = as_images(images)
         total = -(-len(images) // self.batch) if isinstance(images, Sized) else None
@@ -135,7 +135,7 @@ class EmbeddingBlackBox:
         """See `BlackBox`; the only contexts are those of no tokens, `(P, 0, 0)`.
 
         Raises:
-            ValueError: for any other context, or if the answer is not one vector for each text.
+            InputError: for any other context, or if the answer is not one vector for each text; a ValueError.
         """
         return self.compare(self.text_features(contexts, names), images)
 
@@ -162,14 +162,18 @@ class EmbeddingBlackBox:
         return scores
 
     def under(self, adapter: Adapter) -> AdaptedBox:
-        """This model under an adapter, as a black box. Raises: WrongBaseError: if it was made for another base."""
+        """This model under an adapter, as a black box.
+
+        Raises:
+            WrongBaseError: if the adapter was made for another base.
+        """
         return adapter.applied_to(self)
 
     def with_template(self, template: str) -> EmbeddingBlackBox:
-        """The same model under another template; the ledger and what is remembered are shared.
+        """The same model under another template; ledger and cache are shared.
 
         Raises:
-            ValueError: if the template has not exactly one `{}`.
+            InputError: if the template does not have exactly one `{}`; a ValueError.
         """
         other = copy(self)
         other.template = check_template(template)
@@ -183,7 +187,7 @@ class EmbeddingBlackBox:
         return [[round(value, 4) for value in row] for row in F.normalize(features, dim=-1).tolist()]
 
     def _vectors_of(self, texts: list[str]) -> list[Tensor]:
-        """The vector of every text; only those not remembered are sent, each once."""
+        """The vector of every text; only texts not in the cache are sent, each once."""
         known = self._memory.texts
         found = {text: known[text] for text in texts if text in known}
         missing = [text for text in dict.fromkeys(texts) if text not in found]
@@ -194,21 +198,16 @@ class EmbeddingBlackBox:
             new = {text: row.clone() for text, row in zip(part, rows, strict=True)}
             found |= new
             known.update(new)
-        for text in found:
-            if text in known:
-                known.move_to_end(text)
-        while len(known) > REMEMBERED:
-            known.popitem(last=False)
         return [found[text] for text in texts]
 
     def _ask(self, function: Callable[[list[Any]], Any], inputs: list[Any], what: str) -> Tensor:
-        """Unit vectors `(n, width)` float32. What the function raises is passed on, with a note of what was asked."""
+        """Unit vectors `(n, width)` float32. What the function raises passes through, with a note of what was asked."""
         try:
             answer = function(inputs)
         except Exception as error:
             error.add_note(f"while {self.model_id} was asked for the vectors of {len(inputs)} {what}")
             raise
-        vectors = _matrix(answer, len(inputs), f"{self.model_id}, asked for the vectors of {len(inputs)} {what},")
+        vectors = _read_vectors(answer, len(inputs), f"{self.model_id}, asked for the vectors of {len(inputs)} {what},")
         width = self._memory.width = self._memory.width or vectors.shape[1]
         if vectors.shape[1] != width:
             raise InputError(
@@ -219,7 +218,7 @@ class EmbeddingBlackBox:
 
 
 def _check_base(model_id: str, revision: str | None) -> None:
-    """Raises: ValueError: if an adapter's config could not hold them; said before work is done."""
+    """Refuses, before any work, what an adapter's config could not hold."""
     if not isinstance(model_id, str) or not 0 < len(model_id) <= MOST_LETTERS:
         raise InputError(f"model_id must be text of 1 to {MOST_LETTERS} characters, got {brief(model_id)}")
     if revision is not None and not is_commit(revision):
@@ -233,17 +232,21 @@ def _check_base(model_id: str, revision: str | None) -> None:
         )
 
 
-def _matrix(answer: Any, rows: int, who: str) -> Tensor:
-    """An answer as unit vectors `(rows, width)` float32. Raises: ValueError: if it is anything else."""
+def _read_vectors(answer: Any, rows: int, who: str) -> Tensor:
+    """An answer as unit vectors `(rows, width)` float32.
+
+    Raises:
+        InputError: if it is anything else, with `who` in front.
+    """
     if isinstance(answer, Tensor):
         answer = answer.detach().cpu().double().numpy()
     try:
-        numbers = torch.tensor(np.asarray(answer, dtype=np.float64))
+        numbers: Tensor = torch.tensor(np.asarray(answer, dtype=np.float64))
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{who} did not answer with rows of equally many numbers ({str(error)[:200]})") from error
     if numbers.ndim != 2 or len(numbers) != rows or not numbers.shape[1]:
         raise InputError(f"{who} answered with the shape {tuple(numbers.shape)}, expected ({rows}, width)")
-    lengths = numbers.norm(dim=-1)
+    lengths: Tensor = numbers.norm(dim=-1)
     if not lengths.isfinite().all() or not (lengths > 0).all():
         raise InputError(f"{who} answered with a vector of zeros, or numbers that are not finite")
     return (numbers / lengths[:, None]).float()

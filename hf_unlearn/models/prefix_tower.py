@@ -30,8 +30,8 @@ class Limits:
     Attributes:
         nodes: of a tree; attention grows with their square.
         tokens: of all trees and candidates together: bounds memory and keeps the activations in cache.
-        repeated: every tree computes the prefix again, as part of its sequence; else its keys and values are copied,
-            which costs a GPU more than to compute few tokens in half precision.
+        repeated: whether every tree computes the prefix again, as part of its sequence. Else its keys and values are
+            copied, which costs a GPU more than computing few tokens in half precision.
     """
 
     nodes: int

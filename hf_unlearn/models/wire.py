@@ -67,7 +67,7 @@ def read_number(value: Any) -> float:
 
     Raises:
         InputError: if it is NaN or infinite.
-        TypeError: if it is not a number at all; a ValueError for a text that is none.
+        TypeError: if it is neither a number nor text; a ValueError for other text.
     """
     if not math.isfinite(number := float(value)):
         raise InputError(f"it holds {number}")
@@ -79,7 +79,7 @@ def read_count(value: Any, least: int = 0) -> int:
 
     Raises:
         InputError: if it is out of these bounds.
-        TypeError: if it is not a number at all; a ValueError for a text that is none.
+        TypeError: if it is neither a number nor text; a ValueError for other text.
     """
     if not least <= (count := int(value)) < MOST:
         raise InputError(f"it counts {brief(count)}")

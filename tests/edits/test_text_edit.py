@@ -234,9 +234,9 @@ def test_features_that_are_no_numbers_are_refused():
 def test_a_name_with_nothing_of_its_own_is_refused():
     forget, keep, words = drawn(0, 16, 2, 2, 30)
     mean = words.mean((0, 1)).expand(3, 1, 16)
-    with pytest.raises(ValueError, match="name 3 of 3 are those of the mean word: it has nothing of its own to forget"):
+    with pytest.raises(ValueError, match="name 3 of 3 are those of the mean word: nothing distinguishes it"):
         solve_edit(torch.cat([forget, mean], 1), keep, words)
-    with pytest.raises(ValueError, match="nothing of its own"):  # a model that answers the same to every text
+    with pytest.raises(ValueError, match="nothing distinguishes it"):  # a model that answers the same to every text
         solve_edit(forget[:, :1], keep[:, :0], forget[:, :1].expand(3, 30, 16))
 
 

@@ -79,8 +79,9 @@ def test_no_text_is_sent_twice_whatever_the_template(box, functions):
     assert box.ledger.text_tokens == 3
 
 
-def test_what_is_remembered_has_a_bound_and_the_latest_stay(box, functions, monkeypatch):
+def test_what_is_remembered_has_a_bound_and_the_latest_stay(functions, monkeypatch):
     monkeypatch.setattr("hf_unlearn.models.embedding_box.REMEMBERED", 10)
+    box = EmbeddingBlackBox(functions.of_texts, functions.of_images, batch=8)
     plain = box.with_template("{}")
     expected = plain.text_features(
         PLAIN, [f"word {chr(97 + n)}" for n in range(25)]
@@ -188,7 +189,7 @@ def client(url: str, **options) -> EmbeddingBlackBox:
     def embed(inputs, modality):
         body = json.dumps({"model": "clip", "input": inputs, "modality": modality}).encode()
         request = Request(f"{url}/embeddings", body, {"Content-Type": "application/json"})
-        with urlopen(request, timeout=60) as response:
+        with urlopen(request, timeout=600) as response:
             return [row["embedding"] for row in json.load(response)["data"]]
 
     def data_uri(image):
