@@ -54,6 +54,18 @@ def test_every_public_name_is_there_and_listed():
         hf_unlearn.nosuch  # noqa: B018
 
 
+def test_names_for_type_checkers_are_the_public_names_and_their_homes():
+    tree = ast.parse(MODULES["__init__"].read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    typed = {
+        alias.asname: f"{node.module}.{alias.name}".removeprefix("hf_unlearn.")
+        for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }  # fmt: skip
+    assert typed == {name: f"{home}.{name}" for name, home in hf_unlearn._HOMES.items()}
+    assert hf_unlearn.__all__ == sorted(typed)
+    assert all(getattr(hf_unlearn, name).__doc__ for name in typed)
+
+
 def test_few_modules_know_the_hub():
     assert {name for name in MODULES if "huggingface_hub" in tops(name) and not name.startswith("hub.")} == {
         "adapters.adapter", "adapters.model_card", "adapters.stored_adapter",
