@@ -88,9 +88,9 @@ def vocabulary_words(source: Any, *, limit: int = LIMIT) -> list[str]:
 def vocabulary_features(box: TextEncoder, words: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Unit text features of `n` words under every template, `(templates, n, width)` float32 on the CPU.
 
-    They are cached on disk (`HF_UNLEARN_CACHE`, else `HF_HOME`). The key is a digest of the model, the adapters
-    over it, the words and the templates; the model counts by id, commit and text features of eight fixed texts. A damaged file is
-    computed again; a disk that can't be written to is not an error. On a terminal a progress bar is shown.
+    They are cached on disk (`HF_UNLEARN_CACHE`, else `HF_HOME`). The key is a digest of the words, the templates, the
+    model and the adapters over it. A model counts by id, commit and text features of eight fixed texts. A damaged file
+    is computed again; a disk that can't be written to is not an error. On a terminal a progress bar is shown.
     """
     words, templates = list(words), list(templates)
     probes = _encode_probes(box)
