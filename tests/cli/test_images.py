@@ -123,8 +123,10 @@ def test_test_images_that_were_learned_from_are_counted_and_told(clip_folder, tm
     for number in range(shared):
         shutil.copy(data / "red" / f"{number}.png", test / "red" / f"again-{number}.png")
     done, _ = forget(clip_folder, tmp_path / "out", "--data", data, "--test", test, *FEW)
-    sentence = "warning: 3 of 11 test images are also in --data, the same files, so the figures are too good; "
+    sentence = (
+        "warning: 3 of 11 test images are also in --data, the same files, so the figures are too good; "
         "remove them from one"
+    )
     assert told(done) == [sentence] * bool(shared)
     done = hf_unlearn_here(
         "evaluate",
