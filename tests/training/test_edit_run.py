@@ -131,7 +131,7 @@ def test_other_names_are_forgotten_too(clip):
         ({"forget": "red", "classes": ["red", "blue"], "method": "edit"}, "forget must be a list of names, got the te"),
         ({"keep": "cat"}, r"keep must be a list of names, got the text 'cat'; write \['cat'\]"),
         ({"keep": "blue", "images": coloured(1), "forget": ["red"], "method": "edit"}, "keep must be a list of names"),
-        ({"keep": ["cat", "gun"]}, "'gun' is to be forgotten and to be kept; take it out of one of the lists"),
+        ({"keep": ["cat", "gun"]}, "'gun' is to be forgotten and to be kept; remove it from one of the lists"),
         ({"forget": ["gun", " "]}, "at least one visible character"),
         ({"keep": [""]}, "at least one visible character"),
         ({"forget": ["gun", 5]}, "class names must be text"),
