@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +12,7 @@ from hf_unlearn.auditing.collateral import RetainHarm
 from hf_unlearn.auditing.report_content import AuditContent
 from hf_unlearn.drawing import drawing, label
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+Figure = Axes = Any  # matplotlib's; only hf_unlearn.drawing imports it
 
 PICTURES = ("attacks.png", "harm.png", "relearning.png")
 INK, PLAIN, ATTACKED, KEPT = "#333333", "#bbbbbb", "#c44e52", "#4c72b0"
