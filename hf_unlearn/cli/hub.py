@@ -114,7 +114,7 @@ def info(adapter: Adapter, revision: Revision = None, as_json: Json = False) -> 
     """Show what an adapter forgets and keeps, its base, its figures and its cost, before you use it."""
     from hf_unlearn.adapters.stored_adapter import StoredAdapter, find_folder
 
-    config = StoredAdapter.read(find_folder(adapter, revision=revision)).config
+    config = StoredAdapter.read(find_folder(adapter, revision=revision, picture=True)).config
     if as_json:
         content = asdict(config)
         print_json(json.dumps({key: value for key, value in content.items() if key != "base_fingerprint"}))
