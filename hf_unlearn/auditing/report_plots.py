@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from hf_unlearn.auditing.collateral import RetainHarm
 from hf_unlearn.auditing.report_content import AuditContent
 from hf_unlearn.drawing import drawing, label
 
-Figure = Axes = Any  # matplotlib's; only hf_unlearn.drawing imports it
+Figure: TypeAlias = Any  # matplotlib's, which only hf_unlearn.drawing imports
+Axes: TypeAlias = Any
 
 PICTURES = ("attacks.png", "harm.png", "relearning.png")
 INK, PLAIN, ATTACKED, KEPT = "#333333", "#bbbbbb", "#c44e52", "#4c72b0"
