@@ -95,7 +95,7 @@ class InstantEdits:
         Raises:
             ValueError: if the model is not offered, a name does not fit it, or the photo can't be used.
         """
-        scores = self._scores_of(recipe.base)
+        scores = self.scores_of(recipe.base)
         adapter = self.adapter(recipe)
         strip, others = self._strip(scores, recipe, adapter)
         labels = tuple(dict.fromkeys([*recipe.forget, *(recipe.labels or others)]))
@@ -103,7 +103,11 @@ class InstantEdits:
         if features is None:
             return Answer(recipe, shown, (), Verdict("no picture"), strip, adapter)
         bars = _bars(scores, features, labels, recipe, adapter)
-        verdict = judge(bars, recipe, self._leak(scores, features, labels, names, adapter))
+        verdict = judge(
+            bars,
+            recipe,
+            self._leak(scores, features, labels, [name for name in names if name not in recipe.keep], adapter),
+        )
         return Answer(recipe, shown, bars, verdict, strip, adapter)
 
     def adapter(self, recipe: Recipe) -> ForgetAdapter | None:
@@ -121,7 +125,7 @@ class InstantEdits:
             found = self._edits.get(key)
         if found is None:
             model = self._model(recipe.base)
-            self._scores_of(recipe.base)  # the model's words are read once, by one thread
+            self.scores_of(recipe.base)  # the model's words are read once, by one thread
             found = unlearn(
                 model, forget=recipe.forget, keep=recipe.keep, breadth=recipe.breadth, progress=False
             ).adapter
@@ -139,7 +143,12 @@ class InstantEdits:
             raise InputError(f"Instant edits are offered for {offered}, not {base[:80]!r}; a run takes any CLIP.")
         return self.store.models.get(base)
 
-    def _scores_of(self, base: str) -> FloorScores:
+    def scores_of(self, base: str) -> FloorScores:
+        """Scores by a model with a floor.
+
+        Raises:
+            ValueError: if the model is not offered.
+        """
         with self._lock:
             found = self._scores.get(base)
         if found is None:
@@ -151,7 +160,8 @@ class InstantEdits:
                     self._scores[base] = found
         return found
 
-    def _picture_features(self, scores: FloorScores, base: str, pictures: Sequence[Picture]) -> Tensor:
+    def picture_features(self, base: str, pictures: Sequence[Picture]) -> Tensor:
+        """`n` pictures -> unit features `(n, width)`, each encoded once."""
         import torch
 
         keys = [(base, picture.key) for picture in pictures]
@@ -159,7 +169,7 @@ class InstantEdits:
             known = {key: row for key in keys if (row := self._features.get(key)) is not None}
         missing = [place for place, key in enumerate(keys) if key not in known]
         if missing:
-            rows = scores.encode([pictures[place].load() for place in missing])
+            rows = self.scores_of(base).encode([pictures[place].load() for place in missing])
             known |= {keys[place]: row for place, row in zip(missing, rows, strict=True)}
             with self._lock:
                 self._features.update(known)
@@ -185,7 +195,7 @@ class InstantEdits:
         if not pictures:
             return (), []
         names = list(dict.fromkeys([*recipe.forget, *(picture.name for picture in others[:SHOWN])]))
-        features = self._picture_features(scores, recipe.base, pictures)
+        features = self.picture_features(recipe.base, pictures)
         before = scores.shares(features, names)
         after = scores.shares(features, names, _edit(recipe, adapter))
         gone = set(recipe.forget)
@@ -204,7 +214,7 @@ class InstantEdits:
         self, recipe: Recipe, strip: Sequence[Cell], photo: Image.Image | None
     ) -> tuple[str, Tensor | None, tuple[str, ...]]:
         """The picture's key, its features, and the names of what it shows, where they are known."""
-        scores = self._scores_of(recipe.base)
+        scores = self.scores_of(recipe.base)
         if recipe.picture == OWN_PHOTO:
             features = None if photo is None else self._photo_features(scores, recipe.base, photo)
             return OWN_PHOTO, features, ()
@@ -214,21 +224,21 @@ class InstantEdits:
             picture = strip[0].picture
         else:
             return "", None, ()
-        return picture.key, self._picture_features(scores, recipe.base, [picture]), picture.names
+        return picture.key, self.picture_features(recipe.base, [picture]), picture.names
 
     def _leak(
         self, scores: FloorScores, features: Tensor, labels: Sequence[str], names: Sequence[str],
         adapter: ForgetAdapter | None,
     ) -> Guess | None:  # fmt: skip
         """Another name of the same thing that the edited model still gives to the picture."""
-        others = [name for name in names if name not in labels]
-        if adapter is None or not others:
+        if adapter is None or not names:
             return None
         found = [
             Guess(name, scores.shares(features, [*labels, name], adapter.edit)[0, len(labels)].item())
-            for name in others
+            for name in names
+            if name not in labels
         ]
-        return max(found, key=lambda guess: guess.share)
+        return max(found, key=lambda guess: guess.share, default=None)
 
 
 def _bars(

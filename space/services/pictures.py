@@ -54,6 +54,19 @@ def picture_names() -> list[str]:
     return sorted({picture.name for picture in _pictures().values()})
 
 
+def pictures_named(names: Sequence[str]) -> list[Picture]:
+    """One picture of each of the things that there are pictures of."""
+    by_name: dict[str, Picture] = {}
+    for picture in _pictures().values():
+        by_name.setdefault(picture.name, picture)
+    return [by_name[name] for name in names if name in by_name]
+
+
+def all_pictures() -> list[Picture]:
+    """Every picture."""
+    return list(_pictures().values())
+
+
 def pictures_of(forget: Sequence[str]) -> list[Picture]:
     """Pictures that show a name to forget, the names in turn; first those that are named after it."""
     shelves = [_shelf(name) for name in forget]
@@ -63,14 +76,7 @@ def pictures_of(forget: Sequence[str]) -> list[Picture]:
 def other_pictures(names: Sequence[str]) -> list[Picture]:
     """Everyday pictures that share no word with the names, one of each thing."""
     words = {word for name in names for word in _words(name)}
-    by_name: dict[str, Picture] = {}
-    for picture in _pictures().values():
-        by_name.setdefault(picture.name, picture)
-    return [
-        by_name[name]
-        for name in KEPT
-        if name in by_name and not any(words & set(_words(own)) for own in by_name[name].names)
-    ]
+    return [picture for picture in pictures_named(KEPT) if not any(words & set(_words(own)) for own in picture.names)]
 
 
 def shows(picture: Picture, name: str) -> bool:

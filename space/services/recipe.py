@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -10,6 +10,7 @@ from hf_unlearn.data.class_names import clean_name
 from hf_unlearn.errors import InputError
 from hf_unlearn.models.embedded import EMBEDDED
 from space.inputs.limits import MAX_LABEL, parse_labels
+from space.services.pictures import find_picture
 
 MAX_NAMES = 60  # of each kind, so that an answer takes less than a second
 PRESETS = {
@@ -104,19 +105,32 @@ class Recipe:
 EXAMPLE = Recipe(PRESETS["weapons"])
 
 
-def read_link(query: Mapping[str, str]) -> tuple[Recipe, list[str]]:
-    """The recipe of a link, and a sentence for every part of it that can't be used; such a part is left out."""
+def read_link(query: Mapping[str, str], bases: Container[str]) -> tuple[Recipe, list[str]]:
+    """The recipe of a link, and a sentence for every part of it that can't be used; such a part is left out.
+
+    Args:
+        bases: names of the models that are offered.
+    """
     recipe, problems = Recipe(), []
     for key in LINKED:
         value = str(query.get(key, "")).strip()
         if not value:
             continue
         try:
-            part: object = _number(value) if key == "breadth" else value
-            recipe = recipe._changed(**{{"image": "picture", "model": "base"}.get(key, key): part})
+            recipe = _with_part(recipe, key, value, bases)
         except InputError as error:
             problems.append(f"{key}: {error}")
     return recipe, problems
+
+
+def _with_part(recipe: Recipe, key: str, value: str, bases: Container[str]) -> Recipe:
+    if key == "breadth":
+        return recipe._changed(breadth=_number(value))
+    if key == "image":
+        return recipe._changed(picture=find_picture(value).key)
+    if key == "model" and value not in bases:
+        raise InputError(f"this page does not offer {value[:80]!r}")
+    return recipe._changed(**{"base" if key == "model" else key: value})
 
 
 def parse_names(value: object, what: str) -> tuple[str, ...]:

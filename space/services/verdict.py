@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 NONE = "none of these"
 CONFIDENT = 0.5  # share of the score
-Outcome = Literal["no picture", "no names", "off", "unknown", "forgotten", "leaks", "other name", "kept", "lost"]
+Outcome = Literal[
+    "no picture", "no names", "off", "unknown", "forgotten", "leaks", "other label", "other name", "kept", "lost"
+]
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,11 @@ class Verdict:
     """The outcome for one picture.
 
     Attributes:
-        outcome: `forgotten`: a name to forget was on top and no longer is. `leaks`: it still is. `other name`: another
-            label, or another name of the same thing, is on top now. `kept`, `lost`: of a picture of something else.
-            `unknown`: the plain model recognizes none of the labels.
+        outcome: `forgotten`: a name to forget was on top and no longer is. `leaks`: it still is. `other label`: another
+            label is on top now. `other name`: offered another name of the same thing, the model gives that. `kept`,
+            `lost`: of a picture of something else. `unknown`: the plain model recognizes none of the labels.
         before, after: the top label.
-        suggestion: a name to forget (`other name`) or to protect (`lost`) as well.
+        suggestion: a name to forget (`other label`, `other name`) or to protect (`lost`) as well.
     """
 
     outcome: Outcome
@@ -62,7 +64,7 @@ def judge(bars: Sequence[Bar], recipe: Recipe, leak: Guess | None = None) -> Ver
     if then.forgotten:
         return Verdict("leaks", before, after)
     if then.name != NONE and after.share > CONFIDENT:
-        return Verdict("other name", before, after, then.name)
+        return Verdict("other label", before, after, then.name)
     if leak is not None and leak.share > CONFIDENT:
         return Verdict("other name", before, leak, leak.name)
     return Verdict("forgotten", before, after)

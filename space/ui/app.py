@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,18 +19,22 @@ from space.inputs.request_limits import RequestLimits
 from space.inputs.transient_files import SWEPT_EVERY, TransientFiles, process_files
 from space.services.adapter_store import AdapterStore
 from space.services.downloads import Downloads
+from space.services.instant_edit import InstantEdits
 from space.services.memory import release_memory
 from space.services.model_cache import ModelCache
 from space.services.runs import Runs
 from space.services.scoring_service import AT_ONCE, PICTURE_BYTES, ScoringService
 from space.services.zero_gpu import register_gpu_function
-from space.ui import forget_tab, library_tab, try_tab
-from space.ui.page import CSS, LIGHT, PRIVATE, guard, in_words, session_of
+from space.ui import forget_now_tab, forget_tab, library_tab, picture_files, try_tab
+from space.ui.endpoints import answer_agents_in_json, offer_endpoints
+from space.ui.now_results import draw_results
+from space.ui.page import CSS, LIGHT, PRIVATE, guard, session_of
 from space.ui.presence import release_agents
+from space.ui.remote_box import offer_remote_box
 
 SESSIONS = 256  # whose changes of the page are remembered, a third of a megabyte each
 BODY, UPLOAD = AT_ONCE * PICTURE_BYTES * 4 // 3 + 2**20, 51 * 2**20  # bytes of a request, the largest that makes sense
-TABS = ("try", "forget", "library", "about")
+TABS = ("now", "forget", "library", "try", "about")
 
 
 def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_000) -> gr.Blocks:
@@ -45,44 +50,64 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
     models = ModelCache(bases)
     store = AdapterStore(root, models)
     runs = Runs(store)
-    with gr.Blocks(title="hf_unlearn", analytics_enabled=False, delete_cache=(600, 3600)) as demo:
-        gr.Markdown("# hf_unlearn\nMake a CLIP forget the categories you choose, its weights untouched.")
+    edits, downloads = InstantEdits(store), Downloads(files)
+    with gr.Blocks(
+        title="hf_unlearn: make a model forget a word", analytics_enabled=False, delete_cache=(600, 3600)
+    ) as demo:
+        gr.Markdown("# Make a model forget a word")
         made = gr.BrowserState("")  # of no tab: one that is not open yet would not have it when the page is loaded
-        with gr.Tabs() as tabs:
-            with gr.Tab("Try", id="try"):
-                trying = try_tab.draw(store)
-            with gr.Tab("Forget", id="forget"):
-                chosen = forget_tab.draw(store, runs, Downloads(files), made, demo)
+        with gr.Tabs(selected=TABS[0]) as tabs:
+            with gr.Tab("Forget now", id="now"):
+                screen = forget_now_tab.draw(edits)
+                draw_results(edits, downloads, screen.recipe(), demo)
+            with gr.Tab("Scores only", id="forget"):
+                use = forget_tab.draw(store, runs, downloads, made, demo)
             with gr.Tab("Library", id="library"):
                 library_tab.draw(store, demo)
+            with gr.Tab("Try an adapter", id="try"):
+                trying = try_tab.draw(store)
             with gr.Tab("About", id="about"):
                 library_tab.draw_about()
+        forget_now_tab.wire(screen, edits)
 
-        def arrive(request: gr.Request) -> tuple[Any, ...]:
-            """What a link asks for: `?model=…&adapter=…&tab=…`."""
-            asked = {key: str(request.query_params.get(key, ""))[:200] for key in ("model", "adapter", "tab")}
-            base = asked["model"] or next(iter(models.bases))
+        def arrive(request: gr.Request) -> list[Any]:
+            """What a link asks for: `?forget=…`, or `?model=…&adapter=…&tab=…`."""
+            query = {key: str(value)[:10_000] for key, value in request.query_params.items()}
+            base, adapter = query.get("model", "")[:200] or next(iter(models.bases)), query.get("adapter", "")[:200]
             choices = try_tab.choices_of(store, base, session_of(request))
-            value = asked["adapter"] or choices[min(1, len(choices) - 1)][1]
-            tab = asked["tab"] if asked["tab"] in TABS else "try"
-            return gr.Tabs(selected=tab), base, gr.Dropdown(choices, value=value), gr.Button(interactive=True)
+            value = adapter or choices[min(1, len(choices) - 1)][1]
+            tab = query.get("tab", "try" if adapter else TABS[0])
+            tab = tab if tab in TABS else TABS[0]
+            of_link = forget_now_tab.open_link(screen, edits, query) if tab == TABS[0] else screen.updates({})
+            return [
+                gr.Tabs(selected=tab),
+                base,
+                gr.Dropdown(choices, value=value),
+                gr.Button(interactive=True),
+                *of_link,
+            ]
 
-        arrived = demo.load(arrive, None, [tabs, trying.base, trying.adapter, trying.look], **LIGHT, **PRIVATE)
-        try_tab.wire(store, trying, arrived, chosen)
-        chosen.change(lambda: gr.Tabs(selected="try"), None, tabs, **LIGHT, **PRIVATE)
+        filled = [tabs, trying.base, trying.adapter, trying.look, *screen.outputs()]
+        arrived = demo.load(arrive, None, filled, **LIGHT, **PRIVATE)
+        try_tab.wire(store, trying, arrived, use, made)
+        use.click(lambda: gr.Tabs(selected="try"), None, tabs, **LIGHT, **PRIVATE)
 
-        _wire_score(ScoringService(models.bases, models.get, queries))
+        offer_endpoints(store, runs, edits, downloads)
+        offer_remote_box(ScoringService(models.bases, models.get, queries))
     guard(demo)
+    demo.fill = partial(forget_now_tab.fill, screen, edits)  # before the page is served
     return demo
 
 
 def launch(demo: gr.Blocks, **options: Any) -> Any:
     """Serves the page; `options` are those of `gr.Blocks.launch`."""
     register_gpu_function()
+    demo.fill()  # type: ignore[attr-defined]  # the example is part of the page that is painted first
 
     @asynccontextmanager
     async def served(_: Any) -> AsyncIterator[None]:
         release_agents(demo)
+        answer_agents_in_json(demo)
         sweeping = asyncio.create_task(_sweep(process_files()))
         yield
         sweeping.cancel()
@@ -100,7 +125,10 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
         "theme": theme, "css": CSS, "max_file_size": MAX_UPLOAD, "footer_links": ["api", "gradio", "settings"],
         "mcp_server": find_spec("mcp") is not None, "run_history": False,
         "state_session_capacity": SESSIONS,
-        "app_kwargs": {"lifespan": served, "middleware": [Middleware(RequestLimits, process_files(), UPLOAD, BODY)]},
+        "app_kwargs": {
+            "lifespan": served, "routes": [picture_files.ROUTE],
+            "middleware": [Middleware(RequestLimits, process_files(), UPLOAD, BODY)],
+        },
     }  # fmt: skip
     return demo.queue(max_size=64).launch(**{**settings, **options})
 
@@ -110,27 +138,3 @@ async def _sweep(files: TransientFiles) -> None:
         await asyncio.sleep(SWEPT_EVERY)
         await run_sync(files.sweep)
         await run_sync(release_memory)
-
-
-def _wire_score(scoring: ScoringService) -> None:
-    """The remote black box, for `hf_unlearn.SpaceBlackBox`; of no use in a browser."""
-
-    @in_words
-    def describe(base: str, template: str, request: gr.Request) -> dict[str, Any]:
-        """A base model as a black box: width, token statistics, fingerprint, bounds, queries left."""
-        return scoring.describe(base, template, session_of(request))
-
-    @in_words
-    def images(base: str, handle: str, pictures: list[str], request: gr.Request) -> dict[str, Any]:
-        """Encodes images (PNG in base64) once; the handle returned stands for them in this session."""
-        return scoring.add_images(base, handle, pictures, session_of(request))
-
-    @in_words
-    def score(
-        base: str, template: str, handle: str, names: list[str], contexts: str, shape: list[int], request: gr.Request
-    ) -> dict[str, Any]:
-        """Log-scores (float32 in base64) of the handle's images under contexts, candidates × tokens × width."""
-        return scoring.score(base, template, handle, names, contexts, shape, session_of(request))
-
-    for function in (describe, images, score):
-        gr.api(function, api_name=function.__name__, concurrency_limit=2, concurrency_id="model")

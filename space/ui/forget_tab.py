@@ -10,7 +10,6 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from hf_unlearn.adapters.model_card import scope
 from hf_unlearn.models.embedded import EMBEDDED
 from space.inputs.data_sources import everyday_names
 from space.inputs.limits import plain_text
@@ -29,13 +28,12 @@ from space.inputs.run_request import (
 )  # fmt: skip
 from space.services.adapter_store import AdapterStore
 from space.services.downloads import Downloads
-from space.services.run_progress import RunProgress, RunResult
+from space.services.run_progress import RunProgress
 from space.services.runs import Runs
 from space.ui import keep_tab
 from space.ui.page import HEAVY, LAST, LIGHT, PRIVATE, RUN, first_line, in_words, session_of
-from space.ui.presence import call_id, waiting
+from space.ui.presence import waiting
 from space.views import run_report as report
-from space.views.adapter_facts import list_neighbours
 from space.views.library import list_bases
 
 MEASURES = {"H": "H", "err_for": "forget error", "acc_mem": "retain accuracy"}
@@ -87,8 +85,8 @@ def _order(
     return RunRequest.parse(base, forget, keep, source, budget, strength, [files] if files else [], dataset, method)
 
 
-def draw(store: AdapterStore, runs: Runs, downloads: Downloads, made: gr.BrowserState, demo: gr.Blocks) -> gr.Textbox:
-    """Draws and wires the tab; the key in `made` arrives in the textbox returned when Try is to use it."""
+def draw(store: AdapterStore, runs: Runs, downloads: Downloads, made: gr.BrowserState, demo: gr.Blocks) -> gr.Button:
+    """Draws and wires the tab; returns the button that opens what was made in Try."""
     with gr.Row():
         with gr.Column(scale=1):
             base = gr.Dropdown(
@@ -121,8 +119,7 @@ def draw(store: AdapterStore, runs: Runs, downloads: Downloads, made: gr.Browser
     keeping = keep_tab.draw(store, downloads, shown, made, demo)
     _wire_form(store, runs, form, estimate)
     _wire_run(runs, downloads, form, buttons, [bar, chart, shown, made, keeping.panel, keeping.zipped])
-    _offer(runs)
-    return keeping.chosen
+    return keeping.use
 
 
 def _draw_concepts(forget: gr.Textbox) -> None:
@@ -220,54 +217,13 @@ def _wire_run(runs: Runs, downloads: Downloads, form: _Form, on: _Buttons, told:
         lambda: (gr.Button(interactive=False), gr.Button(interactive=True)), None, buttons, **PRIVATE
     )
     ran = started.then(run, form.inputs(), told, **RUN, **PRIVATE)
-    ran.then(None, js=keep_tab.STAY, **PRIVATE)
-    ran.then(
-        lambda: (gr.Button(interactive=True), gr.Button(interactive=False), ""), None, [*buttons, told[0]], **PRIVATE
-    )
+    ran.success(None, js=keep_tab.STAY, **PRIVATE)
+    for over in (ran.success, ran.failure):  # `then` would not run after a refusal, and the tab would stay locked
+        over(
+            lambda: (gr.Button(interactive=True), gr.Button(interactive=False), ""), None, [*buttons, told[0]],
+            **PRIVATE,
+        )  # fmt: skip
     on.stop.click(halt, None, None, queue=False, **PRIVATE)
-
-
-def _offer(runs: Runs) -> None:
-    """The endpoint for clients and agents."""
-
-    @in_words
-    def forget(
-        forget: str, request: gr.Request, keep: str = "", model: str = EMBEDDED, images: str = NAMES,
-        budget: int = 300, strength: str = "normal", dataset: str = "", method: str = "",
-    ) -> dict[str, Any]:  # fmt: skip
-        """Makes an adapter under which a CLIP forgets names. From names alone it is an edit of the text features, made
-        in seconds (more when a model is edited for the first time): images and their features stay as they are, so
-        searching images by image still finds what is forgotten. With images it is a context, unless said otherwise.
-
-        Args:
-            forget: the names to forget, one per line or separated by commas or semicolons.
-            keep: names to keep, the same way; an edit needs none, it keeps everything else.
-            model: embedded, or a CLIP's id on the Hub.
-            images: names (no images), drawings (of the demo), or dataset. A context learns from them; an edit is only
-                judged by them.
-            budget: of a context, candidates to score at most, 50 to 3000; takes a minute or more.
-            strength: gentle, normal or strong.
-            dataset: a data set's id on the Hub, where images is dataset.
-            method: edit, or context (needs the model's scores only); if not given, edit where images is names.
-
-        Returns:
-            adapter (a key that /classify takes for an hour), kind, reason, forget, retain, figures, landed (which names
-            the forgotten images get now), neighbours (words that an edit changes most), note (the same in words).
-        """
-        asked = RunRequest.parse(model, forget, keep, images, budget, strength, [], dataset, method)
-        *_, made = runs.run(asked, session_of(request), waiting(), call_id())
-        assert isinstance(made, RunResult)
-        config = made.adapter.config
-        others = list_neighbours(made.adapter)
-        return {
-            "adapter": made.key, "kind": config.kind, "reason": made.reason, "forget": config.forget,
-            "retain": config.retain, "figures": config.metrics, "landed": made.confusions,
-            "neighbours": config.neighbours,
-            "note": " ".join(filter(None, [others and f"Words nobody asked about: {others}.", scope(config.kind),
-                                           asked.repeats, made.note])),
-        }  # fmt: skip
-
-    gr.api(forget, api_name="forget", **RUN)
 
 
 def _frame(steps: tuple[Any, ...]) -> pd.DataFrame:

@@ -9,9 +9,9 @@ import gradio as gr
 
 from space.services.adapter_store import AdapterStore
 from space.services.downloads import Downloads, file_name
-from space.services.hub_push import can_log_in, push_adapter
 from space.services.run_progress import RunResult
 from space.ui.page import HEAVY, LIGHT, PRIVATE, in_words, session_of
+from space.ui.push_panel import draw_push
 from space.views import run_report as report
 
 STAY = "() => history.replaceState(null, '', '?tab=forget')"  # where the log-in leads back to
@@ -22,12 +22,12 @@ class Keeping:
     """Where a run puts what it made.
 
     Attributes:
-        chosen: its key, when Try is to use it.
+        use: opens what was made in Try.
         panel: all of this, shown once there is something.
         zipped: the download.
     """
 
-    chosen: gr.Textbox
+    use: gr.Button
     panel: gr.Column
     zipped: gr.DownloadButton
 
@@ -39,14 +39,13 @@ def draw(store: AdapterStore, downloads: Downloads, shown: gr.HTML, made: gr.Bro
         shown: where the report is.
         made: the key of what was made; the browser keeps it, since a log-in loads the page anew.
     """
-    chosen = gr.Textbox(visible=False)
     with gr.Column(visible=False) as panel:
         with gr.Row():
             use = gr.Button("Use it in Try", variant="primary")
             zipped = gr.DownloadButton("Download the adapter (zip)")
             export = gr.Button("Export a checkpoint")
         exported = gr.File(label="A plain transformers checkpoint that forgets by itself", visible=False)
-        _draw_push(store, made, demo)
+        name = draw_push([made], store.get, demo)
 
     def resume(key: str, request: gr.Request) -> tuple[Any, ...]:
         try:
@@ -62,31 +61,7 @@ def draw(store: AdapterStore, downloads: Downloads, shown: gr.HTML, made: gr.Bro
         return gr.File(value=downloads.zip_checkpoint(store, store.get(key)), visible=True)
 
     demo.load(resume, made, [made, shown, panel, zipped], **LIGHT, **PRIVATE)
-    use.click(lambda key: key, made, chosen, **LIGHT, **PRIVATE)
     export.click(save, made, exported, **HEAVY, **PRIVATE)
-    return Keeping(chosen, panel, zipped)
-
-
-def _draw_push(store: AdapterStore, made: gr.BrowserState, demo: gr.Blocks) -> None:
-    with gr.Accordion("Push it to your account on the Hub", open=False) as panel:
-        if not can_log_in():
-            gr.Markdown(
-                "Logging in is not set up here. Download the zip, unpack it, then `hf-unlearn push FOLDER NAME`."
-            )
-            return
-        gr.LoginButton()
-        name = gr.Textbox(label="Name of the new repository", placeholder="clip-without-beer", max_lines=1)
-        private = gr.Checkbox(True, label="Private")
-        button = gr.Button("Push")
-        said = gr.Markdown()
-
-    @in_words
-    def send(key: str, name: str, private: bool, token: gr.OAuthToken | None) -> str:
-        return push_adapter(store.get(key), name, private, token.token if token else None)
-
-    def back(token: gr.OAuthToken | None) -> gr.Accordion:
-        return gr.Accordion(open=token is not None)
-
-    button.click(send, [made, name, private], said, **HEAVY, **PRIVATE)
-    made.change(in_words(lambda key: file_name(store.get(key)) if key else ""), made, name, **LIGHT, **PRIVATE)
-    demo.load(back, None, panel, **LIGHT, **PRIVATE)
+    if name is not None:
+        made.change(in_words(lambda key: file_name(store.get(key)) if key else ""), made, name, **LIGHT, **PRIVATE)
+    return Keeping(use, panel, zipped)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import gradio as gr
+from gradio.components.base import Component
+from gradio.data_classes import GradioModel
+from gradio.processing_utils import move_files_to_cache
 from PIL import Image
 
 from space.error_log import log_error
@@ -19,58 +23,24 @@ from space.inputs.limits import open_image
 MAX_SAID = 1_000  # letters of an error: a stranger's model may hold words of any length
 ODD_REQUEST = "This request lacks a value, or one is of a wrong kind; 'Use via API' on the page shows what is taken."
 OUR_FAULT = "Something went wrong here ({}), which is not your fault. Try again, or with other input."
+FOREVER = 2**32  # seconds; a file with this time is not old for a century
 OURS = tuple(str(Path(__file__).resolve().parents[2] / name) for name in ("space", "hf_unlearn"))
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 HEAVY: dict[str, Any] = {"concurrency_limit": 2, "concurrency_id": "model"}
+INSTANT: dict[str, Any] = {"concurrency_limit": 2, "concurrency_id": "instant"}
 RUN: dict[str, Any] = {"concurrency_limit": 2, "concurrency_id": "run"}
 LIGHT: dict[str, Any] = {"concurrency_limit": 8, "concurrency_id": "page", "show_progress": "minimal"}
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 LAST: dict[str, Any] = {"trigger_mode": "always_last"}
 
-CSS = """
-.scores {max-height: 24rem; overflow-y: auto !important}
-.scores h2 {font-size: var(--text-xl)}
-.picture img {width: 100%; height: 100%; object-fit: contain}
-.drawings .grid-wrap {padding-top: var(--size-7); min-height: 0; max-height: none}
-.drawings .grid-container {grid-template-columns: repeat(4, minmax(0, 1fr)) !important}
-.drawings .caption-label {font-size: var(--text-xs)}
-.concepts {max-height: 22rem; overflow-y: auto}
-.run .bar {height: .75rem; border-radius: .4rem; background: var(--border-color-primary); overflow: hidden}
-.run .bar span {display: block; height: 100%; background: var(--primary-600); transition: width .4s}
-button[role=tab].selected {color: var(--primary-700) !important}
-.dark button[role=tab].selected {color: var(--primary-300) !important}
-.wide {overflow-x: auto; margin: 1rem 0}
-.report table {border-collapse: collapse; margin: 1rem 0; color: var(--body-text-color)}
-.report caption {text-align: left; font-weight: 600; padding-bottom: .4rem}
-.report th, .report td {padding: .25rem .6rem; text-align: right; font-weight: 400; white-space: nowrap}
-.report thead th {white-space: normal; vertical-align: bottom; font-size: var(--text-sm)}
-.report tbody th, .report thead th:first-child {text-align: left}
-.report tbody tr {border-top: 1px solid var(--border-color-primary)}
-.note {color: var(--body-text-color-subdued); font-size: var(--text-sm)}
-.bars {width: 100%; max-width: 44rem}
-.bars .track {position: relative; width: 60%; min-width: 6rem; height: 1.4rem; padding: 0}
-.bars .track span {position: absolute; left: 0; border-radius: .2rem}
-.bars .was {top: .2rem; height: 1rem; opacity: .35} .bars .now {top: .45rem; height: .5rem}
-.bars .gone span {background: #c44e52} .bars .kept span {background: #4c72b0}
-.heat td {background: color-mix(in srgb, #c44e52 calc(var(--heat) * 75%), transparent)}
-.cards {display: grid; grid-template-columns: repeat(auto-fill, minmax(min(18rem, 100%), 1fr)); gap: 1rem}
-.card {border: 1px solid var(--border-color-primary); border-radius: .6rem; padding: .8rem 1rem;
-  background: var(--block-background-fill); color: var(--body-text-color); overflow-wrap: anywhere}
-.card h3 {font-weight: 600; margin: 0 0 .4rem; font-size: var(--text-lg)} .card p {margin: .4rem 0}
-.card dl {display: flex; flex-wrap: wrap; gap: .2rem 1.2rem} .card dd {font-size: var(--text-lg); margin: 0}
-.card dt {font-size: var(--text-xs); color: var(--body-text-color-subdued)}
-.card code {font-size: var(--text-xs)}
-.card a {color: var(--link-text-color); text-decoration: underline}
-.how {max-width: 46rem; width: 100%; height: auto} .how .box rect {fill: none; stroke: var(--body-text-color)}
-.how .context {fill: var(--primary-600)} .how .line path {fill: none; stroke: var(--body-text-color)}
-.how text {font-size: 14px; text-anchor: middle; fill: var(--body-text-color)} .how .left text {text-anchor: start}
-.how .on-colour {fill: #fff} .how .left text.gone {text-decoration: line-through}
-.about h3 {font-weight: 600; margin: 1rem 0 .3rem} .about p {max-width: 46rem}
-@media (max-width: 480px) {.drawings .grid-container {grid-template-columns: repeat(3, minmax(0, 1fr)) !important}}
-"""
+HERE = Path(__file__).parent
+ACTS = (HERE / "acts.js").read_text(encoding="utf-8")  # buttons in HTML that the server wrote
+BARE: dict[str, Any] = {"padding": False, "apply_default_css": False}
+LIVE = '<div role="status" aria-live="polite">${value}</div>'  # a screen reader says what changes in it
+CSS = (HERE / "style.css").read_text(encoding="utf-8")
 
 
 def in_words(function: Callable[P, R]) -> Callable[P, R]:
@@ -135,6 +105,26 @@ def checked(image: gr.Image) -> gr.Image:
 
     image.preprocess = preprocess  # type: ignore[method-assign]
     return image
+
+
+def as_file(image: gr.Image) -> gr.Image:
+    """An image input whose handler gets the path of the file as it was sent, unread, or None."""
+
+    def preprocess(payload: Any) -> str | None:
+        return None if payload is None else str(payload.path or "")
+
+    image.preprocess = preprocess  # type: ignore[method-assign]
+    return image
+
+
+def set_first_value(component: Component, value: Any) -> None:
+    """Sets what a component shows when the page is first painted, after it was drawn; a file of it is never swept."""
+    prepared = component.postprocess(value)
+    prepared = prepared.model_dump() if isinstance(prepared, GradioModel) else prepared
+    component.value = move_files_to_cache(prepared, component, postprocess=True, keep_in_cache=True)
+    if isinstance(component.value, dict) and (path := component.value.get("path")):
+        component.keep_in_cache.add(path)
+        os.utime(path, (FOREVER, FOREVER))
 
 
 def session_of(request: gr.Request) -> str:

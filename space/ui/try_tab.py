@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,12 +14,15 @@ from space.inputs.limits import plain_text
 from space.services.adapter_store import OWN, AdapterStore
 from space.services.classification import classify as score
 from space.services.examples import example_images, suggest_labels
-from space.ui.page import HEAVY, LAST, LIGHT, PRIVATE, checked, first_line, in_words, session_of
+from space.services.pictures import find_picture, pictures_named
+from space.ui.page import ACTS, BARE, HEAVY, LAST, LIGHT, PRIVATE, checked, first_line, in_words, session_of
 from space.views.adapter_facts import describe_adapter, describe_status
-from space.views.comparison import LIMITS, Scores, render_comparison
+from space.views.comparison import LIMITS, render_comparison
+from space.views.first_screen import render_thumbnails
 from space.views.library import list_bases
+from space.views.score_bars import render_scores
 
-AFTER, OFF = "With the adapter", "With the adapter (switched off)"
+REFUSED = "This could not be scored; the notice says why."
 START = "Drop an image or pick a drawing to see scores."
 PLAIN = "No adapter: the plain model"
 
@@ -32,18 +36,20 @@ class TryTab:
     look: gr.Button
     upload: gr.File
     key: gr.Textbox
+    problem: gr.HTML
     facts: gr.Markdown
     image: gr.Image
-    gallery: gr.Gallery
+    pictures: gr.HTML
     enabled: gr.Checkbox
-    before: gr.Label
-    after: gr.Label
+    scores: gr.HTML
     message: gr.Markdown
     labels: gr.Textbox
+    suggested: gr.Textbox
     compare: gr.Button
 
 
 def draw(store: AdapterStore) -> TryTab:
+    """Draws the tab; `wire` wires it."""
     with gr.Row(equal_height=True):
         base = gr.Dropdown(
             list_bases(store), value=next(iter(store.models.bases)), label="Base model, or any CLIP's id on the Hub",
@@ -54,8 +60,8 @@ def draw(store: AdapterStore) -> TryTab:
             interactive=True, scale=2, min_width=280,
         )  # fmt: skip
         look = gr.Button("Ask the Hub", scale=0, min_width=140, interactive=False)  # until a link's base is filled in
-    # what is classified with; a dropdown would tell API clients its choices at start as the only ones
-    key = gr.Textbox(visible=False, label="Adapter: one that /adapters lists, user/name on the Hub, or none")
+    key, suggested = gr.Textbox(visible=False), gr.Textbox(visible=False)
+    problem = gr.HTML(visible=False, **BARE)
     with gr.Accordion("Bring an adapter of your own", open=False):
         upload = gr.File(label="An adapter as a zip, or its files", file_count="multiple", height=140)
     with gr.Accordion("What this adapter forgets and keeps", open=False):
@@ -63,60 +69,43 @@ def draw(store: AdapterStore) -> TryTab:
     with gr.Row():
         with gr.Column(scale=2):
             image = gr.Image(
-                type="pil", label="Image", sources=["upload", "clipboard", "webcam"], height=260, buttons=[],
-                elem_classes="picture",
+                type="pil", label="Image", sources=["upload", "clipboard", "webcam"], format="png", height=260,
+                buttons=[], elem_classes="picture",
             )  # fmt: skip
-            gallery = gr.Gallery(
-                label="Or pick a test drawing", columns=4, height="auto", object_fit="contain", visible=False,
-                allow_preview=False, interactive=False, buttons=[], elem_classes="drawings",
-            )  # fmt: skip
-            labels = gr.Textbox(
-                label="Labels", lines=4, max_lines=6, info="One per line, or separated by commas or semicolons."
-            )
-            button = gr.Button("Compare", variant="primary")
-        with gr.Column(scale=3):  # last: every score is a stop of the Tab key
+        with gr.Column(scale=3):
             enabled = gr.Checkbox(True, label="Adapter in effect", info="Switch it off: both sides become equal.")
-            with gr.Row():
-                before = gr.Label(label="Plain model", elem_classes="scores")
-                after = gr.Label(label=AFTER, elem_classes="scores")
-            message = gr.Markdown(container=True, label="What this shows")
+            scores = gr.HTML(elem_id="scores", **BARE)
+            message = gr.Markdown(container=True, label="What this shows", elem_classes="live")
+    pictures = gr.HTML(js_on_load=ACTS, elem_classes="drawings", **BARE)
+    labels = gr.Textbox(
+        label="Labels", lines=4, max_lines=6, info="One per line, or separated by commas or semicolons."
+    )
+    button = gr.Button("Compare", variant="primary")
     gr.Markdown(LIMITS, elem_classes="note")
     return TryTab(
-        base, adapter, look, upload, key, facts, checked(image), gallery, enabled, before, after, message, labels,
-        button,
+        base, adapter, look, upload, key, problem, facts, checked(image), pictures, enabled, scores, message, labels,
+        suggested, button,
     )  # fmt: skip
 
 
-def wire(store: AdapterStore, on: TryTab, arrived: gr.events.Dependency, chosen: gr.Textbox) -> None:
-    """Args: arrived: the first event, which fills base and adapter; chosen: a key that another tab sends."""
+def wire(store: AdapterStore, on: TryTab, arrived: gr.events.Dependency, use: gr.Button, made: gr.BrowserState) -> None:
+    """Wires the tab.
+
+    Args:
+        arrived: the first event, which fills base and adapter.
+        use: a button of another tab that opens here the adapter whose key is in `made`.
+    """
 
     @in_words
-    def classify(
-        image: Image.Image | None, labels: str, adapter: str, model: str, enabled: bool
-    ) -> tuple[Scores, Scores, str]:
-        """Scores of an image by the plain model and with an adapter in effect, and in words what that means.
-
-        Args:
-            image: the picture.
-            labels: one per line, or separated by commas or semicolons.
-            adapter: one that /adapters lists, user/name on the Hub, what /forget made, or nothing: the plain model.
-            model: the base model where no adapter says it: embedded, or a CLIP's id on the Hub.
-            enabled: false leaves the adapter out.
-        """
-        return render_comparison(score(store, image, labels, adapter, model, enabled))
+    def compare(image: Image.Image | None, labels: str, adapter: str, model: str, enabled: bool) -> tuple[str, str]:
+        before, after, words = render_comparison(score(store, image, labels, adapter, model, enabled))
+        return render_scores(before, after, enabled), words
 
     @in_words
-    def again(
-        image: Image.Image | None, labels: str, adapter: str, model: str, enabled: bool
-    ) -> tuple[Scores | None, Scores | None, str]:
+    def again(image: Image.Image | None, labels: str, adapter: str, model: str, enabled: bool) -> tuple[str, str]:
         if image is not None:
-            return render_comparison(score(store, image, labels, adapter, model, enabled))
-        return None, None, describe_status(store.get(adapter), enabled, START) if adapter else START
-
-    def find(base: str, current: str | None, request: gr.Request) -> gr.Dropdown:
-        choices = choices_of(store, base, session_of(request))
-        keys = [key for _, key in choices]
-        return gr.Dropdown(choices, value=current if current in keys else keys[min(1, len(keys) - 1)])
+            return compare(image, labels, adapter, model, enabled)
+        return "", describe_status(store.get(adapter), enabled, START) if adapter else START
 
     @in_words
     def look(base: str, current: str | None, request: gr.Request) -> gr.Dropdown:
@@ -126,17 +115,57 @@ def wire(store: AdapterStore, on: TryTab, arrived: gr.events.Dependency, chosen:
         gr.Info(f"The Hub lists {len(listed)} adapter{'s' * (len(listed) != 1)} for this base model.")
         return gr.Dropdown(choices_of(store, base, session_of(request)) + listed, value=current)
 
-    def show(adapter: str | None, base: str, request: gr.Request) -> tuple[Any, ...]:
-        saved = None
+    def pick(event: gr.EventData) -> Image.Image:
+        return find_picture(str(event.name)).load()
+
+    scored: dict[str, Any] = {
+        "inputs": [on.image, on.labels, on.key, on.base, on.enabled], "outputs": [on.scores, on.message],
+    }  # fmt: skip
+    refused: dict[str, Any] = {"fn": lambda: ("", REFUSED), "outputs": scored["outputs"], **PRIVATE}
+
+    def score_again(event: gr.events.Dependency) -> None:
+        event.success(again, **scored, **HEAVY, **PRIVATE).failure(**refused)
+
+    _wire_choice(store, on, arrived, use, made, score_again)
+    gr.on([on.compare.click, on.image.upload], compare, **scored, **HEAVY, **PRIVATE).failure(**refused)
+    on.enabled.input(again, **scored, **LAST, **HEAVY, **PRIVATE).failure(**refused)
+    on.image.clear(partial(again, None), scored["inputs"][1:], scored["outputs"], **LIGHT, **PRIVATE)
+    on.look.click(look, [on.base, on.adapter], on.adapter, **LIGHT, **PRIVATE)
+    picked = on.pictures.select(in_words(pick), None, on.image, **LAST, **LIGHT, **PRIVATE)
+    score_again(picked)
+
+
+def _wire_choice(
+    store: AdapterStore,
+    on: TryTab,
+    arrived: gr.events.Dependency,
+    use: gr.Button,
+    made: gr.BrowserState,
+    then: Callable[[gr.events.Dependency], None],
+) -> None:
+    """Whatever chooses an adapter shows what it forgets, and `then` scores again."""
+
+    def find(base: str, current: str | None, request: gr.Request) -> gr.Dropdown:
+        choices = choices_of(store, base, session_of(request))
+        keys = [key for _, key in choices]
+        return gr.Dropdown(choices, value=current if current in keys else keys[min(1, len(keys) - 1)])
+
+    def show(adapter: str | None, base: str, labels: str | None, suggested: str | None) -> tuple[Any, ...]:
+        saved, problem = None, ""
         try:
             saved = store.get(adapter) if adapter else None
         except (ValueError, OSError) as error:
-            gr.Warning(plain_text(first_line(error)))
-        drawn = example_images(saved)
-        gallery = gr.Gallery(value=drawn or None, visible=bool(drawn), selected_index=None)
-        facts = describe_adapter(saved) if saved else "No adapter is chosen: you see the plain model."
-        base = base if saved is None else saved.config.base_model
-        return (adapter if saved else ""), base, facts, suggest_labels(saved), gallery
+            problem = f"<p class='panel' role='alert'>{plain_text(first_line(error))} You see the plain model.</p>"
+        fresh = suggest_labels(saved)
+        drawn = [name for _, name in example_images(saved)]
+        typed = bool((labels or "").strip()) and labels != suggested  # what a visitor typed stays
+        return (
+            adapter if saved else "", base if saved is None else saved.config.base_model,
+            gr.HTML(problem, visible=bool(problem)),
+            describe_adapter(saved) if saved else "No adapter is chosen: you see the plain model.",
+            gr.skip() if typed else fresh, fresh, render_thumbnails(pictures_named(drawn)),
+            gr.Checkbox(saved is not None, interactive=saved is not None),
+        )  # fmt: skip
 
     @in_words
     def upload(files: list[str] | None, request: gr.Request) -> tuple[gr.Dropdown, None]:
@@ -149,38 +178,12 @@ def wire(store: AdapterStore, on: TryTab, arrived: gr.events.Dependency, chosen:
         base = store.get(key).config.base_model
         return gr.Dropdown(choices_of(store, base, session_of(request)), value=key)
 
-    @in_words
-    def pick(adapter: str, event: gr.SelectData) -> Image.Image:
-        return example_images(store.get(adapter) if adapter else None)[event.index][0]
-
-    def adapters() -> list[dict[str, Any]]:
-        """The adapters that come with this Space: what /classify takes, and which names each forgets and keeps."""
-        found, _ = store.list_saved()
-        return [
-            {"adapter": key, "model": x.config.base_model, "forget": x.config.forget, "retain": x.config.retain}
-            for key, x in found.items()
-        ]
-
-    scored: dict[str, Any] = {
-        "inputs": [on.image, on.labels, on.key, on.base, on.enabled],
-        "outputs": [on.before, on.after, on.message],
-    }
-    gr.on([on.compare.click, on.image.upload], classify, **scored, api_name="classify", **HEAVY)
-    on.enabled.input(again, **scored, **LAST, **HEAVY, **PRIVATE)
-    on.image.clear(partial(again, None), scored["inputs"][1:], scored["outputs"], **LIGHT, **PRIVATE)
-    on.enabled.change(lambda state: gr.Label(label=AFTER if state else OFF), on.enabled, on.after, **LIGHT, **PRIVATE)
     found = on.base.input(find, [on.base, on.adapter], on.adapter, **LIGHT, **PRIVATE)
-    on.look.click(look, [on.base, on.adapter], on.adapter, **LIGHT, **PRIVATE)
     brought = on.upload.upload(upload, on.upload, [on.adapter, on.upload], **LIGHT, **PRIVATE)
-    taken = chosen.change(take, chosen, on.adapter, **LIGHT, **PRIVATE)
-    for event in (arrived.then, found.then, brought.then, taken.then, on.adapter.input):
-        shown = event(
-            show, [on.adapter, on.base], [on.key, on.base, on.facts, on.labels, on.gallery], **LIGHT, **PRIVATE
-        )
-        shown.then(again, **scored, **HEAVY, **PRIVATE)
-    picked = on.gallery.select(pick, on.key, on.image, **LAST, **LIGHT, **PRIVATE)
-    picked.then(again, **scored, **HEAVY, **PRIVATE)
-    gr.api(adapters, api_name="adapters", concurrency_limit=4, concurrency_id="page")
+    taken = use.click(take, made, on.adapter, **LIGHT, **PRIVATE)
+    shown = [on.key, on.base, on.problem, on.facts, on.labels, on.suggested, on.pictures, on.enabled]
+    for event in (arrived.success, found.success, brought.success, taken.success, on.adapter.input):
+        then(event(show, [on.adapter, on.base, on.labels, on.suggested], shown, **LIGHT, **PRIVATE))
 
 
 def choices_of(store: AdapterStore, base: str, session: str) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ NAMES = st.lists(st.text("abcdé猫 -'&?#%+", min_size=1, max_size=12).filter(st
 def test_a_link_brings_the_whole_recipe_back(forget, keep, labels, breadth):
     recipe = Recipe.parse(forget, keep, labels, "bomb-twemoji", "user/clip", breadth)
     query = dict(parse_qsl(recipe.link().removeprefix("?"), keep_blank_values=True))
-    assert read_link(query) == (recipe, [])
+    assert read_link(query, ["user/clip"]) == (recipe, [])
 
 
 def test_a_photo_is_not_part_of_a_link():
@@ -26,9 +26,10 @@ def test_a_photo_is_not_part_of_a_link():
 
 def test_every_broken_part_of_a_link_is_named_and_the_others_are_used():
     query = {"forget": "gun, knife", "breadth": "wide", "labels": ",".join(map(str, range(MAX_NAMES + 1)))}
-    recipe, problems = read_link(query)
+    query |= {"model": "user/other", "image": "../secret"}
+    recipe, problems = read_link(query, ["embedded"])
     assert recipe == Recipe(("gun", "knife"))
-    assert [problem.split(":")[0] for problem in problems] == ["labels", "breadth"]
+    assert [problem.split(":")[0] for problem in problems] == ["labels", "image", "model", "breadth"]
 
 
 def test_a_name_to_forget_is_not_protected():

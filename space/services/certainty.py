@@ -1,0 +1,89 @@
+"""How sure one can be of an instant edit: figures on the demo's test drawings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import comb
+from typing import TYPE_CHECKING
+
+from space.services.instant_edit import InstantEdits
+from space.services.pictures import all_pictures, pictures_of, shows
+from space.services.recipe import Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SHORT_LISTS = (1, 4, 9)  # kept names beside a forgotten one
+
+
+@dataclass(frozen=True)
+class Row:
+    """Figures of one model, each a share from 0 to 1.
+
+    Attributes:
+        wrong: pictures to forget that no longer get a forgotten name, all names competing.
+        right: other pictures that get their name.
+        named: pictures to forget that still get a forgotten name beside 1, 4 and 9 kept names, drawn at random.
+    """
+
+    name: str
+    wrong: float
+    right: float
+    named: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Rows for the plain model, a label mask and the edit, and how many pictures they are computed on."""
+
+    rows: tuple[Row, ...]
+    to_forget: int
+    others: int
+
+
+def measure(edits: InstantEdits, recipe: Recipe) -> Figures | None:
+    """Figures of a recipe; None where no drawing shows a name to forget.
+
+    Raises:
+        ValueError: if the model is not offered, or a name does not fit it.
+    """
+    import torch
+
+    asked = pictures_of(recipe.forget)
+    adapter = edits.adapter(recipe)
+    if not asked or adapter is None:
+        return None
+    others = [picture for picture in all_pictures() if picture not in asked]
+    kept = list(dict.fromkeys(picture.name for picture in others if picture.name not in recipe.forget))
+    others = [picture for picture in others if picture.name in kept]
+    names = [*recipe.forget, *kept]
+    scores = edits.scores_of(recipe.base)
+    features = edits.picture_features(recipe.base, [*asked, *others])
+    own = torch.tensor([[shows(picture, name) for name in recipe.forget] for picture in asked])
+    targets = torch.tensor([names.index(picture.name) for picture in others])
+    before = scores.shares(features, names)[:, :-1]
+    masked = before.clone()
+    masked[:, : len(recipe.forget)] = -1.0
+    after = scores.shares(features, names, adapter.edit)[:, :-1]
+    rows = [_row(name, shares, own, targets) for name, shares in
+            (("before", before), ("label mask", masked), ("edit", after))]  # fmt: skip
+    return Figures(tuple(rows), len(asked), len(others))
+
+
+def _row(name: str, shares: Tensor, own: Tensor, targets: Tensor) -> Row:
+    """Args: shares: `(asked + others, names)`; own: `(asked, forgotten names)`; targets: of the others."""
+    import torch
+
+    count, forgotten = own.shape
+    asked, others = shares[:count], shares[count:]
+    best = torch.where(own, asked[:, :forgotten], -1.0).amax(1)  # of the forgotten names that the picture shows
+    above = (asked[:, forgotten:] > best[:, None]).sum(1).tolist()
+    kept = shares.shape[1] - forgotten
+    still = [sum(comb(kept - row, k) / comb(kept, k) for row in above) / count for k in SHORT_LISTS]
+    named = [0.0] * len(SHORT_LISTS) if (best < 0).all() else still
+    return Row(
+        name,
+        (asked.argmax(1) >= forgotten).float().mean().item(),
+        (others.argmax(1) == targets).float().mean().item(),
+        tuple(named),
+    )
