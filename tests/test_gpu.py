@@ -9,6 +9,8 @@ import torch
 
 from hf_unlearn import ClipBlackBox, unlearn
 from hf_unlearn.demo import emoji_tasks as demo
+from hf_unlearn.models import fused
+from hf_unlearn.optimizers import lbfgs
 from hf_unlearn.training.checkpoint import Checkpoint
 from tests.support.images import coloured
 
@@ -30,6 +32,37 @@ def scores(device: str, task, dtype=torch.float32) -> torch.Tensor:
 
 def test_scores_are_those_of_the_cpu(task):
     assert torch.allclose(scores("cuda", task), scores("cpu", task), atol=2e-3)
+
+
+def test_fused_layers_compute_float32_as_well_as_the_injection_path(task):
+    assert fused.available(torch.device("cuda"))
+    model = ClipBlackBox(device="cuda")
+    plain = ClipBlackBox(device="cuda", shared_prefix=False)
+    contexts = model.token_mean + model.token_std * torch.randn(8, 4, model.dim)
+    got, expected = (box.text_features(contexts, task.names) for box in (model, plain))
+    assert float((got - expected).norm(dim=-1).max()) < 1e-5
+
+
+def test_image_features_are_those_of_the_cpu(task):
+    on = {device: ClipBlackBox(device=device).add_images(task.test).features.cpu() for device in ("cpu", "cuda")}
+    assert float((on["cuda"] - on["cpu"]).norm(dim=-1).max()) < 2e-5
+
+
+def test_the_kernel_of_a_step_does_what_the_steps_on_a_cpu_do(monkeypatch):
+    draw = torch.Generator().manual_seed(0)
+    curved, linear = torch.randn(3, 40, 40, generator=draw), torch.randn(3, 40, generator=draw)
+    curved = curved @ curved.mT + torch.eye(40)
+
+    def found(device: str) -> torch.Tensor:
+        a, b = curved.to(device), linear.to(device)
+
+        def function(point):
+            slope = (a @ point[..., None])[..., 0]
+            return (point * (slope / 2 - b)).sum(-1) + point.pow(4).sum(-1) / 4, slope - b + point**3
+
+        return lbfgs.minimize(function, torch.zeros(3, 40, device=device), 25).cpu()
+
+    assert torch.allclose(found("cuda"), found("cpu"), atol=1e-3)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -112,4 +112,4 @@ def test_everything_imported_is_declared_as_a_dependency():
     declared = {re.split(r"[^\w-]", line)[0].lower().replace("-", "_") for line in dependencies}
     declared |= {{"pillow": "PIL", "scikit_learn": "sklearn"}.get(name, name) for name in declared}
     used = set().union(*(tops(name) for name in MODULES)) - set(sys.stdlib_module_names) - {"hf_unlearn", "__future__"}
-    assert used <= declared
+    assert used - {"triton"} <= declared  # PyTorch for GPUs brings it; without it all works, slower

@@ -79,7 +79,8 @@ def python(code: str, *arguments: str, **settings: str) -> str:
 
 
 MODULES = [relative(path)[:-3].replace("/", ".").removesuffix(".__init__") for path in SHIPPED]
-RUNNABLE = ("hf_unlearn.__main__", "hf_unlearn.demo.__main__", "app")  # importing them runs them
+OF_GPUS = "hf_unlearn.models.triton_kernels"  # needs what PyTorch for GPUs brings
+RUNNABLE = ("hf_unlearn.__main__", "hf_unlearn.demo.__main__", "app", OF_GPUS)  # importing them runs them
 IMPORT_ALL = f"""
     import importlib, json, sys
     import torch, transformers, accelerate, sklearn.linear_model, matplotlib.figure, filelock, psutil, typer  # theirs

@@ -169,11 +169,14 @@ class ForgetAdapter:
         weights = tensors["context"] if stored.config.kind == "context" else TextEdit.from_tensors(tensors)
         return cls(weights, stored.config, stored.report)
 
-    def load_base(self, base: str | Path | None = None, *, device: str | None = None) -> AdaptedClip:
+    def load_base(
+        self, base: str | Path | None = None, *, device: str | None = None, dtype: str = "float32"
+    ) -> AdaptedClip:
         """The base model with this adapter in effect.
 
         Args:
             base: a Hub id or a folder; default: as the config says.
+            device, dtype: see `ClipBlackBox`.
 
         Raises:
             WrongBaseError: if the loaded model is not the one that the adapter was made for.
@@ -187,7 +190,7 @@ class ForgetAdapter:
                 "endpoint write EmbeddingBlackBox(...).under(adapter), or adapter.edit_vectors(array). For a folder "
                 "say where it is now: load_base(base=FOLDER) or export(..., base=FOLDER)"
             )
-        model = ClipBlackBox(source, template=self.config.template, revision=revision, device=device)
+        model = ClipBlackBox(source, template=self.config.template, revision=revision, device=device, dtype=dtype)
         return AdaptedClip(model, self)
 
     def export(self, folder: str | Path, *, base: str | Path | None = None, hardened: bool = False) -> None:

@@ -67,6 +67,8 @@ def audit_command(
     skip_broken: given.SkipBroken = False,
     leave_out: given.LeaveOut = None,
     seed: AuditSeed = 0,
+    device: given.Device = None,
+    dtype: given.Precision = given.Dtype.float32,
     out_folder: Out = None,
     as_json: given.Json = False,
 ) -> None:
@@ -87,8 +89,9 @@ def audit_command(
     )
     try:
         passed = _run(
-            adapter, model, sources, {name: value for name, value in limits.items() if value is not None}, other or [],
-            out_folder, as_json, models=models, relearn_queries=relearn_queries,
+            adapter, {"base": model, "device": device, "dtype": dtype.value}, sources,
+            {name: value for name, value in limits.items() if value is not None}, other or [], out_folder, as_json,
+            models=models, relearn_queries=relearn_queries,
         )  # fmt: skip
     except KeyboardInterrupt:  # its usual exit code is no answer of an audit
         raise InputError("interrupted; the audit has no result") from None
@@ -97,7 +100,7 @@ def audit_command(
 
 def _run(
     where: str,
-    base: str | None,
+    loading: dict[str, Any],
     sources: Sources,
     limits: dict[str, float],
     others: list[str],
@@ -122,7 +125,7 @@ def _run(
     material = sources.material(adapter)
     borrowed = {one: ForgetAdapter.from_pretrained(one) for one in others}
     result = audit(
-        adapter.load_base(base).model, adapter, material.images, thresholds=thresholds, **material.extra,
+        adapter.load_base(**loading).model, adapter, material.images, thresholds=thresholds, **material.extra,
         others=borrowed, seed=sources.seed, progress=not as_json, **effort,
     )  # fmt: skip
     if out is not None:

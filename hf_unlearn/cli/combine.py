@@ -35,6 +35,8 @@ def combine(
     shots: given.Shots = 16,
     seed: given.Seed = 0,
     vocabulary: given.Vocabulary = None,
+    device: given.Device = None,
+    dtype: given.Precision = given.Dtype.float32,
     as_json: given.Json = False,
 ) -> None:
     """Make one adapter that forgets what any of several forgets.
@@ -57,7 +59,7 @@ def combine(
     check_out(out_folder)
     loaded = [ForgetAdapter.from_pretrained(adapter) for adapter in adapters]
     images, judged = Reading(leave_out=leave_out or ()).data_and_test(data, test)
-    clip = loaded[0].load_base(model).model
+    clip = loaded[0].load_base(model, device=device, dtype=dtype.value).model
     request = _request(ctx, loaded[0], data, vocabulary, max_queries=max_queries, shots=shots, seed=seed)
     result = combine_(loaded, clip, images, **request)
     images, judged = _only_listed(result, images), _only_listed(result, judged)
@@ -78,6 +80,8 @@ def without(
     shots: given.Shots = 16,
     seed: given.Seed = 0,
     vocabulary: given.Vocabulary = None,
+    device: given.Device = None,
+    dtype: given.Precision = given.Dtype.float32,
     as_json: given.Json = False,
 ) -> None:
     """Give names back: make an adapter that forgets only the remaining ones.
@@ -95,7 +99,7 @@ def without(
     check_out(out_folder)
     loaded = ForgetAdapter.from_pretrained(adapter)
     images, judged = Reading(leave_out=leave_out or ()).data_and_test(data, test)
-    clip = loaded.load_base(model).model
+    clip = loaded.load_base(model, device=device, dtype=dtype.value).model
     request = _request(ctx, loaded, data, vocabulary, max_queries=max_queries, shots=shots, seed=seed)
     result = without_(loaded, names, clip, images, **request)
     images, judged = _only_listed(result, images), _only_listed(result, judged)

@@ -47,6 +47,8 @@ def forget(
     run_dir: given.RunFolder = None,
     init: given.Init = None,
     seed: given.Seed = 0,
+    device: given.Device = None,
+    dtype: given.Precision = given.Dtype.float32,
     as_json: given.Json = False,
 ) -> None:
     """Make an adapter that forgets names, evaluate it, and save it.
@@ -81,7 +83,8 @@ def forget(
         "n_ctx": n_ctx, "seed": seed, "patience": patience or None, "run_dir": run_dir, "init": init,
     }  # fmt: skip
     name = method.value if method else None
-    clip, result = _make(model, template, images, method=name, strength=strength, breadth=breadth, **request, **search)
+    where = {"template": template, "device": device, "dtype": dtype.value}
+    clip, result = _make(model, where, images, method=name, strength=strength, breadth=breadth, **request, **search)
     finish(result, clip, images, judged, shots=shots, seed=seed, folder=out_folder, as_json=as_json)
 
 
@@ -113,7 +116,7 @@ def _read_request(
 
 
 def _make(
-    model: str, template: str, images: LabeledImages | None, *, init: str | None = None, **request: Any
+    model: str, where: dict[str, Any], images: LabeledImages | None, *, init: str | None = None, **request: Any
 ) -> tuple[ClipBlackBox, Result]:
     """Checks the names, which costs nothing, then loads the model and makes the adapter."""
     from hf_unlearn.adapters.adapter import ForgetAdapter
@@ -123,7 +126,7 @@ def _make(
 
     if images is not None or request["classes"] is not None:
         split_names(images.names if images else request["classes"], request["forget"])
-    clip = ClipBlackBox(model, template=template)
+    clip = ClipBlackBox(model, **where)
     if init:
         request["init"] = ForgetAdapter.from_pretrained(init)
     return clip, unlearn(clip, images, **request)

@@ -42,6 +42,8 @@ def evaluate_(
     validation: given.Validation = None,
     skip_broken: given.SkipBroken = False,
     leave_out: given.LeaveOut = None,
+    device: given.Device = None,
+    dtype: given.Precision = given.Dtype.float32,
     as_json: given.Json = False,
 ) -> None:
     """Evaluate an adapter on images, beside the base model and a label mask.
@@ -57,7 +59,8 @@ def evaluate_(
     fit = reading.images(validation, FIT, strict=False) if validation else None
     if fit is not None:
         warn_of_overlap(images, fit, "--validation")
-    report = evaluate(loaded.load_base(model).model, images, loaded, validation=fit)
+    base = loaded.load_base(model, device=device, dtype=dtype.value).model
+    report = evaluate(base, images, loaded, validation=fit)
     if as_json:
         console.print_json(report.to_json())
     else:

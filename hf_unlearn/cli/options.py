@@ -27,6 +27,14 @@ class Method(str, Enum):
         members[method] = method
 
 
+class Dtype(str, Enum):
+    """Precisions to load a model in."""
+
+    float32 = "float32"
+    float16 = "float16"
+    bfloat16 = "bfloat16"
+
+
 # Of several commands
 Adapter = Annotated[str, typer.Argument(help="The adapter: a folder, or a repository on the Hub.")]
 AdapterOption = Annotated[str, typer.Option("--adapter", help="The adapter: a folder, or a repository on the Hub.")]
@@ -39,6 +47,11 @@ Strength = Annotated[
     float,
     typer.Option(min=0, max=1, help="0 keeps the rest unchanged, 1 forgets at any cost to the rest."),
 ]
+
+Device = Annotated[
+    str | None, typer.Option(help="Where to run: cpu, cuda, cuda:1, mps; default: a GPU if there is one.")
+]
+Precision = Annotated[Dtype, typer.Option(help="Precision of the model; less than float32 costs quality.")]
 
 # Names
 Forget = Annotated[list[str] | None, typer.Option(help="Name to forget; once per name.")]

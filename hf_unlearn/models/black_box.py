@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeGuard
@@ -14,6 +14,7 @@ from typing_extensions import TypeVar
 from hf_unlearn.errors import InputError
 from hf_unlearn.text import brief
 
+Item = TypeVar("Item")
 TEMPLATE = "This is a photo of {}."  # the default of transformers' zero-shot pipeline
 ENCODED_AT_ONCE = 32  # images
 SCORES_AT_ONCE = 2**24  # numbers; 64 MiB of log-scores
@@ -189,9 +190,9 @@ def check_template(template: str) -> str:
     return template
 
 
-def batches(images: Iterable[Image.Image], size: int) -> Iterable[list[Image.Image]]:
+def batches(images: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """Lists of `size` images; the last list may be shorter."""
-    batch: list[Image.Image] = []
+    batch: list[Item] = []
     for image in images:
         batch.append(image)
         if len(batch) == size:

@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hf_unlearn.data.class_names import text_list
-from hf_unlearn.data.pixels import as_images, rgb_images
+from hf_unlearn.data.pixels import as_images
 from hf_unlearn.errors import InputError, PromptTooLongError
+from hf_unlearn.models import fused
 from hf_unlearn.models.black_box import (
     ENCODED_AT_ONCE,
     PROBES,
@@ -25,11 +26,12 @@ from hf_unlearn.models.black_box import (
     TEMPLATE,
     ImageSet,
     Ledger,
-    batches,
     check_template,
 )
 from hf_unlearn.models.cuda_graphs import Replayed
 from hf_unlearn.models.embedded import EMBEDDED
+from hf_unlearn.models.image_encoding import at_once, processed
+from hf_unlearn.models.image_tower import ImageTower
 from hf_unlearn.models.loading import open_checkpoint
 from hf_unlearn.models.prefix_tower import PrefixTower, layers_of
 from hf_unlearn.text import brief
@@ -49,12 +51,13 @@ class ClipBlackBox:
         template: the prompt around a class name, one `{}`.
         revision: commit, tag or branch; resolved to a commit once.
         device: where to run; accelerate's choice if not given.
-        dtype: precision of the towers; scores are float32 whatever it is.
+        dtype: precision of the towers, float32, float16 or bfloat16; scores are float32 whatever it is. On an NVIDIA
+            GPU, products of halves compute float32; see `hf_unlearn.models.fused`.
         shared_prefix: compute what all prompts share once per candidate, where the tower is causal.
 
     Raises:
         InputError: if the template does not have exactly one `{}`, or the checkpoint is of another family. Also if its
-            tokenizer needs a package that is not installed. A ValueError.
+            tokenizer needs a package that is not installed, or there is no such device or dtype. A ValueError.
         HubError: if the Hub does not give the checkpoint; an OSError.
         StorageError: if its files are missing or damaged; an OSError.
     """
@@ -70,7 +73,7 @@ class ClipBlackBox:
         template: str = TEMPLATE,
         revision: str | None = None,
         device: str | torch.device | None = None,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | str = torch.float32,
         shared_prefix: bool = True,
     ) -> None:
         from accelerate import Accelerator
@@ -79,17 +82,28 @@ class ClipBlackBox:
         if not sys.stderr.isatty():  # bars are for people
             logging.disable_progress_bar()
         self.template = check_template(template)
+        precision = precision_of(dtype)
+        where = usable(device) if device else None
         self.model_id = str(model)
         checkpoint = open_checkpoint(self.model_id, revision)
         self.revision, self.family = checkpoint.revision, checkpoint.family
-        self.device = torch.device(device) if device else Accelerator().device
-        self.model = checkpoint.load_weights(dtype).to(self.device)
+        self.device: torch.device = where or Accelerator().device
+        self.model = checkpoint.load_weights(precision).to(self.device)
         self.processor = checkpoint.load_processor()
         with checkpoint.explained():
             self._measure(checkpoint.config)
         self.ledger = Ledger()
+        self._settle(shared_prefix)
+
+    def _settle(self, shared_prefix: bool) -> None:
+        """What depends on the device, once the model is there."""
+        self._sharpness = float(self.model.logit_scale.exp().float())
+        self._scores: fused.Scores | None = None  # of the images asked about last
+        self.fast = fused.fits(self.model.dtype, self.device)
         if self.device.type == "cuda":
             self.prompts_at_once, self.scores_at_once = 32_768, 2**28  # a GPU wants much at a time
+        self.encoded_at_once = at_once(self.model, self.device, ENCODED_AT_ONCE)
+        self._image_tower = ImageTower.of(self.model) if self.fast and self.family in CAUSAL else None
         self._layers = layers_of(self.model.text_model) if shared_prefix and self.family in CAUSAL else None
         self._towers = lru_cache(maxsize=8)(self._tower)
 
@@ -104,6 +118,11 @@ class ClipBlackBox:
         self.positions = config.text_config.max_position_embeddings
         self.max_n_ctx = self._longest_context()
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the towers."""
+        return self.model.dtype
+
     def add_images(self, images: Any) -> ImageSet:
         """Encodes images once, in batches, with a progress bar on a terminal.
 
@@ -116,26 +135,27 @@ class ClipBlackBox:
             InputError: if there is no image, or one is unreadable; the message says which. A ValueError.
         """
         images = as_images(images)
-        parts = batches(rgb_images(images), ENCODED_AT_ONCE)
-        total = -(-len(images) // ENCODED_AT_ONCE) if isinstance(images, Sized) else None
+        parts = processed(images, self.processor.image_processor, self.encoded_at_once, self.device)
+        total = -(-len(images) // self.encoded_at_once) if isinstance(images, Sized) else None
         quiet = not sys.stderr.isatty() or (total is not None and total < 8)
         features = []
-        for batch in track(
+        for inputs in track(
             parts, "encoding images", total=total, transient=True, disable=quiet, console=Console(stderr=True)
         ):
-            inputs = self.processor.image_processor(batch, return_tensors="pt")
             features.append(self._image_features(inputs))
-            self.ledger.image_encodings += len(batch)
+            self.ledger.image_encodings += len(features[-1])
         if not features:
             raise InputError("expected at least one image, got none")
         return ImageSet(torch.cat(features))
 
     @torch.no_grad()
-    def _image_features(self, inputs: Any) -> Tensor:
-        inputs = inputs.to(self.device)
-        inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
+    def _image_features(self, inputs: dict[str, Tensor]) -> Tensor:
+        pixels = inputs["pixel_values"].to(self.model.dtype)
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=torch.backends.cuda.matmul.allow_tf32):
-            features = self.model.get_image_features(**inputs).pooler_output.float()
+            if self._image_tower is not None:
+                features = self.model.visual_projection(self._image_tower(pixels)).float()
+            else:
+                features = self.model.get_image_features(**{**inputs, "pixel_values": pixels}).pooler_output.float()
         return F.normalize(features, dim=-1)
 
     def log_scores(self, contexts: Tensor, images: ImageSet, names: Sequence[str]) -> Tensor:
@@ -150,6 +170,11 @@ class ClipBlackBox:
     def compare(self, texts: Tensor, images: ImageSet) -> Tensor:
         """Unit text features `(P, C, width)` -> log-scores `(P, N, C)` float32; `P` queries."""
         self.ledger.queries += len(texts)
+        if self.fast:
+            scores = self._scores
+            if scores is None or scores.images is not images.features:
+                scores = self._scores = fused.Scores(images.features, self._sharpness, self.model.dtype)
+            return scores(texts)
         logits = self.model.logit_scale.exp().float() * (images.features @ texts.transpose(1, 2))
         return logits.log_softmax(-1)
 
@@ -262,6 +287,25 @@ class ClipBlackBox:
                 "tokenizer and weights are of different models: get both again"
             )
         return ids
+
+
+def precision_of(dtype: torch.dtype | str) -> torch.dtype:
+    """A dtype, or the one with a name. Raises: InputError: if models are not loaded in it."""
+    known = {str(one).removeprefix("torch."): one for one in (torch.float32, torch.float16, torch.bfloat16)}
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype not in known:
+        raise InputError(f"unknown dtype {brief(dtype)}; expected one of {', '.join(known)}")
+    return known[dtype]
+
+
+def usable(device: str | torch.device) -> torch.device:
+    """The device. Raises: InputError: if this computer, or this PyTorch, lacks it."""
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        why = " ".join(str(error).split())[:120]
+        raise InputError(f"device {brief(device)}: can't be used here ({why}); cpu always can") from error
 
 
 def projection_of(model: Any) -> torch.nn.Linear:

@@ -24,21 +24,21 @@ class Replayed:
     """
 
     def __init__(self, work: Callable[..., Tensor], kept: int = KEPT) -> None:
-        self._work, self._kept = work, kept
+        self.work, self._kept = work, kept
         self._graphs: OrderedDict[tuple, _Captured | None] = OrderedDict()
 
     def __call__(self, *given: Tensor) -> Tensor:
         """`work(*given)`; the result is a copy."""
         if not given[0].is_cuda or torch.is_grad_enabled():
-            return self._work(*given)
+            return self.work(*given)
         shapes = tuple((tuple(tensor.shape), tensor.dtype) for tensor in given)
         if shapes not in self._graphs:
             self._graphs[shapes] = None
             while len(self._graphs) > self._kept:
                 self._graphs.popitem(last=False)
-            return self._work(*given)
+            return self.work(*given)
         self._graphs.move_to_end(shapes)
-        captured = self._graphs[shapes] = self._graphs[shapes] or _Captured(self._work, given)
+        captured = self._graphs[shapes] = self._graphs[shapes] or _Captured(self.work, given)
         return captured(given)
 
 

@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hf_unlearn.models import fused
+
 Tail = tuple[int, ...]  # a prompt's tokens behind the common prefix
 
 
@@ -150,7 +152,7 @@ class PrefixTower:
         self,
         text_model: Any,
         prompts: list[list[int]],
-        layers: Sequence[Layer] | None = None,
+        layers: Sequence[Any] | None = None,
         limits: Limits | None = None,
     ) -> None:
         self.tower = text_model
@@ -219,9 +221,11 @@ class PrefixTower:
         return self._known[1:]
 
 
-def layers_of(text_model: Any) -> list[Layer]:
-    """The tower's layers, ready to be shared by several towers."""
-    return [Layer.of(module) for module in text_model.encoder.layers]
+def layers_of(text_model: Any) -> list[Any]:
+    """The tower's layers, ready to be shared by several towers; fused where a GPU can."""
+    modules = list(text_model.encoder.layers)
+    layers = [Layer.of(module) for module in modules]
+    return fused.fused(layers) if fused.fits_layers(modules) else layers
 
 
 def _mask(length: int, sees: Tensor, dtype: torch.dtype) -> Tensor:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from hf_unlearn.models import fused
+
 Function = Callable[[Tensor], tuple[Tensor, Tensor]]
 SUFFICIENT = 1e-4  # share of the decrease that the slope promises
 
@@ -23,6 +25,8 @@ def minimize(function: Function, start: Tensor, evaluations: int, history: int =
         evaluations: calls of `function`.
         history: pairs of steps and changes of the gradient to remember.
     """
+    if fused.available(start.device) and start.shape[1] <= fused.WIDEST and history <= 16:
+        return _with_kernels(function, start, evaluations, history)
     point, (value, slope) = start, function(start)
     direction = -slope
     length = (1 / slope.abs().sum(-1)).clamp(max=1.0)
@@ -41,6 +45,24 @@ def minimize(function: Function, start: Tensor, evaluations: int, history: int =
         point, slope = (torch.where(better[:, None], *pair) for pair in ((trial, point), (slope_there, slope)))
         value = torch.where(better, value_there, value)
         direction = torch.where(better[:, None], _newton(slope, pairs), direction)
+    return point
+
+
+def _with_kernels(function: Function, start: Tensor, evaluations: int, history: int) -> Tensor:
+    """The same, all that lies between two evaluations as one kernel."""
+    point, (value, slope) = start.clone(), function(start)
+    slope, value = slope.contiguous(), value.contiguous()
+    direction, length = -slope, (1 / slope.abs().sum(-1)).clamp(max=1.0)
+    trial = point + length[:, None] * direction
+    steps, changes, inverses = (
+        start.new_zeros(history, *shape) for shape in (start.shape, start.shape, start.shape[:1])
+    )
+    for turn in range(evaluations - 1):
+        value_there, slope_there = function(trial)
+        fused.advance(
+            point, value, slope, direction, length, trial, value_there.contiguous(), slope_there.contiguous(),
+            steps, changes, inverses, turn, SUFFICIENT,
+        )  # fmt: skip
     return point
 
 

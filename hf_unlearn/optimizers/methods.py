@@ -64,6 +64,12 @@ class Recipe:
             leak_weight=factor * self.leak_weight,
         )
 
+    def in_precision(self, precision: str) -> Recipe:
+        """Returns the recipe for a model in this precision; rounding makes longer probes necessary."""
+        if self.optimizer != "proximal" or precision not in PROBES or "step" in dict(self.options):
+            return self
+        return replace(self, options=(*self.options, ("step", PROBES[precision])))
+
 
 def _proximal(classes: int) -> Recipe:
     width = 512 if classes <= FEW_CLASSES else 1_024
@@ -89,6 +95,7 @@ def _ind_cma(classes: int) -> Recipe:
     return Recipe(n_ctx, 0, per_token)
 
 
+PROBES = {"float16": 0.1, "bfloat16": 0.3}  # lengths of probes, where the optimizer's default drowns in rounding
 METHODS: dict[str, Callable[[int], Recipe]] = {  # name -> number of classes -> recipe
     "proximal": _proximal,
     "lcs-cma": _lcs_cma,

@@ -108,21 +108,21 @@ class Objective:
                 Frozen, the loss without its leak term is convex in the logits (what a prox-linear step solves).
         """
         log_scores, labels = self._examples(log_scores)
-        is_forget = self.forget[labels]
-        kept = log_scores[..., ~is_forget, :]
-        loss = -kept.gather(-1, labels[~is_forget].expand(kept.shape[:-1])[..., None]).mean((-1, -2))
-        gone = log_scores[..., is_forget, :]
+        of_gone, of_kept, _ = self._kinds
+        kept = log_scores[..., of_kept, :]
+        loss = -kept.gather(-1, labels[of_kept].expand(kept.shape[:-1])[..., None]).mean((-1, -2))
+        gone = log_scores[..., of_gone, :]
         if self.entropy_weight:
             loss = loss - self.entropy_weight * gone.mean((-1, -2))
         if self.margin_weight:
             if runner_up is None:
                 runner_up = _runner_up(log_scores, labels)
-            truth = labels[is_forget].expand(gone.shape[:-1])[..., None]
-            rival = runner_up[..., is_forget][..., None]
+            truth = labels[of_gone].expand(gone.shape[:-1])[..., None]
+            rival = runner_up[..., of_gone][..., None]
             margin = (gone.gather(-1, truth) - gone.gather(-1, rival))[..., 0]
             loss = loss + self.margin_weight * F.softplus(self.margin_scale * margin).mean(-1)
         if self.leak_weight:
-            loss = loss + self.leak_weight * leak(gone, labels[is_forget])
+            loss = loss + self.leak_weight * _leak(gone, self._kinds[2])
         return loss if self.namings is None else loss.mean(-1)
 
     def derivative(self, logits: Tensor, runner_up: Tensor) -> tuple[Tensor, Tensor]:
@@ -171,10 +171,24 @@ class Objective:
         is_forget, classes = self.forget[labels], len(self.forget)
         truth = F.one_hot(labels, classes).float()
         weight = torch.where(is_forget, self.entropy_weight / is_forget.sum(), 1 / (~is_forget).sum())[:, None]
-        gone = is_forget.nonzero().flatten()
-        of_class = F.one_hot(labels[gone].unique(return_inverse=True)[1]).float()
+        gone, _, of_class = self._kinds
         target = weight * torch.where(is_forget[:, None], torch.full_like(truth, 1 / classes), truth)
         return _Fixed(weight, target, gone, truth[gone], of_class)
+
+    @cached_property
+    def _kinds(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Indices of the examples to be forgotten and of the others; classes of the first, one-hot."""
+        labels = self.labels.repeat(2) if self._moves_images else self.labels
+        is_forget = self.forget[labels]
+        gone = is_forget.nonzero().flatten()
+        of_class = F.one_hot(labels[gone].unique(return_inverse=True)[1]).float()
+        return gone, (~is_forget).nonzero().flatten(), of_class
+
+    def hits(self, log_scores: Tensor) -> tuple[Tensor, Tensor]:
+        """`Err_for` and `Acc_mem` as `metrics.accuracies` gives them, without waiting for the device."""
+        right = (log_scores.argmax(-1) == self.labels).float()
+        gone, kept = (part[: len(part) // (1 + self._moves_images)] for part in self._kinds[:2])
+        return 1 - right[..., gone].mean(-1), right[..., kept].mean(-1)
 
     @property
     def _moves_images(self) -> bool:
@@ -242,7 +256,12 @@ def _runner_up(log_scores: Tensor, labels: Tensor) -> Tensor:
 
 def leak(log_scores: Tensor, labels: Tensor) -> Tensor:
     """`(..., n, C)` of `n` labelled images -> `(...)`: how well each score distinguishes their classes."""
-    of_class = F.one_hot(labels.unique(return_inverse=True)[1]).to(log_scores)  # (n, classes)
+    return _leak(log_scores, F.one_hot(labels.unique(return_inverse=True)[1]).to(log_scores))
+
+
+def _leak(log_scores: Tensor, of_class: Tensor) -> Tensor:
+    """The same for classes `(n, classes)`, one-hot."""
+    of_class = of_class.to(log_scores)
     means = (of_class / of_class.sum(0)).T @ log_scores
     between = means.var(-2, correction=0)
     within = (log_scores - of_class @ means).square().mean(-2)

@@ -9,6 +9,7 @@ from hf_unlearn.adapters.config import AdapterConfig
 from hf_unlearn.models.black_box import BlackBox
 from hf_unlearn.models.text_edit import digest
 from hf_unlearn.training.forget_task import ForgetTask, Settings
+from hf_unlearn.training.resolved_method import precision_of
 from hf_unlearn.training.result import validation_of
 from hf_unlearn.training.run import Run
 from hf_unlearn.training.training_data import TrainingData
@@ -33,7 +34,7 @@ def write_config(model: BlackBox, task: ForgetTask, settings: Settings, data: Tr
             **asdict(method.recipe), "options": dict(method.recipe.options), "shots": settings.shots,
             "patience": settings.patience, "max_queries": settings.max_queries, "images": data.kind,
             "strength": settings.strength, "init": method.start and method.start.config.weights_sha256,
-            "continued": identity.continues,
+            "continued": identity.continues, **({"dtype": precision} if (precision := precision_of(model)) else {}),
         },
         seed=settings.seed,
         ledger=run.cost.summary(),

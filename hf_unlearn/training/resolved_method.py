@@ -20,7 +20,7 @@ class ResolvedMethod:
     Attributes:
         name: of the method, or of the optimizer where the caller gave a recipe.
         base_recipe: before `strength`.
-        recipe: after `strength`.
+        recipe: after `strength`, in the precision of the model.
         start: the adapter whose context the run starts from; None for the mean token.
     """
 
@@ -60,7 +60,13 @@ def resolve_method(
     plan = plan if n_ctx is None else replace(plan, n_ctx=n_ctx)
     _check_length(model, plan.n_ctx)
     name = method if isinstance(method, str) else plan.optimizer
-    return ResolvedMethod(name, plan, plan.with_strength(settings.strength), start)
+    precision = precision_of(model)
+    return ResolvedMethod(name, plan, plan.with_strength(settings.strength).in_precision(precision), start)
+
+
+def precision_of(model: BlackBox) -> str:
+    """Names the precision that a model computes in, such as "float16"; nothing where a box does not say."""
+    return str(getattr(model, "dtype", "")).removeprefix("torch.")
 
 
 def _check_start(start: ForgetAdapter, model: BlackBox, n_ctx: int | None) -> int:

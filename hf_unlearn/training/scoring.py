@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from hf_unlearn.data.synonyms import namings
-from hf_unlearn.evaluation.metrics import accuracies
 from hf_unlearn.models.black_box import PROMPTS_AT_ONCE, SCORES_AT_ONCE, BlackBox
+from hf_unlearn.models.cuda_graphs import Replayed
 from hf_unlearn.optimizers.methods import Recipe, build_objective
 from hf_unlearn.training.forget_task import ForgetTask
 from hf_unlearn.training.training_data import TrainingData
 from hf_unlearn.training.workers import Workers
+
+REPLAYED = 2**24  # log-scores of a batch whose figures are worth a CUDA graph; the graph copies them
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Scorer:
         device = getattr(model, "device", torch.device("cpu"))  # a remote box answers with numbers
         self.objective = build_objective(plan, data.train, is_forget, columns).to(device)
         self._validation = build_objective(plan, data.validation, is_forget, columns).to(device)
+        self._figures = Replayed(self._compute_figures)
 
     def score(self, contexts: Tensor, images: Tensor) -> PopulationScores:
         """Scores `(P, m, dim)` contexts, one query each.
@@ -80,12 +83,18 @@ class Scorer:
         """`(p, 4 + n * C)`: a row per context, as `score` takes them apart."""
         scores = self._model.log_scores(contexts, self._images, self.names)
         self.objective, self._validation = self.objective.to(scores.device), self._validation.to(scores.device)
+        with torch.no_grad():
+            figures = self._figures(scores) if scores.numel() <= REPLAYED else self._compute_figures(scores)
+        train = scores[:, : len(self.objective.labels)]
+        return torch.cat([figures, train[:, images].flatten(1)], 1)
+
+    def _compute_figures(self, scores: Tensor) -> Tensor:
+        """`(p, N, C)` log-scores -> `(p, 4)`; hundreds of small steps, which a GPU replays as one graph."""
         trained = len(self.objective.labels)
         train, held_out = scores[:, :trained], scores[:, trained:]
         by_class = held_out[..., : len(self._validation.forget)]  # without the synonyms
-        err_for, acc_mem = accuracies(by_class, self._validation.labels, self._validation.forget)
-        figures = torch.stack([self.objective(train), err_for, acc_mem, self._validation(held_out)], 1)
-        return torch.cat([figures, train[:, images].flatten(1)], 1)
+        err_for, acc_mem = self._validation.hits(by_class)
+        return torch.stack([self.objective(train), err_for, acc_mem, self._validation(held_out)], 1)
 
     def _batch_size(self, population: int) -> int:
         classes = len(self.names)

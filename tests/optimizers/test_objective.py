@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from hf_unlearn.evaluation.metrics import accuracies
 from hf_unlearn.optimizers.objective import LEAK_FLOOR, WITHIN, Objective, leak
 
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0, 1, 2, 3, 3])
@@ -248,3 +249,10 @@ def test_the_derivative_is_autograds(vicinity, named, weights):
     expected = torch.stack([objective(one.log_softmax(-1), rival) for one in logits])
     assert torch.allclose(value, expected, atol=1e-5)
     assert torch.allclose(slope, torch.autograd.grad(expected.sum(), logits)[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("vicinity", [0.0, 2.0])
+def test_hits_are_the_accuracies_of_the_images_themselves(vicinity):
+    found = Objective(LABELS, FORGET, vicinity=vicinity).hits(scores(7))
+    for got, expected in zip(found, accuracies(scores(7), LABELS, FORGET), strict=True):
+        assert torch.equal(got, expected)
