@@ -66,7 +66,7 @@ class Listing:
 
 
 def is_litter(name: str) -> bool:
-    """Whether a system or a program left a file or folder behind: hidden, `Thumbs.db`, `__MACOSX` …"""
+    """Whether a system or a program left a file or folder behind: hidden, `Thumbs.db`, `__MACOSX` and others."""
     return name.startswith(".") or name.lower() in LITTER
 
 

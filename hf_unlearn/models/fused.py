@@ -83,6 +83,7 @@ class Product:
 
     @classmethod
     def of(cls, weight: Tensor, bias: Tensor | None, split: bool) -> Product:
+        """From a linear map, whose float32 weight is split into halves if `split`."""
         if not split:
             return cls(weight, bias, split)
         columns = [weight] if bias is None else [weight, bias[:, None]]

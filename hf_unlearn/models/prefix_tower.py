@@ -107,6 +107,7 @@ class Layer:
 
     @classmethod
     def of(cls, module: Any) -> Layer:
+        """From a transformer layer of transformers' CLIP."""
         attention = module.self_attn
         parts = (attention.q_proj, attention.k_proj, attention.v_proj)
         heads = (attention.num_heads, attention.head_dim)

@@ -85,6 +85,7 @@ class LatentContext:
 
     @property
     def n_ctx(self) -> int:
+        """Tokens of a context."""
         return len(self.start)
 
     @property

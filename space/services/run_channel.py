@@ -21,10 +21,12 @@ class VisitorLeft(Exception):  # a signal between threads; no visitor sees it
 
 @dataclass(frozen=True)
 class RunChannel:
-    """Attributes:
-    stop: set when the run is to end after its present step.
-    left: set when no one waits for the run any more.
-    news: what the run reports.
+    """What a run and its visitor say to each other.
+
+    Attributes:
+        stop: set when the run is to end after its present step.
+        left: set when no one waits for the run any more.
+        news: what the run reports.
     """
 
     stop: Event = field(default_factory=Event)

@@ -49,6 +49,7 @@ def render_progress(progress: RunProgress) -> str:
 
 
 def format_duration(seconds: float) -> str:
+    """Writes a duration in seconds or minutes."""
     return f"{max(1, round(seconds))} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
