@@ -78,7 +78,7 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
             value = adapter or choices[min(1, len(choices) - 1)][1]
             tab = query.get("tab", "try" if adapter else TABS[0])
             tab = tab if tab in TABS else TABS[0]
-            of_link = forget_now_tab.open_link(screen, edits, query) if tab == TABS[0] else screen.updates({})
+            of_link = forget_now_tab.open_link(edits, query if tab == TABS[0] else {})
             return [
                 gr.Tabs(selected=tab),
                 base,
@@ -87,7 +87,7 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
                 *of_link,
             ]
 
-        filled = [tabs, trying.base, trying.adapter, trying.look, *screen.outputs()]
+        filled = [tabs, trying.base, trying.adapter, trying.look, *screen.outputs(forget_now_tab.ALL)]
         arrived = demo.load(arrive, None, filled, **LIGHT, **PRIVATE)
         try_tab.wire(store, trying, arrived, use, made)
         use.click(lambda: gr.Tabs(selected="try"), None, tabs, **LIGHT, **PRIVATE)

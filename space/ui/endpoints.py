@@ -22,7 +22,7 @@ from space.services.instant_edit import InstantEdits
 from space.services.recipe import DEFAULT_BREADTH, Recipe
 from space.services.run_progress import RunResult
 from space.services.runs import Runs
-from space.ui.page import HEAVY, INSTANT, RUN, as_file, in_words, session_of
+from space.ui.page import HEAVY, INSTANT, RUN, FileImage, in_words, session_of
 from space.ui.presence import call_id, waiting
 from space.views.adapter_facts import list_neighbours
 from space.views.comparison import render_comparison
@@ -115,9 +115,11 @@ def _offer_runs(runs: Runs) -> None:
         forget: str, request: gr.Request, keep: str = "", model: str = EMBEDDED, images: str = NAMES,
         budget: int = 300, strength: str = "normal", dataset: str = "", method: str = "",
     ) -> dict[str, Any]:  # fmt: skip
-        """Makes an adapter under which a CLIP forgets names. From names alone it is an edit of the text features, made
-        in seconds (more when a model is edited for the first time): images and their features stay as they are, so
-        searching images by image still finds what is forgotten. With images it is a context, unless said otherwise.
+        """Makes an adapter under which a CLIP forgets names.
+
+        From names alone it is an edit of the text features, made in seconds (more when a model is edited for the first
+        time). Images and their features stay as they are: searching images by image still finds what is forgotten.
+        With images it is a context, unless said otherwise.
 
         Args:
             forget: the names to forget, one per line or separated by commas or semicolons.
@@ -218,7 +220,7 @@ def _offer_classify(store: AdapterStore) -> None:
         }
 
     with gr.Row(visible=False):
-        image = as_file(gr.Image(label="Image"))
+        image = FileImage(label="Image")
         inputs = [image, gr.Textbox(""), gr.Textbox(""), gr.Textbox(EMBEDDED), gr.Checkbox(True)]
         answer = gr.JSON(label="scores")
         gr.Button().click(classify, inputs, answer, api_name="classify", **HEAVY)

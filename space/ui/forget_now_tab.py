@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from html import escape
 from typing import Any
@@ -15,7 +15,7 @@ from space.services.instant_edit import Answer, InstantEdits
 from space.services.pictures import find_picture
 from space.services.recipe import EXAMPLE, LINKED, OWN_PHOTO, PRESETS, Recipe, read_link
 from space.ui.chips import draw_chips
-from space.ui.page import ACTS, BARE, HERE, INSTANT, LAST, LIVE, PRIVATE, as_file, first_line, set_first_value
+from space.ui.page import ACTS, BARE, HERE, INSTANT, LAST, LIVE, PRIVATE, FileImage, first_line, set_first_value
 from space.views import first_screen as view
 from space.views.how_to_use import render_code
 from space.views.library import label_base
@@ -59,12 +59,14 @@ class FirstScreen:
         """What `Recipe.parse` takes."""
         return [self.forget, self.keep, self.labels, self.picture, self.base, self.breadth, self.enabled]
 
-    def outputs(self) -> list[Any]:
-        return [getattr(self, field.name) for field in fields(self)]
+    def outputs(self, names: Iterable[str]) -> list[Any]:
+        """The components with these names."""
+        return [getattr(self, name) for name in names]
 
-    def updates(self, found: Mapping[str, Any]) -> list[Any]:
-        """For every component its new value, or nothing new."""
-        return [found.get(field.name, gr.skip()) for field in fields(self)]
+
+ALL = tuple(field.name for field in fields(FirstScreen))
+ANSWER = ("picture", "image", "shown", "comparison", "verdict", "strip", "neighbours", "link", "code")
+CHANGED = ("forget", "keep", *ANSWER)  # by a button of the answer
 
 
 def draw(edits: InstantEdits) -> FirstScreen:
@@ -80,14 +82,14 @@ def draw(edits: InstantEdits) -> FirstScreen:
     )
     with gr.Row(equal_height=False, elem_classes="stage"):
         with gr.Column(scale=2, min_width=240):
-            image = gr.Image(
+            image = FileImage(
                 label="Picture", sources=["upload", "webcam", "clipboard"], format="png", height=236, buttons=[],
                 elem_id="picture", elem_classes="picture", placeholder="Use your photo",
             )  # fmt: skip
         with gr.Column(scale=3, min_width=280):
             comparison = gr.HTML(elem_id="comparison", **BARE)
             verdict = gr.HTML(elem_id="verdict", html_template=LIVE, js_on_load=ACTS, **BARE)
-            labels = draw_chips((), "Compare with", "labels of yours")
+            labels = draw_chips((), "Compare with", "names of yours")
     strip = gr.HTML(elem_id="strip", js_on_load=ACTS, **BARE)
     neighbours = gr.HTML(elem_id="neighbours", js_on_load=ACTS, **BARE)
     with gr.Accordion("Protect words, reach further, another model", open=False):
@@ -101,7 +103,7 @@ def draw(edits: InstantEdits) -> FirstScreen:
         code = gr.HTML(js_on_load=LINK, **BARE, elem_classes="code")
     picture, shown = gr.Textbox("", visible=False), gr.Textbox("", visible=False)
     return FirstScreen(
-        forget, keep, labels, picture, base, breadth, enabled, as_file(image), shown, comparison, verdict, strip,
+        forget, keep, labels, picture, base, breadth, enabled, image, shown, comparison, verdict, strip,
         neighbours, link, code, banner, banner_text, problems,
     )  # fmt: skip
 
@@ -117,28 +119,29 @@ def wire(screen: FirstScreen, edits: InstantEdits) -> None:
     """Every change is answered by itself; an answer that can't be made is a sentence in the place of the verdict."""
 
     def answer(*values: Any) -> list[Any]:
-        return screen.updates(_respond(edits, values))
+        return updates(_respond(edits, values), ANSWER)
 
     def upload(*values: Any) -> list[Any]:
         return answer(*values[:3], OWN_PHOTO, *values[4:])
 
     def act(event: gr.EventData, *values: Any) -> list[Any]:
-        return screen.updates(_respond(edits, values, str(event.act), str(event.name)))
+        return updates(_respond(edits, values, str(event.act), str(event.name)), CHANGED)
 
     said: dict[str, Any] = {"show_progress": "hidden", **LAST, **INSTANT, **PRIVATE}
     changes = [each.input for each in (screen.forget, screen.keep, screen.labels, screen.base, screen.enabled)]
-    gr.on([*changes, screen.breadth.release], answer, screen.inputs(), screen.outputs(), **said)
-    screen.image.input(upload, screen.inputs(), screen.outputs(), **said)
+    answers = screen.outputs(ANSWER)
+    gr.on([*changes, screen.breadth.release], answer, screen.inputs(), answers, **said)
+    screen.image.input(upload, screen.inputs(), answers, **said)
     for buttons in (screen.verdict, screen.neighbours):
-        buttons.select(act, screen.inputs(), screen.outputs(), **said)
-    picked = screen.strip.select(act, screen.inputs(), screen.outputs(), **said)
+        buttons.select(act, screen.inputs(), screen.outputs(CHANGED), **said)
+    picked = screen.strip.select(act, screen.inputs(), screen.outputs(CHANGED), **said)
     picked.then(None, js=IN_VIEW, **PRIVATE)
 
 
-def open_link(screen: FirstScreen, edits: InstantEdits, query: Mapping[str, str]) -> list[Any]:
+def open_link(edits: InstantEdits, query: Mapping[str, str]) -> list[Any]:
     """What a link shows: its recipe with a banner, what of it can't be used in a panel, or the page as it is."""
     if not any(query.get(part) for part in LINKED):
-        return screen.updates({})  # it is painted already, and the visitor may have begun
+        return updates({}, ALL)  # it is painted already, and the visitor may have begun
     recipe, problems = read_link(query, edits.store.models.bases)
     if not recipe.forget:
         recipe = Recipe.parse(EXAMPLE.forget, recipe.keep, recipe.labels, recipe.picture, recipe.base, recipe.breadth)
@@ -155,7 +158,12 @@ def open_link(screen: FirstScreen, edits: InstantEdits, query: Mapping[str, str]
         found |= {name: list(names) for name in ("keep", "labels") if (names := getattr(recipe, name))}
         found |= {"banner": gr.Row(visible=asked), "banner_text": view.render_banner(recipe)}
     found["problems"] = gr.HTML(view.render_problems(problems), visible=bool(problems))
-    return screen.updates(found)
+    return updates(found, ALL)
+
+
+def updates(found: Mapping[str, Any], names: Iterable[str]) -> list[Any]:
+    """For every component named its new value, or nothing new."""
+    return [found.get(name, gr.skip()) for name in names]
 
 
 def _respond(edits: InstantEdits, values: Any, act: str = "", name: str = "") -> dict[str, Any]:

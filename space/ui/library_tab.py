@@ -12,6 +12,7 @@ from space.views import library as cards
 
 
 def draw(store: AdapterStore, demo: gr.Blocks) -> None:
+    """Draws the tab Library."""
     gr.Markdown("Adapters that come with this Space. Look at what one forgets before you use it.")
     here = gr.HTML()
     demo.load(lambda: cards.render_library(store), None, here, **LIGHT, **PRIVATE)
@@ -29,5 +30,6 @@ def draw(store: AdapterStore, demo: gr.Blocks) -> None:
 
 
 def draw_about() -> None:
+    """Draws the tab About."""
     gr.HTML(cards.render_about(), elem_classes="about")
     gr.HTML(f"<p class='note'>{escape('API and MCP: see the link at the bottom of the page.')}</p>")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
+from abc import ABCMeta
 from collections.abc import Callable, Iterator
 from functools import wraps
 from html import escape
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import gradio as gr
+from gradio.component_meta import ComponentMeta
 from gradio.components.base import Component
 from gradio.data_classes import GradioModel
 from gradio.processing_utils import move_files_to_cache
@@ -45,7 +47,6 @@ CSS = (HERE / "style.css").read_text(encoding="utf-8")
 
 def in_words(function: Callable[P, R]) -> Callable[P, R]:
     """What a handler refuses becomes one sentence on the page, markup in it made harmless."""
-
     if isgeneratorfunction(function):
 
         @wraps(function)
@@ -90,31 +91,28 @@ def guard(demo: gr.Blocks) -> None:
     demo.process_api = guarded  # type: ignore[method-assign]
 
 
-def checked(image: gr.Image) -> gr.Image:
-    """An image input that looks at format and size before any pixel is decoded, and says in words what is wrong.
+def _image_class(name: str, preprocess: Callable[[Any, Any], Any]) -> type[gr.Image]:
+    """A kind of image input with a `preprocess` of its own.
 
-    (Of this instance only: Gradio writes a stub file beside the source of every subclass of a component.)
+    Gradio makes components again from their class as soon as one of their properties changes, so an instance's method
+    would be lost. Its metaclass writes a stub file beside the source of every subclass; this way it does not.
     """
-
-    def preprocess(payload: Any) -> Image.Image | None:
-        if payload is None:
-            return None
-        if not payload.path:
-            raise gr.Error("Send the image as a file.", print_exception=False)
-        return in_words(open_image)(payload.path)
-
-    image.preprocess = preprocess  # type: ignore[method-assign]
-    return image
+    parts = {"preprocess": preprocess, "is_template": True, "__module__": __name__}
+    return cast(type[gr.Image], ABCMeta.__new__(ComponentMeta, name, (gr.Image,), parts))
 
 
-def as_file(image: gr.Image) -> gr.Image:
-    """An image input whose handler gets the path of the file as it was sent, unread, or None."""
+def _open_checked(_: gr.Image, payload: Any) -> Image.Image | None:
+    if payload is None:
+        return None
+    if not payload.path:
+        raise gr.Error("Send the image as a file.", print_exception=False)
+    return in_words(open_image)(payload.path)
 
-    def preprocess(payload: Any) -> str | None:
-        return None if payload is None else str(payload.path or "")
 
-    image.preprocess = preprocess  # type: ignore[method-assign]
-    return image
+# looks at format and size before any pixel is decoded, and says in words what is wrong
+CheckedImage = _image_class("CheckedImage", _open_checked)
+# its handler gets the path of the file as it was sent, unread, or None
+FileImage = _image_class("FileImage", lambda _, payload: None if payload is None else str(payload.path or ""))
 
 
 def set_first_value(component: Component, value: Any) -> None:
@@ -128,6 +126,7 @@ def set_first_value(component: Component, value: Any) -> None:
 
 
 def session_of(request: gr.Request) -> str:
+    """The session of a request, as Gradio names it."""
     return str(request.session_hash)
 
 

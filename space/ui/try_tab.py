@@ -15,7 +15,7 @@ from space.services.adapter_store import OWN, AdapterStore
 from space.services.classification import classify as score
 from space.services.examples import example_images, suggest_labels
 from space.services.pictures import find_picture, pictures_named
-from space.ui.page import ACTS, BARE, HEAVY, LAST, LIGHT, PRIVATE, checked, first_line, in_words, session_of
+from space.ui.page import ACTS, BARE, HEAVY, LAST, LIGHT, PRIVATE, CheckedImage, first_line, in_words, session_of
 from space.views.adapter_facts import describe_adapter, describe_status
 from space.views.comparison import LIMITS, render_comparison
 from space.views.first_screen import render_thumbnails
@@ -68,7 +68,7 @@ def draw(store: AdapterStore) -> TryTab:
         facts = gr.Markdown()
     with gr.Row():
         with gr.Column(scale=2):
-            image = gr.Image(
+            image = CheckedImage(
                 type="pil", label="Image", sources=["upload", "clipboard", "webcam"], format="png", height=260,
                 buttons=[], elem_classes="picture",
             )  # fmt: skip
@@ -83,7 +83,7 @@ def draw(store: AdapterStore) -> TryTab:
     button = gr.Button("Compare", variant="primary")
     gr.Markdown(LIMITS, elem_classes="note")
     return TryTab(
-        base, adapter, look, upload, key, problem, facts, checked(image), pictures, enabled, scores, message, labels,
+        base, adapter, look, upload, key, problem, facts, image, pictures, enabled, scores, message, labels,
         suggested, button,
     )  # fmt: skip
 

@@ -90,8 +90,8 @@ def test_an_engineer_brings_labels_and_a_photo_and_both_survive(page, address, t
     demo.plain(["dagger"], "test")[0].convert("RGB").resize((200, 200)).save(tmp_path / "photo.png")
     page.goto(f"{address}/?forget=dagger")
     expect(page.get_by_text("This link makes the model forget")).to_be_visible()
-    page.get_by_label("Compare with: labels").fill("pen, <b>bold</b>, sword")
-    page.get_by_label("Compare with: labels").press("Enter")
+    page.get_by_label("Compare with: names").fill("pen, <b>bold</b>, sword")
+    page.get_by_label("Compare with: names").press("Enter")
     wait_for_link(page, "labels=pen,")
     page.locator("#picture input[type=file]").set_input_files(tmp_path / "photo.png")
     expect(page.get_by_text("A link can't carry your photo")).to_be_visible()
@@ -101,8 +101,10 @@ def test_an_engineer_brings_labels_and_a_photo_and_both_survive(page, address, t
     expect(chips(page)).to_have_count(2)
     expect(page.locator("#comparison s").first).to_be_visible()
     expect(page.locator(".chips li", has_text="sword")).to_be_visible()
-    page.locator("#picture input[type=file]").set_input_files(Path(__file__))
-    expect(page.locator("#picture img")).to_have_count(0)
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    page.locator("#picture input[type=file]").set_input_files(tmp_path / "broken.png")
+    expect(verdict(page)).to_contain_text("This file is not an image we can read")
+    expect(page.locator("#comparison .compare")).to_have_count(0)
 
 
 def test_a_word_that_goes_along_is_protected_with_a_click(page, address):
