@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
 if TYPE_CHECKING:
     from PIL import Image
+    from torch import Tensor
 
     from hf_unlearn import TextEdit
     from space.services.thread_safe_clip import ThreadSafeClip
@@ -48,6 +46,8 @@ class FloorScores:
         Raises:
             PromptTooLongError: if a label does not fit the text tower.
         """
+        import torch
+
         scale = self._model.model.logit_scale.exp().float()
         words = scale * features @ self._words.T
         floor = words.mean(1, keepdim=True) + FLOOR * words.std(1, keepdim=True)

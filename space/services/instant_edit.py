@@ -12,6 +12,7 @@ from cachetools import LRUCache
 from PIL import Image
 
 from hf_unlearn.errors import InputError
+from hf_unlearn.models.embedded import EMBEDDED
 from space.inputs.limits import check_image
 from space.services.adapter_store import AdapterStore
 from space.services.floor_scores import FloorScores
@@ -132,6 +133,12 @@ class InstantEdits:
             with self._lock:
                 self._edits[key] = found
         return found
+
+    @property
+    def first_base(self) -> str:
+        """The model that the page begins with: the embedded one, or the first of those offered."""
+        bases = self.store.models.bases
+        return EMBEDDED if EMBEDDED in bases else next(iter(bases))
 
     def names(self) -> dict[str, list[str]]:
         """The models offered, and the names that pictures here show."""

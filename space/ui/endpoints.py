@@ -9,7 +9,6 @@ import gradio as gr
 from gradio_client.utils import is_file_obj_with_meta
 
 from hf_unlearn.adapters.model_card import scope
-from hf_unlearn.edits.neighbours import NEARLY
 from hf_unlearn.models.embedded import EMBEDDED
 from space.inputs.limits import open_image
 from space.inputs.run_request import NAMES, RunRequest
@@ -92,6 +91,8 @@ def _offer_edits(store: AdapterStore, edits: InstantEdits) -> None:
 
 
 def _changed(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    from hf_unlearn.edits.neighbours import NEARLY  # loads torch
+
     return [item for item in found if item["similarity"] < NEARLY]
 
 
@@ -209,7 +210,8 @@ def _offer_classify(store: AdapterStore) -> None:
             before and after: label -> share of the score, from 0 to 1. forgotten: labels that the adapter forgets.
         """
         picture = open_image(image) if image else None
-        labels = labels if labels.strip() else suggest_labels(store.get(adapter) if adapter else None)
+        if labels == "":
+            labels = suggest_labels(store.get(adapter) if adapter else None)
         found = score(store, picture, labels, adapter, model, enabled)
         _, _, message = render_comparison(found)
         return {

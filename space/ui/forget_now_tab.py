@@ -97,7 +97,7 @@ def draw(edits: InstantEdits) -> FirstScreen:
         breadth = gr.Slider(
             0, 1, EXAMPLE.breadth, step=0.05, label="Breadth", info="0: the name as such. 1: all that lies around it."
         )
-        base = gr.Dropdown([(label_base(name), name) for name in bases], value=next(iter(bases)), label="Model")
+        base = gr.Dropdown([(label_base(name), name) for name in bases], value=edits.first_base, label="Model")
     link = gr.HTML(js_on_load=LINK, **BARE, elem_id="link")
     with gr.Accordion("Get the code", open=False):
         code = gr.HTML(js_on_load=LINK, **BARE, elem_classes="code")
@@ -109,9 +109,12 @@ def draw(edits: InstantEdits) -> FirstScreen:
 
 
 def fill(screen: FirstScreen, edits: InstantEdits) -> None:
-    """Puts the example into the page as it is first painted. Loads the first model."""
-    recipe = Recipe(EXAMPLE.forget, base=next(iter(edits.store.models.bases)))
-    for name, value in _updates(edits.answer(recipe), "").items():
+    """Puts the example into the page as it is first painted. Loads the first model; without it the page says why."""
+    try:
+        found = _updates(edits.answer(Recipe(EXAMPLE.forget, base=edits.first_base)), "")
+    except (ValueError, OSError) as error:
+        found = {"verdict": view.render_error(first_line(error))}
+    for name, value in found.items():
         set_first_value(getattr(screen, name), value)
 
 

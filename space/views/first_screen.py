@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from hf_unlearn.edits.neighbours import NEARLY
 from space.inputs.limits import one_line
 from space.services.instant_edit import Answer, Bar, Cell
 from space.services.pictures import Picture
@@ -144,6 +143,8 @@ def _image(picture: Picture) -> str:
 
 def render_neighbours(answer: Answer) -> str:
     """Words of the model's vocabulary that the edit changes as well, each with a button that protects it."""
+    from hf_unlearn.edits.neighbours import NEARLY  # loads torch
+
     if answer.adapter is None:
         return ""
     found = [item for item in answer.adapter.config.neighbours if item["similarity"] < NEARLY]

@@ -31,11 +31,11 @@ def alive(stranger, tmp_path):
     """Whatever was sent, the next visitor has an answer."""
     yield
     Image.new("RGB", (32, 32), "red").save(tmp_path / "plain.png")
-    assert classify(stranger, stranger.upload(tmp_path / "plain.png"))[2].startswith("**No adapter")
+    assert classify(stranger, stranger.upload(tmp_path / "plain.png"))["message"].startswith("**No adapter")
 
 
 def classify(stranger, image, labels=LABELS, adapter="", base="embedded"):
-    return stranger.call(stranger.event("Image", "upload"), image, labels, adapter, base, True)
+    return stranger.call(stranger.named("classify"), image, labels, adapter, base, True)[0]
 
 
 def run_of(stranger) -> int:
@@ -86,7 +86,7 @@ def test_images(stranger, tmp_path, kind, words):
     picture(tmp_path / "sent.png", kind)
     sent = stranger.upload(tmp_path / "sent.png")
     if words is None:
-        assert {row["label"] for row in classify(stranger, sent)[0]["confidences"]} == set(LABELS.splitlines())
+        assert list(classify(stranger, sent)["before"]) == LABELS.splitlines()
     else:
         with pytest.raises(Refusal, match=words):
             classify(stranger, sent)
@@ -115,7 +115,7 @@ def test_an_upload_larger_than_allowed(stranger, tmp_path):
     ("change", "words"),
     [
         ({"labels": "x" * 300_000}, "too long a text"), ({"labels": "a\n" + "b" * 201}, "at most 200"),
-        ({"labels": "\n".join(map(str, range(1_001)))}, "1,001 labels"), ({"labels": ""}, "no labels"),
+        ({"labels": "\n".join(map(str, range(1_001)))}, "1,001 labels"), ({"labels": " ,"}, "no labels"),
         ({"adapter": "../../etc"}, "no saved adapter"), ({"adapter": "/etc"}, "no saved adapter"),
         ({"adapter": "runs/nothing"}, "no saved adapter"), ({"adapter": "own/guess"}, "no longer here"),
         ({"adapter": MARKUP}, "no saved adapter '&lt;img"), ({"base": MARKUP}, "'&lt;img.*no model id"),
@@ -132,11 +132,12 @@ def test_ids_and_labels(stranger, tmp_path, change, words):
 
 def test_labels_with_markup_are_only_text(stranger, tmp_path):
     Image.new("RGB", (32, 32)).save(tmp_path / "sent.png")
-    before, _, said = classify(
-        stranger, stranger.upload(tmp_path / "sent.png"), labels=f"{MARKUP}\n{MARKUP}[a](http:b)"
-    )
-    assert before["label"].startswith(MARKUP)
-    assert "<img" not in said
+    shown, said = stranger.call(
+        stranger.event("Image", "upload"), stranger.upload(tmp_path / "sent.png"), f"{MARKUP}\n{MARKUP}[a](http:b)", "",
+        "embedded", True,
+    )  # fmt: skip
+    assert "&lt;img" in shown
+    assert "<img" not in shown + said
     assert "](http" not in said
 
 
@@ -182,8 +183,8 @@ def test_adapters(stranger, clip, tmp_path):
             archive.writestr(name, content)
     chosen, _ = stranger.call(take, [stranger.upload(tmp_path / "marked.zip")])
     show = stranger.event("Adapter, or an adapter's id on the Hub", "input")
-    answer = stranger.call(show, chosen["value"], "embedded")
-    assert "<img" not in answer[2]
+    answer = stranger.call(show, chosen["value"], "embedded", "", "")
+    assert "<img" not in answer[3]
 
 
 def test_who_leaves_stops_the_run(stranger):

@@ -222,7 +222,7 @@ def test_labels_asked_about_again_get_the_same_scores_and_cost_no_text(store, cl
 def test_an_adapter_for_a_base_that_nobody_else_has_is_refused(store):
     elsewhere = AdapterStore(store.root, ModelCache())
     with pytest.raises(ValueError, match="a folder on its maker's machine"):
-        elsewhere.adapted(elsewhere.adapter(KEY))
+        elsewhere.apply(elsewhere.get(KEY))
 
 
 def test_a_client_searches_for_a_context_by_names_only_and_uses_what_was_made(client, tmp_path):
@@ -327,12 +327,13 @@ def test_test_drawings_are_those_of_the_names_that_the_demo_knows(store):
 
 def test_importing_app_is_quick_and_what_acts_knows_no_gradio():
     acting = [
-        path.stem
-        for path in (REPOSITORY / "space").glob("*.py")
-        if path.stem not in ("page", "presence", "ui", "shared_clip")
+        ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
+        for room in ("inputs", "services", "views")
+        for path in sorted((REPOSITORY / "space" / room).glob("*.py"))
+        if path.stem not in ("__init__", "thread_safe_clip")
     ]
     heavy = "import sys, app; print([m for m in ('torch', 'transformers', 'sklearn') if m in sys.modules])"
-    light = f"import sys, space.{', space.'.join(acting)}; print([m for m in ('torch', 'gradio') if m in sys.modules])"
+    light = f"import sys, {', '.join(acting)}; print([m for m in ('torch', 'gradio') if m in sys.modules])"
     for code in (heavy, light):
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60

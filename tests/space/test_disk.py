@@ -240,7 +240,7 @@ def test_visitors_of_the_page_are_remembered_up_to_a_number(demo, address, monke
     monkeypatch.setattr(states, "capacity", 3)
     for _ in range(6):
         visitor = Stranger(address)
-        visitor.call(visitor.event("Adapter, or an adapter's id on the Hub", "input"), "", "embedded")
+        visitor.call(visitor.event("Adapter, or an adapter's id on the Hub", "input"), "", "embedded", "", "")
     assert len(states.session_data) <= 3
 
 

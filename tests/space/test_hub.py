@@ -72,8 +72,8 @@ def classify(client, tmp_path_factory):
 
     def ask(model: str = "embedded", adapter: str = "") -> tuple[list[float], str]:
         image, labels = handle_file(str(picture)), "\n".join(COLOURS)
-        before, after, message = client.predict(image, labels, adapter, model, True, api_name="/classify")
-        return sorted(row["confidence"] for row in (after or before)["confidences"]), message
+        found = client.predict(image, labels, adapter, model, True, api_name="/classify")
+        return sorted((found["after"] or found["before"]).values()), found["message"]
 
     return ask
 
