@@ -48,11 +48,11 @@ def test_no_module_uses_what_only_unix_has(path):
 
 
 def opens_text(call: ast.Call) -> bool:
-    """A text file opened; images and archives have `open`s of their own."""
+    """A text file opened; images, archives and checkpoints are opened otherwise."""
     name = ast.unparse(call.func)
     if name.split(".")[-1] != "open":
         return name.split(".")[-1] in ("read_text", "write_text", "fdopen")
-    if name.split(".")[0] in ("Image", "archive", "os", "zipfile", "webbrowser"):
+    if name.split(".")[0] in ("Image", "archive", "os", "zipfile", "webbrowser", "Checkpoint"):
         return False
     given = [*call.args, *(keyword.value for keyword in call.keywords if keyword.arg == "mode")]
     return not any(

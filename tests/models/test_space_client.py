@@ -200,7 +200,7 @@ def test_what_the_space_does_not_offer_is_refused_in_words(address, arguments, m
         ({"shape": [65, 1, 32]}, "up to 64 contexts"),
         ({"shape": [1, 65, 32]}, "up to 64 contexts of up to 64 tokens"),
         ({"shape": [1, 1, 33]}, "32 wide"),
-        ({"shape": [1, 1, 32], "contexts": "AAAA"}, "shape promises"),
+        ({"shape": [1, 1, 32], "contexts": "AAAA"}, "as their shape says"),
         ({"shape": [1, 1, 32], "contexts": "not base64"}, "not base64"),
         ({"shape": [1, -1, 32]}, "up to 64 contexts"),
         ({"shape": "abc"}, "three numbers"),

@@ -24,7 +24,7 @@ from hf_unlearn.adapters.stored_adapter import add_card_facts
 from hf_unlearn.errors import BudgetSpentError, RemoteError
 from hf_unlearn.models import space_client as remote
 from space.inputs.hub_datasets import images_from_table
-from space.services import model_cache as models
+from space.services import model_screening
 from space.services.adapter_store import AdapterStore
 from space.services.model_cache import ModelCache
 from tests.support.hostile import (
@@ -137,8 +137,8 @@ class Strangers:
         path.write_bytes(content)
         api: Any = SimpleNamespace(hf_hub_download=lambda *_, **__: path)
         try:
-            read = models._json(api, "user/clip", "config.json", "0f", self.folder)
-            models._check_configs("user/clip", {"config.json": read})
+            read = model_screening._json(api, "user/clip", "config.json", "0f", self.folder)
+            model_screening._check_configs("user/clip", {"config.json": read})
         except ValueError as error:
             says(error, "user/clip")
 
