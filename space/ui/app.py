@@ -76,7 +76,8 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
             base, adapter = query.get("model", "")[:200] or next(iter(models.bases)), query.get("adapter", "")[:200]
             choices = try_tab.choices_of(store, base, session_of(request))
             value = adapter or choices[min(1, len(choices) - 1)][1]
-            tab = query.get("tab", "try" if adapter else TABS[0])
+            for_try = adapter or (base not in models.bases and "forget" not in query)
+            tab = query.get("tab", "try" if for_try else TABS[0])
             tab = tab if tab in TABS else TABS[0]
             of_link = forget_now_tab.open_link(edits, query if tab == TABS[0] else {})
             return [
@@ -88,7 +89,7 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
             ]
 
         filled = [tabs, trying.base, trying.adapter, trying.look, *screen.outputs(forget_now_tab.ALL)]
-        arrived = demo.load(arrive, None, filled, **LIGHT, **PRIVATE)
+        arrived = demo.load(arrive, None, filled, **{**LIGHT, "show_progress": "hidden"}, **PRIVATE)
         try_tab.wire(store, trying, arrived, use, made)
         use.click(lambda: gr.Tabs(selected="try"), None, tabs, **LIGHT, **PRIVATE)
 

@@ -120,7 +120,7 @@ def test_an_upload_larger_than_allowed(stranger, tmp_path):
         ({"adapter": "runs/nothing"}, "no saved adapter"), ({"adapter": "own/guess"}, "no longer here"),
         ({"adapter": MARKUP}, "no saved adapter '&lt;img"), ({"base": MARKUP}, "'&lt;img.*no model id"),
         ({"base": "../../etc/passwd"}, "no model id"), ({"base": "a" * 9_999}, "no model id"),
-        ({"base": ["embedded"]}, "as text, got list"), ({"adapter": {"a": 1}}, "no saved adapter"),
+        ({"base": ["embedded"]}, "no model id"), ({"adapter": {"a": 1}}, "no saved adapter"),
         ({"labels": None}, "labels as text, one per line; got NoneType"), ({"base": None}, "as text, got NoneType"),
     ],
 )  # fmt: skip

@@ -211,6 +211,7 @@ def test_a_visitor_finds_the_hubs_adapters_for_a_base(hub, address, chromium):
     page = chromium.new_page()
     page.route("**/queue/join*", lambda route: None)  # held back
     page.goto(f"{address}/?model={MODEL}")
+    page.get_by_role("tab", name="Try an adapter").click()
     ask = page.get_by_role("button", name="Ask the Hub")
     expect(ask).to_be_disabled()  # the link's base is not there yet
     page.unroute("**/queue/join*")  # what was held back goes on
