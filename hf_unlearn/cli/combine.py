@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,6 +33,8 @@ def combine(
     leave_out: given.LeaveOut = None,
     max_queries: given.MaxQueries = 500,
     model: given.Base = None,
+    strength: given.SameStrength = None,
+    breadth: given.SameBreadth = None,
     shots: given.Shots = 16,
     seed: given.Seed = 0,
     vocabulary: given.Vocabulary = None,
@@ -60,7 +63,8 @@ def combine(
     loaded = [ForgetAdapter.from_pretrained(adapter) for adapter in adapters]
     images, judged = Reading(leave_out=leave_out or ()).data_and_test(data, test)
     clip = loaded[0].load_base(model, device=device, dtype=dtype.value).model
-    request = _request(ctx, loaded[0], data, vocabulary, max_queries=max_queries, shots=shots, seed=seed)
+    edit = {"strength": strength, "breadth": breadth, "vocabulary": vocabulary}
+    request = _request(ctx, loaded[0], data, edit, max_queries=max_queries, shots=shots, seed=seed)
     result = combine_(loaded, clip, images, **request)
     images, judged = _only_listed(result, images), _only_listed(result, judged)
     finish(result, clip, images, judged, shots=shots, seed=seed, folder=out_folder, as_json=as_json)
@@ -77,6 +81,8 @@ def without(
     leave_out: given.LeaveOut = None,
     max_queries: given.MaxQueries = 300,
     model: given.Base = None,
+    strength: given.SameStrength = None,
+    breadth: given.SameBreadth = None,
     shots: given.Shots = 16,
     seed: given.Seed = 0,
     vocabulary: given.Vocabulary = None,
@@ -100,24 +106,30 @@ def without(
     loaded = ForgetAdapter.from_pretrained(adapter)
     images, judged = Reading(leave_out=leave_out or ()).data_and_test(data, test)
     clip = loaded.load_base(model, device=device, dtype=dtype.value).model
-    request = _request(ctx, loaded, data, vocabulary, max_queries=max_queries, shots=shots, seed=seed)
+    edit = {"strength": strength, "breadth": breadth, "vocabulary": vocabulary}
+    request = _request(ctx, loaded, data, edit, max_queries=max_queries, shots=shots, seed=seed)
     result = without_(loaded, names, clip, images, **request)
     images, judged = _only_listed(result, images), _only_listed(result, judged)
     finish(result, clip, images, judged, shots=shots, seed=seed, folder=out_folder, as_json=as_json)
 
 
 def _request(
-    ctx: typer.Context, adapter: ForgetAdapter, data: Path | None, vocabulary: Path | None, **search: int
+    ctx: typer.Context, adapter: ForgetAdapter, data: Path | None, edit: Mapping[str, Any], **search: int
 ) -> dict[str, Any]:
-    """The keyword arguments of `combine` and `without`: of the search for a context, or the words of an edit.
+    """The keyword arguments of `combine` and `without`: of the search for a context, or the dials and words of an edit.
+
+    Args:
+        edit: `strength`, which a context has too, `breadth` and `vocabulary`, a file; None if not given.
 
     Raises:
         InputError: if an option is for the other kind.
     """
     is_edit = adapter.kind == "edit"
     given.refuse_other_kind(ctx, is_edit, measured=data is not None)
-    words = {"vocabulary": read_name_list(vocabulary, "--vocabulary")} if vocabulary else {}
-    return words if is_edit else search
+    request = {name: value for name, value in edit.items() if value is not None}
+    if "vocabulary" in request:
+        request["vocabulary"] = read_name_list(request["vocabulary"], "--vocabulary")
+    return request if is_edit else request | search
 
 
 def _only_listed(result: Result, images: LabeledImages | None) -> LabeledImages | None:

@@ -77,6 +77,16 @@ Breadth = Annotated[
         min=0, max=1, help="0 forgets the names alone, 1 everything related to them too.", rich_help_panel=EDITS
     ),
 ]
+SameBreadth = Annotated[
+    float | None,
+    typer.Option(
+        "--breadth", min=0, max=1, help="As for forget; default: as the edits were made.", rich_help_panel=EDITS
+    ),
+]
+SameStrength = Annotated[
+    float | None,
+    typer.Option("--strength", min=0, max=1, help="As for forget; default: as the edits were made, 0.5 for contexts."),
+]
 Vocabulary = Annotated[
     Path | None,
     typer.Option(

@@ -52,7 +52,8 @@ def combine(
         images: labelled images of all their classes, others are ignored; None for names only.
         max_queries: candidate contexts to score at most, those of the start included.
         options: further arguments of `unlearn`: `validation`, `shots`, `seed`, `patience`, `run_dir`, … For edits
-            only `breadth`, `strength` and `vocabulary`.
+            only `vocabulary`, `breadth` and `strength`; the last two are by default those of the adapters. Where these
+            differ, the largest is used and a warning says so.
 
     Raises:
         ValueError: if there are fewer than two adapters, they don't fit together, nothing would be kept, or images

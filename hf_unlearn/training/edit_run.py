@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
@@ -123,7 +124,8 @@ def edit_again(
     It is computed from the names, so it equals the edit of one request with all of them, bit for bit.
 
     Args:
-        dials: `breadth` and `strength`; the larger of the adapters' where not given.
+        dials: `breadth` and `strength`; those of the adapters where not given. Where these differ, the largest is
+            used and a warning says so.
 
     Raises:
         ValueError: if an adapter held other words in place than `vocabulary`.
@@ -138,7 +140,9 @@ def edit_again(
             raise OtherVocabularyError(
                 f"an edit is computed again with the words it held in place: {words}; give the same now"
             )
-    dials = {dial: max(_dial(adapter, dial) for adapter in adapters) for dial in DIALS} | dials
+    for dial in DIALS:
+        if dial not in dials:
+            dials[dial] = _shared_dial(adapters, dial)
     all_kept = any(adapter.config.hyperparameters.get("all_kept") is True for adapter in adapters)
     keep = dict.fromkeys(name for adapter in adapters for name in adapter.config.retain)
     if all_kept:
@@ -175,5 +179,13 @@ def refuse_for_an_edit(**given: object) -> None:
             raise InputError(f"{name} is for a context; an edit needs names alone (several: combine the adapters)")
 
 
-def _dial(adapter: ForgetAdapter, dial: str) -> float:
-    return float(adapter.config.hyperparameters.get(dial, 0.5))
+def _shared_dial(adapters: Sequence[ForgetAdapter], dial: str) -> float:
+    """Returns the dial that adapters were made with; where they differ, warns and returns the largest."""
+    values = sorted({float(adapter.config.hyperparameters.get(dial, 0.5)) for adapter in adapters})
+    if len(values) > 1:
+        warnings.warn(
+            f"the adapters were made with different values of {dial}: {', '.join(map(str, values))}; "
+            f"the largest is used; choose another with {dial}",
+            stacklevel=4,  # the caller of `combine`
+        )
+    return values[-1]

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from hf_unlearn import ForgetAdapter
+from hf_unlearn.training.edit_run import DIALS
 from tests.support.command_line import hf_unlearn, hf_unlearn_here, write_images
 
 
@@ -50,6 +51,24 @@ def test_edits_are_measured_on_all_images_given_since_they_keep_whatever_they_do
     assert done.returncode == 0, done.stderr
     counts = json.loads(done.stdout)["images"]
     assert (counts["classes"], counts["forget"]) == (4, counts["retain"])
+
+
+def test_edits_keep_their_dials_and_where_these_differ_one_line_says_which_is_used(tmp_path):
+    for name, breadth in (("rooster", 0.25), ("telephone", 0.75)):
+        made = hf_unlearn_here("forget", "--forget", name, "--breadth", breadth, "--out", tmp_path / name)
+        assert made.returncode == 0, made.stderr
+    pair = "combine", tmp_path / "rooster", tmp_path / "telephone"
+    warned = hf_unlearn(*pair, "--out", tmp_path / "both")  # a process of its own: pytest makes warnings errors
+    assert (warned.returncode, len(warned.stderr.splitlines())) == (0, 1)
+    assert "different values of breadth: 0.25, 0.75; the largest is used" in warned.stderr
+    given = hf_unlearn_here(*pair, "--breadth", 0.25, "--strength", 0.4, "--out", tmp_path / "given")
+    back = hf_unlearn_here("without", tmp_path / "given", "rooster", "--out", tmp_path / "back")
+    assert (given.returncode, given.stderr, back.returncode, back.stderr) == (0, "", 0, "")
+    dials = {
+        folder: [ForgetAdapter.from_pretrained(tmp_path / folder).config.hyperparameters[dial] for dial in DIALS]
+        for folder in ("both", "given", "back")
+    }
+    assert dials == {"both": [0.75, 0.5], "given": [0.25, 0.4], "back": [0.25, 0.4]}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A request answered by an edit: what it takes, what it refuses, one after the other, on every family."""
 
 import json
+import warnings
 from itertools import pairwise
 from random import Random
 
@@ -218,9 +219,28 @@ def test_what_was_kept_by_one_and_forgotten_by_another_is_forgotten(clip):
     assert same(both, edit(clip, ["gun", "cow"], keep=["moon"], synonyms={"cow": ["ox"]}))
 
 
-def test_the_larger_dials_are_taken(clip):
+def test_where_dials_differ_the_larger_are_used_with_a_warning_unless_one_is_given(clip):
     one, two = edit(clip, ["gun"], strength=0.2, breadth=0.9), edit(clip, ["cow"], strength=0.7, breadth=0.1)
-    assert same(together([one, two], clip), edit(clip, ["gun", "cow"], strength=0.7, breadth=0.9))
+    with pytest.warns(UserWarning, match="the adapters were made with different values") as warned:
+        both = together([one, two], clip)
+    assert same(both, edit(clip, ["gun", "cow"], strength=0.7, breadth=0.9))
+    assert [str(warning.message).split(";")[0] for warning in warned] == [
+        "the adapters were made with different values of breadth: 0.1, 0.9",
+        "the adapters were made with different values of strength: 0.2, 0.7",
+    ]
+    assert {warning.filename for warning in warned} == {__file__}
+    with warnings.catch_warnings(action="error"):
+        given = combine([one, two], clip, vocabulary=WORDS, strength=0.3, breadth=0.4).adapter
+    assert same(given, edit(clip, ["gun", "cow"], strength=0.3, breadth=0.4))
+
+
+def test_dials_that_agree_are_those_of_the_result(clip):
+    dials = {"strength": 0.2, "breadth": 0.9}
+    one, two = edit(clip, ["gun"], **dials), edit(clip, ["cow"], **dials)
+    with warnings.catch_warnings(action="error"):
+        both = together([one, two], clip)
+    assert same(both, edit(clip, ["gun", "cow"], **dials))
+    assert same(without(both, "cow", clip, vocabulary=WORDS).adapter, one)
 
 
 def test_after_the_disk_they_are_still_exact(clip, tmp_path):
