@@ -83,7 +83,7 @@ class ClipBlackBox:
             logging.disable_progress_bar()
         self.template = check_template(template)
         precision = precision_of(dtype)
-        where = usable(device) if device else None
+        where = None if device is None else usable(device)
         self.model_id = str(model)
         checkpoint = open_checkpoint(self.model_id, revision)
         self.revision, self.family = checkpoint.revision, checkpoint.family
@@ -292,9 +292,9 @@ class ClipBlackBox:
 def precision_of(dtype: torch.dtype | str) -> torch.dtype:
     """A dtype, or the one with a name. Raises: InputError: if models are not loaded in it."""
     known = {str(one).removeprefix("torch."): one for one in (torch.float32, torch.float16, torch.bfloat16)}
-    if isinstance(dtype, torch.dtype):
+    if isinstance(dtype, torch.dtype) and dtype.is_floating_point:
         return dtype
-    if dtype not in known:
+    if not isinstance(dtype, str) or dtype not in known:
         raise InputError(f"unknown dtype {brief(dtype)}; expected one of {', '.join(known)}")
     return known[dtype]
 
@@ -302,7 +302,9 @@ def precision_of(dtype: torch.dtype | str) -> torch.dtype:
 def usable(device: str | torch.device) -> torch.device:
     """The device. Raises: InputError: if this computer, or this PyTorch, lacks it."""
     try:
-        return torch.empty(0, device=device).device
+        sample = torch.zeros(1, device=device)
+        sample.tolist()  # fails on "meta", which holds no data
+        return sample.device
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         why = " ".join(str(error).split())[:120]
         raise InputError(f"device {brief(device)}: can't be used here ({why}); cpu always can") from error

@@ -105,7 +105,7 @@ def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
         InputError: if it is a file, an open_clip model, or of another family.
     """
     source = str(MODEL_FOLDER) if model == EMBEDDED else model
-    if len(source) > LONGEST:
+    if not 0 < len(source.strip()) <= len(source) <= LONGEST:
         raise InputError(f"expected a Hub id or a folder, got {len(source):,} characters: {brief(source)}")
     if is_file(source):
         raise InputError(f"{source}: a file; expected the folder of a transformers checkpoint, or a Hub id")
