@@ -29,6 +29,7 @@ from hf_unlearn.models.black_box import (
     check_template,
 )
 from hf_unlearn.models.cuda_graphs import Replayed
+from hf_unlearn.models.device import precision_of, usable
 from hf_unlearn.models.embedded import EMBEDDED
 from hf_unlearn.models.image_encoding import at_once, processed
 from hf_unlearn.models.image_tower import ImageTower
@@ -287,27 +288,6 @@ class ClipBlackBox:
                 "tokenizer and weights are of different models: get both again"
             )
         return ids
-
-
-def precision_of(dtype: torch.dtype | str) -> torch.dtype:
-    """A dtype, or the one with a name. Raises: InputError: if models are not loaded in it."""
-    known = {str(one).removeprefix("torch."): one for one in (torch.float32, torch.float16, torch.bfloat16)}
-    if isinstance(dtype, torch.dtype) and dtype.is_floating_point:
-        return dtype
-    if not isinstance(dtype, str) or dtype not in known:
-        raise InputError(f"unknown dtype {brief(dtype)}; expected one of {', '.join(known)}")
-    return known[dtype]
-
-
-def usable(device: str | torch.device) -> torch.device:
-    """The device. Raises: InputError: if this computer, or this PyTorch, lacks it."""
-    try:
-        sample = torch.zeros(1, device=device)
-        sample.tolist()  # fails on "meta", which holds no data
-        return sample.device
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-        why = " ".join(str(error).split())[:120]
-        raise InputError(f"device {brief(device)}: can't be used here ({why}); cpu always can") from error
 
 
 def projection_of(model: Any) -> torch.nn.Linear:
