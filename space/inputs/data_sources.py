@@ -55,7 +55,7 @@ def collect_images(request: RunRequest) -> TaskImages:
         wanted = [*request.forget, *request.keep] if request.keep else []
         return _split_images(UploadedImages(load_dataset_images(request.dataset, wanted)), request)
     names = (*request.forget, *request.keep)
-    if request.source == NAMES:
+    if request.source == NAMES or request.method == EDIT:  # an edit needs no images
         drawn = request.base == EMBEDDED and not _names_without_drawings(names)
         return _load_drawings(request) if drawn else TaskImages(names)
     if undrawn := _names_without_drawings(names):

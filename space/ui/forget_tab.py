@@ -12,7 +12,7 @@ import pandas as pd
 
 from hf_unlearn.models.embedded import EMBEDDED
 from space.inputs.data_sources import everyday_names
-from space.inputs.limits import plain_text
+from space.inputs.limits import has_names, parse_labels, plain_text
 from space.inputs.run_request import (
     BUDGETS,
     CONTEXT,
@@ -35,10 +35,18 @@ from space.ui.page import HEAVY, LAST, LIGHT, PRIVATE, RUN, first_line, in_words
 from space.ui.presence import waiting
 from space.views import run_report as report
 from space.views.library import list_bases
+from space.views.run_summary import render_summary
 
 MEASURES = {"H": "H", "err_for": "forget error", "acc_mem": "retain accuracy"}
+STOP = "Stop, keep the best so far"
+SLOWER = 3.5  # times the estimate at most: measured 49 s for 30 s, 42 s for 13 s
 UNDRAWN = "People & Body"  # professions for the audit of groups: too few artists drew them
 COLOURS = {"H": "#2a9d57", "forget error": "#c44e52", "retain accuracy": "#4c72b0"}
+TO_SUMMARY = "() => document.querySelector('#run-summary')?.scrollIntoView({block: 'start'})"
+WHEN = (
+    "**You need this tab if a model gives you nothing but scores**, or to judge an edit on images of your own. "
+    "Otherwise *Forget now* is faster and better."
+)
 # hides the boxes whose name lacks the words; ticks stay as they are
 SEARCH = """(text) => {
   const words = text.toLowerCase().split(/\\s+/);
@@ -87,8 +95,10 @@ def _order(
 
 def draw(store: AdapterStore, runs: Runs, downloads: Downloads, made: gr.BrowserState, demo: gr.Blocks) -> gr.Button:
     """Draws and wires the tab; returns the button that opens what was made in Try."""
+    gr.Markdown(WHEN)
     with gr.Row():
         with gr.Column(scale=1):
+            gr.Markdown("## 1. Names")
             base = gr.Dropdown(
                 list_bases(store), value=next(iter(store.models.bases)), allow_custom_value=True, interactive=True,
                 label="Base model, or any CLIP's id on the Hub",
@@ -104,16 +114,17 @@ def draw(store: AdapterStore, runs: Runs, downloads: Downloads, made: gr.Browser
         with gr.Column(scale=1):
             forget.render()
             form = _draw_form(base, forget)
+            gr.Markdown("## 3. Run")
             estimate = gr.Markdown("", elem_classes="note")
             with gr.Row():
                 buttons = _Buttons(
                     gr.Button("Make it forget", variant="primary"),
-                    gr.Button("Stop, keep the best so far", variant="stop", interactive=False),
+                    gr.Button(STOP, variant="stop", interactive=False),
                 )
     bar = gr.HTML()
     chart = gr.LinePlot(
         _frame(()), x="queries", y="%", color="measure", color_map=COLOURS, y_lim=[0, 100], height=340, visible=False,
-        label="Best so far on validation images: H green, forget error red, retain accuracy blue", x_title="queries",
+        label="Best so far: H green, forget error red, retain accuracy blue", x_title="queries",
     )  # fmt: skip
     shown = gr.HTML(elem_classes="report")
     keeping = keep_tab.draw(store, downloads, shown, made, demo)
@@ -132,14 +143,20 @@ def _draw_concepts(forget: gr.Textbox) -> None:
             groups.append(gr.CheckboxGroup(names, label=f"Forget: {category}"))
     example = gr.Button("Example: alcohol, weapons, gambling, tobacco", size="sm")
     search.change(None, search, None, js=SEARCH, **PRIVATE)
-    ticked: dict[str, Any] = {"outputs": forget, **LAST, **LIGHT, **PRIVATE}
     for group in groups:
-        group.input(lambda *names: "\n".join(name for part in names for name in part), groups, **ticked)
+        group.select(_tick, forget, forget, **LIGHT, **PRIVATE)
     example.click(
         lambda: (*(gr.CheckboxGroup(value=[n for n in names if n in preset]) for names in grouped.values()),
                  "\n".join(preset)),
         None, [*groups, forget], **LIGHT, **PRIVATE,
     )  # fmt: skip
+
+
+def _tick(text: str | None, event: gr.SelectData) -> str:
+    """Adds or removes the name of one box; what a visitor typed stays."""
+    names = parse_labels(text) if text and has_names(text) else []
+    others = [name for name in names if name != event.value]
+    return "\n".join([*others, event.value] if event.selected else others)
 
 
 def _draw_form(base: gr.Dropdown, forget: gr.Textbox) -> _Form:
@@ -148,6 +165,7 @@ def _draw_form(base: gr.Dropdown, forget: gr.Textbox) -> _Form:
         info="What must not suffer. An edit needs none, it keeps everything else. With images of your own, leave it "
         "empty to keep all their other classes.",
     )  # fmt: skip
+    gr.Markdown("## 2. Images")
     method = gr.Radio([(words, key) for key, words in METHODS.items()], value=EDIT, label="Make it by")
     source = gr.Radio(
         [(words, key) for key, words in SOURCES.items()], value=NAMES, label="Images",
@@ -155,8 +173,9 @@ def _draw_form(base: gr.Dropdown, forget: gr.Textbox) -> _Form:
     )  # fmt: skip
     files = gr.File(label="A zip: one folder of images per class", file_types=[".zip"], height=140, visible=False)
     dataset = gr.Textbox(label="Data set on the Hub", placeholder="user/pets", max_lines=1, visible=False)
-    strength = gr.Radio(list(STRENGTHS), value="normal", label="Strength")
-    budget = gr.Slider(*BUDGETS, value=300, step=50, label="Budget, queries", visible=False)
+    with gr.Accordion("Advanced", open=False):
+        strength = gr.Radio(list(STRENGTHS), value="normal", label="Strength")
+        budget = gr.Slider(*BUDGETS, value=300, step=50, label="Budget, queries", visible=False)
     return _Form(base, forget, keep, source, budget, strength, files, dataset, method)
 
 
@@ -167,10 +186,11 @@ def _wire_form(store: AdapterStore, runs: Runs, on: _Form, estimate: gr.Markdown
             if asked.method == EDIT:
                 words = "A few seconds; the first time for a model it reads the model's own words, which takes longer."
             elif asked.base not in store.models.bases:
-                words = "How long it takes is told once it runs."
+                words = "The run itself reports how long it takes."
             else:
-                seconds = report.format_duration(runs.estimate(asked))
-                words = f"About {seconds} on this machine as it is now, then the report."
+                seconds = runs.estimate(asked)
+                low, high = report.format_duration(seconds), report.format_duration(SLOWER * seconds)
+                words = f"{low} to {high} on this machine as it is now, then the report."
             return f"{words} {asked.repeats}".rstrip()
         except (ValueError, OSError) as error:
             return plain_text(first_line(error))
@@ -180,11 +200,17 @@ def _wire_form(store: AdapterStore, runs: Runs, on: _Form, estimate: gr.Markdown
         lacking = method == CONTEXT and source in (DRAWINGS, NAMES) and not keep.strip()
         return gr.Slider(visible=method == CONTEXT), "\n".join(everyday_names()) if lacking else gr.skip()
 
-    on.source.input(
-        lambda kind: (gr.File(visible=kind == FILES), gr.Textbox(visible=kind == DATASET),
-                      EDIT if kind == NAMES else CONTEXT),
-        on.source, [on.files, on.dataset, on.method], **LIGHT, **PRIVATE,
-    )  # fmt: skip
+    def bring(kind: str, keep: str | None) -> tuple[Any, ...]:
+        """With images of one's own, the demo's names to keep would only be refused."""
+        own, of_demo = kind in (FILES, DATASET), (keep or "") == "\n".join(everyday_names())
+        return (
+            gr.File(visible=kind == FILES),
+            gr.Textbox(visible=kind == DATASET),
+            EDIT if kind == NAMES else CONTEXT,
+            "" if own and of_demo else gr.skip(),
+        )
+
+    on.source.input(bring, [on.source, on.keep], [on.files, on.dataset, on.method, on.keep], **LIGHT, **PRIVATE)
     on.base.input(
         lambda base: (gr.skip(), gr.skip()) if base == EMBEDDED else (NAMES, EDIT), on.base, [on.source, on.method],
         **LIGHT, **PRIVATE,
@@ -207,10 +233,18 @@ def _wire_run(runs: Runs, downloads: Downloads, form: _Form, on: _Buttons, told:
                 yield report.render_progress(news), line, "", "", gr.Column(visible=False), gr.skip()
             else:
                 download = gr.DownloadButton(value=downloads.zip_adapter(news.adapter))
-                yield "", line, report.render_report(news), news.key, gr.Column(visible=True), download
+                yield (
+                    "",
+                    line,
+                    render_summary(news.adapter) + report.render_report(news),
+                    news.key,
+                    gr.Column(visible=True),
+                    download,
+                )
 
-    def halt(request: gr.Request) -> None:
+    def halt(request: gr.Request) -> gr.Button:
         runs.stop(session_of(request))
+        return gr.Button("Stopping after this step …", interactive=False)
 
     buttons = [on.start, on.stop]
     started = on.start.click(
@@ -218,12 +252,13 @@ def _wire_run(runs: Runs, downloads: Downloads, form: _Form, on: _Buttons, told:
     )
     ran = started.then(run, form.inputs(), told, **RUN, **PRIVATE)
     ran.success(None, js=keep_tab.STAY, **PRIVATE)
+    ran.success(None, js=TO_SUMMARY, **PRIVATE)
     for over in (ran.success, ran.failure):  # `then` would not run after a refusal, and the tab would stay locked
         over(
-            lambda: (gr.Button(interactive=True), gr.Button(interactive=False), ""), None, [*buttons, told[0]],
+            lambda: (gr.Button(interactive=True), gr.Button(STOP, interactive=False), ""), None, [*buttons, told[0]],
             **PRIVATE,
         )  # fmt: skip
-    on.stop.click(halt, None, None, queue=False, **PRIVATE)
+    on.stop.click(halt, None, on.stop, queue=False, **PRIVATE)
 
 
 def _frame(steps: tuple[Any, ...]) -> pd.DataFrame:

@@ -135,6 +135,8 @@ def first_line(error: Exception) -> str:
     said = getattr(error, "what", str(error))
     if isinstance(error, OSError) and error.filename is not None:
         said = f"A file could not be read or written here: {error.strerror}."
+    if "HF_HUB_OFFLINE" in said:
+        said = "The Hub can't be reached from this Space."
     return (said.splitlines() or ["something went wrong"])[0][:MAX_SAID]
 
 

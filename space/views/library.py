@@ -33,8 +33,8 @@ M330 41C370 41 360 85 396 88M330 149C370 149 360 106 396 102M510 95H546"/>
 <text x="118" y="154">“beer mug”</text>
 <text x="455" y="100">compare</text></g>
 <g class="words left"><text x="556" y="66" class="gone">beer mug: no match</text>
-<text x="556" y="100">guitar: match</text>
-<text x="556" y="134">banana: match</text><text x="10" y="196">a few KB</text>
+<text x="556" y="100">guitar: as before</text>
+<text x="556" y="134">banana: as before</text><text x="10" y="196">a few KB</text>
 <text x="180" y="196">weights as they were</text></g></svg>
 """
 
@@ -94,7 +94,7 @@ def render_about() -> str:
         "the prompt (the picture). It is searched for with forward calls. Either way images of the names to forget no "
         "longer find their label, the other names keep theirs.",
         "What it is not": f"A context: {SCOPE} An edit of the text features: {EDIT_SCOPE}",
-        "Dual use": DUAL_USE,
+        "Dual use": DUAL_USE.removeprefix("Dual use: "),
         "Limits": "A label mask, which only strikes the names from the list, is hard to beat: see every table. "
         "Other names of the same thing are forgotten only in part, and names in neither list often lose accuracy. "
         "Scores are shares among the labels given. The embedded model is small, was trained on emoji drawings, and "

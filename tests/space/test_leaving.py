@@ -188,6 +188,7 @@ def test_a_page_that_is_closed_ends_its_run(address):
             page.goto(f"{address}/?tab=forget")
             page.get_by_label("The demo's drawings").check()
             page.get_by_label("Ticked names").fill(GONE)
+            page.get_by_role("button", name="Advanced").click()
             page.get_by_label("number input for Budget").fill(str(BUDGETS[1]))
             page.get_by_role("button", name="Make it forget").click()
             expect(page.get_by_text("Searching")).to_be_visible()
