@@ -7,22 +7,50 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tests.support.browser import CHROMIUM, FLAGS, serving
 
 HERE = Path(__file__).resolve().parent
+TIMEOUT = 600_000
+FADED_IN = "[...document.querySelectorAll('[role=tabpanel]')].every(panel => getComputedStyle(panel).opacity === '1')"
+PICTURES = "[...document.images].every(image => image.complete)"
 
 
 def run(page: Page, address: str) -> None:
-    """Forgets a few things; ends in Forget, the report below."""
+    """Forgets a few things; ends in "Scores only", the report below."""
     page.goto(f"{address}/?tab=forget")
     page.get_by_label("Ticked names").fill("beer mug\nwine glass\nbomb\ndagger")
     page.get_by_label("What must not suffer").fill("guitar\nbanana\npizza\ncat face\nbicycle\nkey")
     page.get_by_role("button", name="Make it forget").click()
     page.get_by_role("heading", name="What still leaks").wait_for()
-    page.wait_for_timeout(1500)
+
+
+def shoot(page: Page, name: str, full_page: bool = False) -> None:
+    """Takes a picture once the tab is faded in and its pictures are there."""
+    page.wait_for_function(FADED_IN)
+    page.wait_for_function(PICTURES)
+    page.evaluate("document.activeElement.blur()")
+    page.screenshot(path=HERE / f"space-{name}.png", full_page=full_page)
+
+
+def take_others(browser: Browser, address: str) -> None:
+    """The first screen light, dark and on a phone; library and about."""
+    for name, query, size, scheme in (
+        ("now", "", (1280, 800), "light"),
+        ("dark", "", (1280, 800), "dark"),
+        ("phone", "", (390, 844), "light"),
+        ("library", "?tab=library", (1100, 600), "light"),
+        ("about", "?tab=about", (1100, 800), "light"),
+    ):
+        page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
+        page.goto(f"{address}/{query}")
+        if query:
+            page.locator(".card, .about").and_(page.locator(":visible")).first.wait_for()
+        if not query:
+            expect(page.locator("#verdict")).to_contain_text("It knew this", timeout=TIMEOUT)
+        shoot(page, name)
 
 
 def main() -> None:
@@ -31,25 +59,14 @@ def main() -> None:
         address, playwright = (stack.enter_context(each) for each in (serving(Path(root)), sync_playwright()))
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1100, "height": 900})
-        page.set_default_timeout(600_000)
+        page.set_default_timeout(TIMEOUT)
         run(page, address)
-        page.screenshot(path=HERE / "space-forget.png", full_page=True)
+        shoot(page, "forget", full_page=True)
         page.get_by_role("button", name="Use it in Try").click()
-        page.locator(".drawings button.thumbnail-item").first.click()
+        page.locator(".drawings [data-act]").first.click()
         page.get_by_text("The adapter is in effect").first.wait_for()
-        page.wait_for_timeout(1500)
-        page.screenshot(path=HERE / "space-try.png", full_page=True)
-        for name, tab, size, scheme in (
-            ("library", "library", (1100, 600), "light"),
-            ("about", "about", (1100, 800), "light"),
-            ("dark", "forget", (1100, 900), "dark"),
-            ("phone", "try", (390, 844), "light"),
-        ):
-            other = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
-            other.goto(f"{address}/?tab={tab}")
-            other.get_by_role("tab", selected=True).wait_for()
-            other.wait_for_timeout(2500)
-            other.screenshot(path=HERE / f"space-{name}.png")
+        shoot(page, "try", full_page=True)
+        take_others(browser, address)
         browser.close()
     for picture in HERE.glob("space-*.png"):  # a palette: small files
         Image.open(picture).convert("RGB").quantize(128).save(picture, optimize=True)

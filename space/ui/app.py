@@ -22,6 +22,7 @@ from space.services.downloads import Downloads
 from space.services.instant_edit import InstantEdits
 from space.services.memory import release_memory
 from space.services.model_cache import ModelCache
+from space.services.real_model import RealModel
 from space.services.runs import Runs
 from space.services.scoring_service import AT_ONCE, PICTURE_BYTES, ScoringService
 from space.services.zero_gpu import register_gpu_function
@@ -30,6 +31,7 @@ from space.ui.endpoints import answer_agents_in_json, offer_endpoints
 from space.ui.now_results import draw_results
 from space.ui.page import CSS, LIGHT, PRIVATE, guard, session_of
 from space.ui.presence import release_agents
+from space.ui.real_model_notice import Notice
 from space.ui.remote_box import offer_remote_box
 
 SESSIONS = 256  # whose changes of the page are remembered, a third of a megabyte each
@@ -51,6 +53,7 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
     store = AdapterStore(root, models)
     runs = Runs(store)
     edits, downloads = InstantEdits(store), Downloads(files)
+    real = RealModel(models)
     with gr.Blocks(
         title="hf_unlearn: make a model forget a word", analytics_enabled=False, delete_cache=(600, 3600)
     ) as demo:
@@ -58,6 +61,7 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
         made = gr.BrowserState("")  # of no tab: one that is not open yet would not have it when the page is loaded
         with gr.Tabs(selected=TABS[0]) as tabs:
             with gr.Tab("Forget now", id="now"):
+                notice = Notice()
                 screen = forget_now_tab.draw(edits)
                 draw_results(edits, downloads, screen.recipe(), demo)
             with gr.Tab("Scores only", id="forget"):
@@ -69,6 +73,7 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
             with gr.Tab("About", id="about"):
                 library_tab.draw_about()
         forget_now_tab.wire(screen, edits)
+        notice.wire(screen, real, edits, demo)
 
         def arrive(request: gr.Request) -> list[Any]:
             """What a link asks for: `?forget=…`, or `?model=…&adapter=…&tab=…`."""
@@ -97,6 +102,7 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
         offer_remote_box(ScoringService(models.bases, models.get, queries))
     guard(demo)
     demo.fill = partial(forget_now_tab.fill, screen, edits)  # before the page is served
+    demo.fetch = partial(real.start, edits.scores_of)
     return demo
 
 
@@ -104,6 +110,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
     """Serves the page; `options` are those of `gr.Blocks.launch`."""
     register_gpu_function()
     demo.fill()  # type: ignore[attr-defined]  # the example is part of the page that is painted first
+    demo.fetch()  # type: ignore[attr-defined]  # in the background
 
     @asynccontextmanager
     async def served(_: Any) -> AsyncIterator[None]:

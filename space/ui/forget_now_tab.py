@@ -71,7 +71,6 @@ CHANGED = ("forget", "keep", *ANSWER)  # by a button of the answer
 
 def draw(edits: InstantEdits) -> FirstScreen:
     """Draws the tab; `fill` puts the example into it."""
-    bases = edits.store.models.bases
     gr.Markdown(INTRO)
     problems = gr.HTML(visible=False, **BARE)
     with gr.Row(visible=False, elem_classes="banner") as banner:
@@ -97,7 +96,7 @@ def draw(edits: InstantEdits) -> FirstScreen:
         breadth = gr.Slider(
             0, 1, EXAMPLE.breadth, step=0.05, label="Breadth", info="0: the name as such. 1: all that lies around it."
         )
-        base = gr.Dropdown([(label_base(name), name) for name in bases], value=edits.first_base, label="Model")
+        base = gr.Dropdown(base_choices(edits), value=edits.first_base, label="Model")
     link = gr.HTML(js_on_load=LINK, **BARE, elem_id="link")
     with gr.Accordion("Get the code", open=False):
         code = gr.HTML(js_on_load=LINK, **BARE, elem_classes="code")
@@ -106,6 +105,11 @@ def draw(edits: InstantEdits) -> FirstScreen:
         forget, keep, labels, picture, base, breadth, enabled, image, shown, comparison, verdict, strip,
         neighbours, link, code, banner, banner_text, problems,
     )  # fmt: skip
+
+
+def base_choices(edits: InstantEdits) -> list[tuple[str, str]]:
+    """The models that edits are offered for: a label and the name of each."""
+    return [(label_base(name), name) for name in edits.store.models.bases]
 
 
 def fill(screen: FirstScreen, edits: InstantEdits) -> None:
@@ -150,18 +154,29 @@ def open_link(edits: InstantEdits, query: Mapping[str, str]) -> list[Any]:
         recipe = Recipe.parse(EXAMPLE.forget, recipe.keep, recipe.labels, recipe.picture, recipe.base, recipe.breadth)
     found: dict[str, Any] = {}
     try:
-        found = _updates(edits.answer(recipe), "")
+        found = show_recipe(edits, recipe)
     except (ValueError, OSError) as error:
         problems.append(first_line(error))
     asked = bool(query.get("forget"))
     if found:
-        found |= {"forget": list(recipe.forget), "picture": recipe.picture}
-        found |= {"base": recipe.base, "breadth": recipe.breadth}
         # a visitor may have begun to type: what the link does not say stays
         found |= {name: list(names) for name in ("keep", "labels") if (names := getattr(recipe, name))}
         found |= {"banner": gr.Row(visible=asked), "banner_text": view.render_banner(recipe)}
     found["problems"] = gr.HTML(view.render_problems(problems), visible=bool(problems))
     return updates(found, ALL)
+
+
+def show_recipe(edits: InstantEdits, recipe: Recipe) -> dict[str, Any]:
+    """By component: the answer to a recipe, and the recipe itself except for names to protect and labels.
+
+    Raises:
+        ValueError, OSError: as `InstantEdits.answer` does.
+    """
+    found = _updates(edits.answer(recipe), "")
+    base = gr.Dropdown(base_choices(edits), value=recipe.base)
+    return found | {
+        "forget": list(recipe.forget), "picture": recipe.picture, "base": base, "breadth": recipe.breadth,
+    }  # fmt: skip
 
 
 def updates(found: Mapping[str, Any], names: Iterable[str]) -> list[Any]:

@@ -126,8 +126,9 @@ def draw(store: AdapterStore, runs: Runs, downloads: Downloads, made: gr.Browser
         _frame(()), x="queries", y="%", color="measure", color_map=COLOURS, y_lim=[0, 100], height=340, visible=False,
         label="Best so far: H green, forget error red, retain accuracy blue", x_title="queries",
     )  # fmt: skip
-    shown = gr.HTML(elem_classes="report")
-    keeping = keep_tab.draw(store, downloads, shown, made, demo)
+    shown = gr.HTML(elem_classes="report", render=False)
+    keeping = keep_tab.draw(store, downloads, shown, made, demo)  # the buttons above the report
+    shown.render()
     _wire_form(store, runs, form, estimate)
     _wire_run(runs, downloads, form, buttons, [bar, chart, shown, made, keeping.panel, keeping.zipped])
     return keeping.use

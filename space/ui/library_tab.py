@@ -13,7 +13,7 @@ from space.views import library as cards
 
 def draw(store: AdapterStore, demo: gr.Blocks) -> None:
     """Draws the tab Library."""
-    gr.Markdown("Adapters that come with this Space. Look at what one forgets before you use it.")
+    gr.Markdown("## Adapters that come with this Space\nLook at what one forgets before you use it.")
     here = gr.HTML()
     demo.load(lambda: cards.render_library(store), None, here, **LIGHT, **PRIVATE)
     with gr.Row(equal_height=True):

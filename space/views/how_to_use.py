@@ -13,7 +13,7 @@ ORIGIN = '<span class="origin"></span>'  # the page's address; the browser fills
 def render_code(recipe: Recipe) -> str:
     """How to make and use the same edit elsewhere, with the names in it."""
     return "".join(
-        f"<h3>{title}</h3><pre tabindex='0' aria-label='{title}'><code>{code}</code></pre>"
+        f"<h2>{title}</h2><pre tabindex='0' aria-label='{title}'><code>{code}</code></pre>"
         for title, code in (
             ("Python", escape(python_code(recipe), quote=False)),
             ("HTTP", http_code(recipe)),

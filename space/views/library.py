@@ -9,15 +9,17 @@ from urllib.parse import urlencode
 
 from hf_unlearn.adapters.model_card import DUAL_USE, EDIT_SCOPE, SCOPE
 from hf_unlearn.models.embedded import EMBEDDED
-from space.inputs.limits import plain_text
+from space.inputs.limits import one_line, plain_text
 from space.services.adapter_store import AdapterStore
 from space.services.model_cache import PRESETS
+from space.services.pictures import pictures_named
+from space.services.recipe import MAX_NAMES, Recipe
 from space.views.run_report import list_figures
 
 if TYPE_CHECKING:
     from hf_unlearn import ForgetAdapter
 
-NAMED, FROM_HUB = 12, 12
+NAMED, FROM_HUB, DRAWN = 12, 12, 6
 PICTURE = """
 <svg class="how" viewBox="0 0 720 200" role="img" aria-labelledby="how-title">
 <title id="how-title">An image goes through the image tower. A learned context goes before each label's prompt, through
@@ -75,14 +77,42 @@ def render_card(key: str, adapter: ForgetAdapter, of_hub: bool) -> str:
     shares = "".join(
         f"<div><dt>{escape(words)}</dt><dd>{100 * value:.0f} %</dd></div>" for words, value in list_figures(adapter)
     )
-    code = f'ForgetAdapter.from_pretrained("{key}")'
     link = "?" + urlencode({"tab": "try", "model": config.base_model, "adapter": key})
     return (
-        f'<article class="card"><h3>{plain_text(key if of_hub else key.split("/")[-1])}</h3>'
+        f'<article class="card"><h3>{plain_text(key if of_hub else key.split("/")[-1])}</h3>{_pictures(adapter)}'
         f"<p><b>Forgets {len(config.forget)}</b>{of_all}: {names}</p>"
-        f"<p>Base: {plain_text(config.base_model)}</p><dl>{shares}</dl><code>{escape(code)}</code>"
+        f"<p>Base: {plain_text(config.base_model)}</p><dl>{shares}</dl>"
+        f"<code>{escape(_code(key, adapter, of_hub))}</code>{_open_here(adapter)}"
         f'<p><a href="{escape(link)}" aria-label="Open {plain_text(key)} in Try">Open in Try</a></p></article>'
     )
+
+
+def _pictures(adapter: ForgetAdapter) -> str:
+    """Drawings of what an adapter forgets, where there are any."""
+    shown = pictures_named(adapter.config.forget)[:DRAWN]
+    images = "".join(f'<img src="pictures/{escape(one.key)}.png" alt="" width="40" height="40">' for one in shown)
+    return f'<p class="thumbnails">{images}</p>' if shown else ""
+
+
+def _code(key: str, adapter: ForgetAdapter, of_hub: bool) -> str:
+    """A line that works outside a checkout of this repository, where there is one."""
+    if of_hub or adapter.kind != "edit" or adapter.config.base_model != EMBEDDED:
+        return f'ForgetAdapter.from_pretrained("{key}")'
+    names = ", ".join(f'"{one_line(name)}"' for name in adapter.config.forget)
+    return f'unlearn(ClipBlackBox("{EMBEDDED}"), forget=[{names}]).adapter'
+
+
+def _open_here(adapter: ForgetAdapter) -> str:
+    """A link that makes the same names forgotten on the first screen, for an edit of the embedded model."""
+    config = adapter.config
+    if (
+        adapter.kind != "edit"
+        or config.base_model != EMBEDDED
+        or max(len(config.forget), len(config.retain)) > MAX_NAMES
+    ):
+        return ""
+    link = Recipe(tuple(config.forget), tuple(config.retain)).link()
+    return f'<p><a href="{escape(link)}">Open here</a></p>'
 
 
 def render_about() -> str:
@@ -103,7 +133,7 @@ def render_about() -> str:
         "an hour after their last use, under a key that only you have; your browser keeps the last one. "
         "A token you log in with is used for your push and stored nowhere.",
     }
-    return PICTURE + "".join(f"<h3>{title}</h3><p>{escape(text)}</p>" for title, text in parts.items())
+    return PICTURE + "".join(f"<h2>{title}</h2><p>{escape(text)}</p>" for title, text in parts.items())
 
 
 def label_base(base: str) -> str:

@@ -30,7 +30,7 @@ def _column(title: str, rows: Sequence[tuple[str, float, bool]]) -> str:
         f'<span class="track"><span style="width:{100 * share:.1f}%"></span></span></li>'
         for name, share, gone in rows
     )
-    return f'<section aria-label="{title}" class="scores" tabindex="0"><h3>{title}</h3><ul>{items}</ul></section>'
+    return f'<section aria-label="{title}" class="scores" tabindex="0"><h2>{title}</h2><ul>{items}</ul></section>'
 
 
 def _name(name: str, gone: bool) -> str:

@@ -1,7 +1,10 @@
 """The adapters that come with the Space: whole, small, of the embedded CLIP, and doing what they say."""
 
 import json
+import re
+from html import unescape
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 import torch
@@ -12,6 +15,8 @@ from hf_unlearn.adapters.model_card import DUAL_USE, scope
 from hf_unlearn.adapters.storage import CONTEXT, EDIT, FILES
 from hf_unlearn.demo import emoji_tasks as demo
 from hf_unlearn.evaluation.metrics import accuracies, harmonic_mean
+from space.services.recipe import read_link
+from space.views.library import render_card
 
 FOLDER = Path(__file__).parents[2] / "space" / "adapters"
 NAMES = sorted(maker.FORGET)
@@ -56,6 +61,9 @@ def test_an_adapter_lists_what_the_script_lists_and_its_card_and_report_are_abou
         *config.forget,
         *config.retain,
         "ForgetAdapter.from_pretrained",
+        "unlearn(ClipBlackBox(&quot;embedded&quot;), forget=[",
+        "?forget=beer+mug,",
+        "pictures/beer-mug-twemoji.png",
         "label-mask",
     ):
         assert words in card
@@ -109,3 +117,15 @@ def test_the_reports_are_plain_json_and_hold_no_path_of_the_maker():
         json.loads(text)
         assert str(Path.home()) not in text
         assert "/work" not in text
+
+
+def test_a_card_of_an_edit_has_pictures_a_link_to_the_first_screen_and_a_line_that_works_outside_a_checkout():
+    adapter = ForgetAdapter.from_pretrained(FOLDER / "alcohol")
+    card = render_card("space/adapters/alcohol", adapter, of_hub=False)
+    assert "pictures/beer-mug-twemoji.png" in card
+    assert "unlearn(ClipBlackBox(&quot;embedded&quot;), forget=[" in card
+    link = unescape(re.search(r'href="(\?forget=[^"]+)"', card)[1])
+    recipe, problems = read_link(dict(parse_qsl(link.removeprefix("?"))), ["embedded"])
+    assert (sorted(recipe.forget), sorted(recipe.keep), problems) == (
+        sorted(adapter.config.forget), sorted(adapter.config.retain), [],
+    )  # fmt: skip
