@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from numbers import Integral, Real
+from os import PathLike, fspath
 from pathlib import Path
 
 from hf_unlearn.errors import InputError
@@ -17,7 +18,7 @@ MOST_SHOTS = 100_000  # images per class
 def is_folder(path: str | Path) -> bool:
     """Whether there is such a folder; False for a text that can't be a path."""
     try:
-        return Path(path).is_dir()
+        return bool(str(path)) and Path(path).is_dir()
     except (OSError, ValueError):  # too long, a zero byte
         return False
 
@@ -28,6 +29,17 @@ def is_file(path: str | Path) -> bool:
         return Path(path).exists() and not Path(path).is_dir()
     except (OSError, ValueError):  # too long, a loop of links, a zero byte
         return False
+
+
+def folder_path(name: str, value: object) -> Path:
+    """Checks the path of a folder, which need not exist.
+
+    Raises:
+        InputError: if it is neither text nor a path.
+    """
+    if not isinstance(value, str | PathLike) or not isinstance(path := fspath(value), str):
+        raise InputError(f"{name} must be the path of a folder, got {brief(value)}")
+    return Path(path)
 
 
 def place(what: str, value: object, most: int) -> int:

@@ -7,9 +7,25 @@ import numpy as np
 import pytest
 import torch
 
-from hf_unlearn import ClipBlackBox, EmbeddingBlackBox, ForgetAdapter, LabeledImages, audit, evaluate, unlearn
+from hf_unlearn import (
+    ClipBlackBox,
+    EmbeddingBlackBox,
+    ForgetAdapter,
+    HfUnlearnError,
+    HubError,
+    InputError,
+    LabeledImages,
+    Thresholds,
+    audit,
+    combine,
+    evaluate,
+    solve_edit,
+    unlearn,
+    without,
+)
 from hf_unlearn.arguments import positive, share, whole_number
 from hf_unlearn.text import brief, listed
+from hf_unlearn.training.checkpoint import Checkpoint
 from tests.support.images import coloured
 
 WORDS = [f"{a}{b}{c}" for a in "bdgk" for b in "aeiou" for c in ("n", "rt", "st")]
@@ -48,6 +64,79 @@ def test_a_dial_or_a_size_of_the_wrong_kind_is_refused_before_anything_is_asked(
         with pytest.raises(ValueError, match=rf"{name} must be a (whole )?number"):
             unlearn(clip, forget=["red"], **given, **{name: value})
     assert clip.ledger == before
+
+
+@pytest.mark.parametrize("adapter", [None, "adapters/one", Path("adapters/one"), 5, {}])
+def test_a_path_or_anything_else_in_the_place_of_an_adapter_is_refused(clip, adapter):
+    made = unlearn(clip, forget=["red"], vocabulary=WORDS).adapter
+    for job in (
+        lambda: audit(clip, adapter, coloured(1)),
+        lambda: evaluate(clip, coloured(1), adapter),
+        lambda: evaluate(clip, coloured(1), [made, adapter]),
+        lambda: combine([made, adapter], clip),
+        lambda: combine(adapter, clip),
+        lambda: without(adapter, "red", clip),
+    ):
+        with pytest.raises(InputError, match=r"expected (an adapter|at least one adapter|two or more adapters)"):
+            job()
+
+
+@pytest.mark.parametrize("folder", [None, 5, b"there", ["there"], np.zeros(2)])
+def test_what_is_no_path_is_refused_where_a_folder_is_written(clip, folder):
+    made = unlearn(clip, forget=["red"], vocabulary=WORDS).adapter
+    for job in (lambda: made.save_pretrained(folder), lambda: made.export(folder), lambda: Checkpoint(folder, {})):
+        with pytest.raises(InputError, match="must be the path of a folder, got"):
+            job()
+
+
+def test_an_empty_text_is_not_the_current_folder(clip, tmp_path, monkeypatch):
+    unlearn(clip, forget=["red"], vocabulary=WORDS).adapter.save_pretrained(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert ForgetAdapter.from_pretrained(".").config.forget == ["red"]
+    with pytest.raises(HfUnlearnError, match="'' is no folder here and no Hub id"):
+        ForgetAdapter.from_pretrained("")
+
+
+def test_what_is_no_text_is_refused_where_the_hub_wants_text(clip, tmp_path):
+    for revision in (5, b"main", ["main"], Path("main")):
+        with pytest.raises(InputError, match="revision must be the text of a branch, tag or commit, got"):
+            ForgetAdapter.from_pretrained("somebody/something", revision=revision)
+    made = unlearn(clip, forget=["red"], vocabulary=WORDS).adapter
+    made.save_pretrained(tmp_path)
+    for subfolder in (5, b"a", ["a"]):
+        with pytest.raises(InputError, match="subfolder must be text, got"):
+            ForgetAdapter.from_pretrained(tmp_path, subfolder=subfolder)
+    with pytest.raises(HubError):
+        made.push_to_hub(None)
+
+
+def test_texts_that_are_no_unicode_never_reach_a_tokenizer(clip):
+    for job in (
+        lambda: unlearn(clip, forget=["red"], vocabulary=[*WORDS, "\ud800"]),
+        lambda: clip.text_features(torch.zeros(1, 0, clip.dim), ["\ud800"]),
+        lambda: unlearn(clip, forget=["\udcff"], vocabulary=WORDS),
+    ):
+        with pytest.raises(InputError, match="must be valid Unicode"):
+            job()
+
+
+def test_images_that_are_missing_or_no_list_are_refused(clip):
+    made = unlearn(clip, forget=["red"], vocabulary=WORDS).adapter
+    for job in (lambda: evaluate(clip, None, made), lambda: audit(clip, made, None)):
+        with pytest.raises(InputError, match="images must be LabeledImages, got NoneType"):
+            job()
+    for unlabelled in (5, True, "a.jpg", b"a.jpg"):
+        with pytest.raises(InputError, match="unlabelled must be a list of images or their paths, got"):
+            unlearn(clip, classes=["red", "blue"], forget=["red"], unlabelled=unlabelled)
+
+
+def test_features_and_thresholds_of_the_wrong_kind_are_refused():
+    for wrong in (None, "features", torch.zeros(3), np.zeros((1, 2, 3))):
+        with pytest.raises(InputError, match=r"expected text features of shape \(templates, texts, width\), got"):
+            solve_edit(wrong, torch.zeros(1, 0, 4), torch.zeros(1, 9, 4))
+    for wrong in (None, "0.5", [0.5], float("nan"), 2):
+        with pytest.raises(InputError, match="max_attack must be a share from 0 to 1, got"):
+            Thresholds(max_attack=wrong)
 
 
 @pytest.mark.parametrize("name", ["max_queries", "shots", "patience", "seed", "validation"])

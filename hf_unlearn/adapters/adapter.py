@@ -15,7 +15,7 @@ from hf_unlearn.adapters.adapted_clip import AdaptedClip
 from hf_unlearn.adapters.config import AdapterConfig
 from hf_unlearn.adapters.export.checkpoint import check_out, export
 from hf_unlearn.adapters.stored_adapter import StoredAdapter, find_folder
-from hf_unlearn.arguments import is_folder
+from hf_unlearn.arguments import folder_path, is_folder
 from hf_unlearn.edits.vectors import edit_vectors
 from hf_unlearn.errors import AdapterError, InputError, MissingBaseError, WrongBaseError
 from hf_unlearn.models.adapted_box import AdaptedBox
@@ -98,7 +98,7 @@ class ForgetAdapter:
             InputError: if the folder holds something and is no adapter; nothing is written.
             StorageError: if the folder can't be written; what was there stays as it was.
         """
-        self.stored().save(Path(folder))
+        self.stored().save(folder_path("folder", folder))
 
     def push_to_hub(
         self,
@@ -207,7 +207,7 @@ class ForgetAdapter:
             ExportError: if the base's family or tokenizer can't carry a context.
             WrongBaseError: if the base is not the model that the adapter was made for.
         """
-        check_out(Path(folder))
+        check_out(folder_path("folder", folder))
         export(self.weights, self.config, self.load_base(base).model, folder, hardened)
 
     def edit_vectors(self, vectors: np.ndarray) -> np.ndarray:
@@ -257,6 +257,13 @@ class ForgetAdapter:
                 f"this adapter was made for {brief(self.config.base_model)}, and {brief(model.model_id)} is another "
                 "model; load the adapter's own base, or train an adapter for this one"
             )
+
+
+def check_adapter(adapter: object) -> ForgetAdapter:
+    """Returns the adapter. Raises: InputError: if it is something else, such as the path of one."""
+    if not isinstance(adapter, ForgetAdapter):
+        raise InputError(f"expected an adapter, got {brief(adapter)}; load it: ForgetAdapter.from_pretrained(...)")
+    return adapter
 
 
 def _as_array(name: str, tensor: Tensor) -> np.ndarray:

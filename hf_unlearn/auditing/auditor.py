@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-from hf_unlearn.adapters.adapter import ForgetAdapter
+from hf_unlearn.adapters.adapter import ForgetAdapter, check_adapter
 from hf_unlearn.auditing.case import Case
 from hf_unlearn.auditing.checks import check_limits
 from hf_unlearn.auditing.findings import Findings
@@ -76,6 +76,7 @@ def audit(
     """
     check_box(model)
     check_images(images=images)
+    check_adapter(adapter)
     start, before = time.monotonic(), model.ledger.copy()
     given = Inputs.check(
         validation=validation, unlisted=unlisted, unlisted_validation=unlisted_validation, synonyms=synonyms,

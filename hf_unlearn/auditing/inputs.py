@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hf_unlearn.adapters.adapter import ForgetAdapter
 from hf_unlearn.arguments import LARGEST_SEED, whole_number
 from hf_unlearn.data.class_names import check_names, synonym_lists
-from hf_unlearn.data.labeled_images import LabeledImages, check_images
+from hf_unlearn.data.labeled_images import LabeledImages, check_optional_images
 from hf_unlearn.text import brief
 
 
@@ -55,7 +55,7 @@ class Inputs:
         seed: int,
     ) -> Inputs:
         """Checks what a user gives to `audit`."""
-        check_images(
+        check_optional_images(
             validation=validation, unlisted=unlisted, unlisted_validation=unlisted_validation,
             group_pictures=group_pictures, training=training,
         )  # fmt: skip

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from numbers import Real
 
 from hf_unlearn.errors import InputError
+from hf_unlearn.text import brief
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Thresholds:
         for item in fields(self):
             value = getattr(self, item.name)
             top = math.inf if item.name == "max_epsilon" else 1.0
-            if not (math.isfinite(value) and 0 <= value <= top):
+            number = float(value) if isinstance(value, Real) else math.nan
+            if not (math.isfinite(number) and 0 <= number <= top):
                 expected = "at least 0" if top == math.inf else "a share from 0 to 1"
-                raise InputError(f"{item.name} must be {expected}, got {value}")
+                raise InputError(f"{item.name} must be {expected}, got {brief(value)}")

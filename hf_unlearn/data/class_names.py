@@ -125,6 +125,13 @@ def _texts_of(what: str, names: Any, in_order: bool) -> list[str]:
     return [str(name) for name in found]
 
 
+def _check_unicode(what: str, texts: Sequence[str]) -> None:
+    """Refuses halves of characters, which no tokenizer and no file takes. Raises: InputError: with the first such."""
+    for text in texts:
+        if not text.isascii() and text != text.encode("utf-8", "replace").decode():
+            raise InputError(f"{what} must be valid Unicode, {brief(text)} is not; give it another name")
+
+
 def _explain_element(odd: object) -> str:
     """What is wrong with an element that is not text."""
     if isinstance(odd, list | tuple | set) or getattr(odd, "ndim", False):
@@ -148,8 +155,7 @@ def check_names(names: Any, what: str = "classes", *, in_order: bool = False) ->
         raise InputError("expected at least one class name, got none")
     if not all(found):
         raise InputError("class names must be text of at least one visible character")
-    if broken := [name for name in found if not name.isascii() and name != name.encode("utf-8", "replace").decode()]:
-        raise InputError(f"class names must be valid Unicode, {brief(broken[0])} is not; give it another name")
+    _check_unicode("class names", found)
     places: dict[str, int] = {}
     for place, name in enumerate(found):
         if name in places:
@@ -235,11 +241,12 @@ def text_list(what: str, given: Any, *, empty: bool = True) -> list[str]:
         empty: whether a text may be empty.
 
     Raises:
-        InputError: for one text, a set, no list, no text, an element that is not text, or an empty one; a ValueError.
+        InputError: for one text, a set, no list, no text, an element that is not text, not Unicode, or an empty one.
     """
     found = _texts_of(what, given, in_order=True)
     if not found:
         raise InputError(f"expected at least one {what.removesuffix('s')}, got none")
+    _check_unicode(what, found)
     if not empty and not all(map(clean_name, found)):
         raise InputError(f"{what} must have at least one visible character each")
     return [unicodedata.normalize("NFC", text) for text in found]

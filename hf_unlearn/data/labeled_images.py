@@ -208,14 +208,19 @@ class LabeledImages:
 
 
 def check_images(**given: object) -> None:
-    """Refuses what is neither `LabeledImages` nor None.
+    """Refuses what is not `LabeledImages`.
 
     Raises:
         InputError: with the name of the argument; a ValueError.
     """
     for name, images in given.items():
-        if images is not None and not isinstance(images, LabeledImages):
+        if not isinstance(images, LabeledImages):
             raise InputError(
                 f"{name} must be LabeledImages, got {type(images).__name__}; make them with LabeledImages.from_folder, "
                 "from_arrays or from_dataset"
             )
+
+
+def check_optional_images(**given: object) -> None:
+    """Refuses what is neither `LabeledImages` nor None. Raises as `check_images` does."""
+    check_images(**{name: images for name, images in given.items() if images is not None})

@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from hf_unlearn.arguments import share
 from hf_unlearn.errors import InputError
 from hf_unlearn.models.text_edit import Gate, TextEdit
+from hf_unlearn.text import brief
 
 FURTHEST = 0.6  # `tau`: how far a name turns, of what it was
 NOWHERE = 8  # empty directions at most, which receive the length that a name loses
@@ -56,10 +57,14 @@ def solve_edit(forget: Tensor, keep: Tensor, words: Tensor, *, breadth: float = 
         The edit, gated: rank at most `F` + 8, float32.
 
     Raises:
-        InputError: if `breadth` or `strength` is not from 0 to 1, there are no names or no words, or a feature is not
-            finite. Also if a name equals the mean word, or there are more names than directions in which texts vary.
+        InputError: if `breadth` or `strength` is not from 0 to 1, or there are no names or no words. Also if features
+            are not finite or of another shape, a name equals the mean word, or there are more names than directions
+            in which texts vary.
     """
     breadth, strength = share("breadth", breadth), share("strength", strength)
+    if wrong := [x for x in (forget, keep, words) if not isinstance(x, Tensor) or x.ndim != 3]:
+        shape = tuple(wrong[0].shape) if isinstance(wrong[0], Tensor) else brief(wrong[0])
+        raise InputError(f"expected text features of shape (templates, texts, width), got {shape}")
     if not forget.shape[1] or not words.shape[1]:
         raise InputError(f"expected names to forget and words to hold, got {forget.shape[1]} and {words.shape[1]}")
     forget, keep, words = (x.detach().cpu().double() for x in (forget, keep, words))

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from hf_unlearn.adapters.adapter import ForgetAdapter
+from hf_unlearn.adapters.adapter import ForgetAdapter, check_adapter
 from hf_unlearn.data.class_names import difference, synonym_lists
-from hf_unlearn.data.labeled_images import LabeledImages, check_images
+from hf_unlearn.data.labeled_images import LabeledImages, check_images, check_optional_images
 from hf_unlearn.errors import InputError
 from hf_unlearn.evaluation.class_checks import check_classes, check_validation
 from hf_unlearn.evaluation.report import Report
@@ -56,7 +56,8 @@ def evaluate(
         BudgetSpentError: if the model answers no more queries.
     """
     check_box(model)
-    check_images(images=images, validation=validation, unlisted=unlisted, unlisted_validation=unlisted_validation)
+    check_images(images=images)
+    check_optional_images(validation=validation, unlisted=unlisted, unlisted_validation=unlisted_validation)
     given = EvaluationImages(images, validation, unlisted, unlisted_validation)
     return evaluate_from_memory(ScoreMemory(model), given, adapters, synonyms, kind)
 
@@ -90,9 +91,8 @@ def evaluate_from_memory(
 
 def _check_stacks(model: BlackBox, names: Sequence[str], adapters: Sequence[Adapters]) -> list[Stack]:
     """The adapters of each row. Raises: InputError: if there is no adapter, or they forget different classes."""
-    if odd := [one for one in adapters if isinstance(one, str) or not isinstance(one, ForgetAdapter | Sequence)]:
-        raise InputError(f"expected adapters, got {brief(odd[0])}; load it: ForgetAdapter.from_pretrained(...)")
-    stacks = [(one,) if isinstance(one, ForgetAdapter) else tuple(one) for one in adapters]
+    several = [one if isinstance(one, Sequence) and not isinstance(one, str | bytes) else (one,) for one in adapters]
+    stacks = [tuple(map(check_adapter, stack)) for stack in several]
     if not stacks or not all(stacks):
         raise InputError("expected at least one adapter to evaluate, got none")
     forget = set(stacks[0][0].config.forget)

@@ -16,6 +16,7 @@ from huggingface_hub.utils import get_session, validate_repo_id
 from hf_unlearn.arguments import whole_number
 from hf_unlearn.errors import AdapterError, HubError, InputError
 from hf_unlearn.hub.error_messages import explained, named
+from hf_unlearn.text import brief
 
 TAG = "hf_unlearn"
 CARD, MAX_CARD = "README.md", 2**20
@@ -33,8 +34,11 @@ def commit_of(
 
     Raises:
         HubError: if the repository or revision can't be found, here or there.
+        InputError: if the revision is not text.
     """
     api = HfApi(token=token)
+    if not isinstance(revision, str | None):
+        raise InputError(f"revision must be the text of a branch, tag or commit, got {brief(revision)}")
     with explained(repo_id, revision):
         validate_repo_id(repo_id)
         try:
@@ -55,8 +59,10 @@ def inside(subfolder: str | None) -> str:
     """A subfolder of a folder or repository as `a/b`; slashes around it don't count, and `""` is the folder itself.
 
     Raises:
-        InputError: if it leads, or may lead, out of the folder.
+        InputError: if it is not text, or leads, or may lead, out of the folder.
     """
+    if not isinstance(subfolder, str | None):
+        raise InputError(f"subfolder must be text, got {brief(subfolder)}")
     parts = [part for part in (subfolder or "").split("/") if part not in ("", ".")]
     if any(part == ".." or "\\" in part or "\0" in part for part in parts) or re.match("[A-Za-z]:", "/".join(parts)):
         raise InputError(
@@ -131,7 +137,7 @@ def full_id(repo_id: str, token: str | bool | None = None) -> str:
         HubError: if the id is not a Hub id, or no one is logged in.
     """
     with explained(repo_id):
-        validate_repo_id(repo_id)
+        validate_repo_id(repo_id or "")
         if "/" not in repo_id and token is False:
             raise HubError(f"{repo_id}: without a token its owner is unknown; give user/name, or a token")
         return repo_id if "/" in repo_id else f"{HfApi(token=token).whoami()['name']}/{repo_id}"

@@ -20,6 +20,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
+from hf_unlearn.arguments import folder_path
 from hf_unlearn.errors import InputError, RunError
 from hf_unlearn.files import LOCK, STATE, check_target
 
@@ -45,7 +46,7 @@ class Checkpoint:
     """
 
     def __init__(self, folder: str | Path, identity: Mapping[str, Any], every: float = 3.0) -> None:
-        self.folder, self.identity, self.every = Path(folder), dict(identity), every
+        self.folder, self.identity, self.every = folder_path("run_dir", folder), dict(identity), every
         self._saved = -float("inf")
 
     @classmethod

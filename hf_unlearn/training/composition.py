@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from hf_unlearn.adapters.adapter import ForgetAdapter
+from hf_unlearn.adapters.adapter import ForgetAdapter, check_adapter
 from hf_unlearn.arguments import whole_number
 from hf_unlearn.data.class_names import like, name_list
 from hf_unlearn.data.labeled_images import LabeledImages
@@ -121,6 +121,7 @@ def without(
         ValueError: if a name is not forgotten, none would be any more, or images lack a class.
         WrongBaseError: if the adapter was made for another model.
     """
+    check_adapter(adapter)
     back = name_list("names", [names] if isinstance(names, str) else names)
     max_queries = whole_number("max_queries", max_queries)
     forgotten = adapter.config.forget
@@ -197,9 +198,8 @@ def _mean(adapters: Sequence[ForgetAdapter]) -> ForgetAdapter:
 
 def _check(adapters: object, model: BlackBox) -> list[ForgetAdapter]:
     """Checks that adapters are of one kind, base, length and template."""
-    found = [adapters] if isinstance(adapters, ForgetAdapter) else list(cast(Sequence[ForgetAdapter], adapters))
-    if odd := [one for one in found if not isinstance(one, ForgetAdapter)]:
-        raise InputError(f"adapters must be a list of ForgetAdapter, got {brief(odd[0])} in it; load them first")
+    several = adapters if isinstance(adapters, Iterable) and not isinstance(adapters, str) else [adapters]
+    found = list(map(check_adapter, several))
     if len(found) < 2:
         raise InputError(f"expected two or more adapters to combine, got {len(found)}")
     for adapter in found:

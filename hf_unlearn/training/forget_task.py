@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image
 
 from hf_unlearn.arguments import LARGEST_SEED, MOST_SHOTS, share, whole_number
 from hf_unlearn.data.class_names import check_names, name_list, split_names, synonym_lists
-from hf_unlearn.data.labeled_images import LabeledImages, check_images
+from hf_unlearn.data.labeled_images import LabeledImages, check_optional_images
 from hf_unlearn.data.synonyms import asked_names
 from hf_unlearn.errors import InputError
 from hf_unlearn.text import brief
@@ -39,7 +40,7 @@ class ForgetTask:
     classes: list[str] | None
     images: LabeledImages | None
     validation: LabeledImages | None
-    unlabelled: Sequence[Image.Image | Path] | None
+    unlabelled: list[Image.Image | Path] | None
 
     @classmethod
     def check(
@@ -50,7 +51,7 @@ class ForgetTask:
         Raises:
             ValueError: if one makes no sense; it is named.
         """
-        check_images(images=images, validation=validation)
+        check_optional_images(images=images, validation=validation)
         return cls(
             name_list("forget", forget),
             None if keep is None else name_list("keep", keep),
@@ -58,7 +59,7 @@ class ForgetTask:
             None if classes is None else check_names(classes),
             images,
             validation,
-            unlabelled,
+            None if unlabelled is None else _list_of_images(unlabelled),
         )
 
     @property
@@ -98,16 +99,22 @@ class ForgetTask:
             return self.images.names
         if self.classes is None:
             raise InputError("expected labelled images, or the names of all classes (classes=) for a run by names only")
-        if isinstance(self.unlabelled, str | Path | Image.Image):
-            raise InputError(
-                f"unlabelled must be a list of images or their paths, got {brief(self.unlabelled)}; of a folder: "
-                "sorted(Path(folder).glob('*.jpg'))"
-            )
         if self.validation is not None:
             raise InputError(
                 "a run by names only validates on stand-ins; give labelled images to use validation images"
             )
         return tuple(self.classes)
+
+
+def _list_of_images(unlabelled: Any) -> list[Image.Image | Path]:
+    """The unlabelled images as a list. Raises: InputError: if they are one image, one path or no list."""
+    if not isinstance(unlabelled, str | bytes | Path | Image.Image):
+        with suppress(TypeError):
+            return list(unlabelled)
+    raise InputError(
+        f"unlabelled must be a list of images or their paths, got {brief(unlabelled)}; of a folder: "
+        "sorted(Path(folder).glob('*.jpg'))"
+    )
 
 
 @dataclass(frozen=True)
