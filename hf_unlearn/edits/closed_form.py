@@ -58,8 +58,8 @@ def solve_edit(forget: Tensor, keep: Tensor, words: Tensor, *, breadth: float = 
 
     Raises:
         InputError: if `breadth` or `strength` is not from 0 to 1, or there are no names or no words. Also if features
-            are not finite or of another shape, a name equals the mean word, or there are more names than directions
-            in which texts vary.
+            are not finite or of another shape. Also if a name equals the mean word, or there are more names than
+            directions in which texts vary.
     """
     breadth, strength = share("breadth", breadth), share("strength", strength)
     if wrong := [x for x in (forget, keep, words) if not isinstance(x, Tensor) or x.ndim != 3]:
