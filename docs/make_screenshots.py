@@ -46,8 +46,9 @@ def take_others(browser: Browser, address: str) -> None:
     ):
         page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
         page.goto(f"{address}/{query}")
-        if query:
-            page.locator(".card, .about").and_(page.locator(":visible")).first.wait_for()
+        page.locator(f"#tab-{query.removeprefix('?tab=') or 'now'}").wait_for()
+        if "library" in query:
+            page.locator(".card").first.wait_for()
         if not query:
             expect(page.locator("#verdict")).to_contain_text("It knew this", timeout=TIMEOUT)
         shoot(page, name)

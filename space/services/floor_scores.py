@@ -20,8 +20,7 @@ FLOOR = 2.5  # standard deviations above the mean word of the model's vocabulary
 class FloorScores:
     """Scores of images against labels and against the floor.
 
-    The floor of an image is the score that a word of the model's vocabulary has if it is `FLOOR` standard deviations
-    above the mean word. It depends on the image and the plain model alone, so it is the same before and after an edit.
+    The floor is the score `FLOOR` standard deviations above the mean word of the model's vocabulary. It depends on the image and the plain model alone, so it is the same before and after an edit.
 
     Args:
         model: the plain model; its vocabulary is read here, unless it is cached.

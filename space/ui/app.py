@@ -60,17 +60,17 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
         gr.Markdown("# Make a model forget a word")
         made = gr.BrowserState("")  # of no tab: one that is not open yet would not have it when the page is loaded
         with gr.Tabs(selected=TABS[0]) as tabs:
-            with gr.Tab("Forget now", id="now"):
+            with gr.Tab("Forget now", id="now", elem_id="tab-now"):
                 notice = Notice()
                 screen = forget_now_tab.draw(edits)
                 draw_results(edits, downloads, screen.recipe(), demo)
-            with gr.Tab("Scores only", id="forget"):
+            with gr.Tab("Scores only", id="forget", elem_id="tab-forget"):
                 use = forget_tab.draw(store, runs, downloads, made, demo)
-            with gr.Tab("Library", id="library"):
+            with gr.Tab("Library", id="library", elem_id="tab-library"):
                 library_tab.draw(store, demo)
-            with gr.Tab("Try an adapter", id="try"):
+            with gr.Tab("Try an adapter", id="try", elem_id="tab-try"):
                 trying = try_tab.draw(store)
-            with gr.Tab("About", id="about"):
+            with gr.Tab("About", id="about", elem_id="tab-about"):
                 library_tab.draw_about()
         forget_now_tab.wire(screen, edits)
         notice.wire(screen, real, edits, demo)
@@ -102,7 +102,7 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
         offer_remote_box(ScoringService(models.bases, models.get, queries))
     guard(demo)
     demo.fill = partial(forget_now_tab.fill, screen, edits)  # before the page is served
-    demo.fetch = partial(real.start, edits.scores_of)
+    demo.fetch = partial(real.start, edits.scores_of) if bases is None else lambda: None  # else as the operator says
     return demo
 
 

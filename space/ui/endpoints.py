@@ -127,7 +127,7 @@ def _offer_runs(runs: Runs) -> None:
             keep: names to keep, the same way; an edit needs none, it keeps everything else.
             model: embedded, or a CLIP's id on the Hub.
             images: names (no images), drawings (of the demo), or dataset. A context learns from them; an edit is only
-                judged by them.
+                evaluated on them.
             budget: of a context, candidates to score at most, 50 to 3000; takes a minute or more.
             strength: gentle, normal or strong.
             dataset: a data set's id on the Hub, where images is dataset.
@@ -165,7 +165,7 @@ def _offer_adapters(store: AdapterStore, downloads: Downloads) -> None:
 
     @in_words
     def export(adapter: str) -> dict[str, Any]:
-        """A stock transformers checkpoint that forgets by itself, as a zip; nothing of ours is needed to load it.
+        """A stock transformers checkpoint that forgets by itself, as a zip; transformers alone loads it.
 
         Args:
             adapter: one that /adapters lists, user/name on the Hub, or a key from /forget_now or /forget.

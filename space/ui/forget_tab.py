@@ -163,14 +163,14 @@ def _tick(text: str | None, event: gr.SelectData) -> str:
 def _draw_form(base: gr.Dropdown, forget: gr.Textbox) -> _Form:
     keep = gr.Textbox(
         label="Keep", lines=3, max_lines=6,
-        info="What must not suffer. An edit needs none, it keeps everything else. With images of your own, leave it "
-        "empty to keep all their other classes.",
+        info="What must not suffer. An edit needs none: it keeps everything else. With your images, leave it empty "
+        "to keep all their other classes.",
     )  # fmt: skip
     gr.Markdown("## 2. Images")
     method = gr.Radio([(words, key) for key, words in METHODS.items()], value=EDIT, label="Make it by")
     source = gr.Radio(
         [(words, key) for key, words in SOURCES.items()], value=NAMES, label="Images",
-        info="A context learns from them. An edit is only judged by them.",
+        info="A context learns from them. An edit is only evaluated on them.",
     )  # fmt: skip
     files = gr.File(label="A zip: one folder of images per class", file_types=[".zip"], height=140, visible=False)
     dataset = gr.Textbox(label="Data set on the Hub", placeholder="user/pets", max_lines=1, visible=False)
@@ -181,7 +181,7 @@ def _draw_form(base: gr.Dropdown, forget: gr.Textbox) -> _Form:
 
 
 def _wire_form(store: AdapterStore, runs: Runs, on: _Form, estimate: gr.Markdown) -> None:
-    def tell(*fields: Any) -> str:
+    def estimate_time(*fields: Any) -> str:
         try:
             asked = _order(*fields)
             if asked.method == EDIT:
@@ -197,12 +197,12 @@ def _wire_form(store: AdapterStore, runs: Runs, on: _Form, estimate: gr.Markdown
             return plain_text(first_line(error))
 
     def way(method: str, source: str, keep: str) -> tuple[Any, Any]:
-        """A context has a budget, and must be told what to keep."""
+        """A context has a budget, and needs names to keep."""
         lacking = method == CONTEXT and source in (DRAWINGS, NAMES) and not keep.strip()
         return gr.Slider(visible=method == CONTEXT), "\n".join(everyday_names()) if lacking else gr.skip()
 
     def bring(kind: str, keep: str | None) -> tuple[Any, ...]:
-        """With images of one's own, the demo's names to keep would only be refused."""
+        """With a visitor's images, the demo's names to keep would only be refused."""
         own, of_demo = kind in (FILES, DATASET), (keep or "") == "\n".join(everyday_names())
         return (
             gr.File(visible=kind == FILES),
@@ -218,13 +218,13 @@ def _wire_form(store: AdapterStore, runs: Runs, on: _Form, estimate: gr.Markdown
     )  # fmt: skip
     on.method.change(way, [on.method, on.source, on.keep], [on.budget, on.keep], **LIGHT, **PRIVATE)
     gr.on(
-        [on.forget.change, on.keep.change, on.source.input, on.method.change, on.budget.release, on.files.change], tell,
-        on.inputs(), estimate, **LAST, **HEAVY, **PRIVATE, show_progress="hidden",
+        [on.forget.change, on.keep.change, on.source.input, on.method.change, on.budget.release, on.files.change],
+        estimate_time, on.inputs(), estimate, **LAST, **HEAVY, **PRIVATE, show_progress="hidden",
     )  # fmt: skip
 
 
-def _wire_run(runs: Runs, downloads: Downloads, form: _Form, on: _Buttons, told: list[Any]) -> None:
-    """Args: told: where progress, chart, report, key, panel and download go."""
+def _wire_run(runs: Runs, downloads: Downloads, form: _Form, on: _Buttons, results: list[Any]) -> None:
+    """Args: results: where progress, chart, report, key, panel and download go."""
 
     @in_words
     def run(request: gr.Request, *fields: Any) -> Iterator[tuple[Any, ...]]:
@@ -251,12 +251,12 @@ def _wire_run(runs: Runs, downloads: Downloads, form: _Form, on: _Buttons, told:
     started = on.start.click(
         lambda: (gr.Button(interactive=False), gr.Button(interactive=True)), None, buttons, **PRIVATE
     )
-    ran = started.then(run, form.inputs(), told, **RUN, **PRIVATE)
+    ran = started.then(run, form.inputs(), results, **RUN, **PRIVATE)
     ran.success(None, js=keep_tab.STAY, **PRIVATE)
     ran.success(None, js=TO_SUMMARY, **PRIVATE)
     for over in (ran.success, ran.failure):  # `then` would not run after a refusal, and the tab would stay locked
         over(
-            lambda: (gr.Button(interactive=True), gr.Button(STOP, interactive=False), ""), None, [*buttons, told[0]],
+            lambda: (gr.Button(interactive=True), gr.Button(STOP, interactive=False), ""), None, [*buttons, results[0]],
             **PRIVATE,
         )  # fmt: skip
     on.stop.click(halt, None, on.stop, queue=False, **PRIVATE)

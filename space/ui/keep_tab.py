@@ -37,7 +37,7 @@ def draw(store: AdapterStore, downloads: Downloads, shown: gr.HTML, made: gr.Bro
 
     Args:
         shown: where the report is.
-        made: the key of what was made; the browser keeps it, since a log-in loads the page anew.
+        made: the key of what was made; the browser keeps it, since a log-in loads the page again.
     """
     with gr.Column(visible=False) as panel:
         with gr.Row():

@@ -46,7 +46,7 @@ CSS = (HERE / "style.css").read_text(encoding="utf-8")
 
 
 def in_words(function: Callable[P, R]) -> Callable[P, R]:
-    """What a handler refuses becomes one sentence on the page, markup in it made harmless."""
+    """What a handler refuses becomes one sentence on the page, in which nothing is markup."""
     if isgeneratorfunction(function):
 
         @wraps(function)
@@ -59,17 +59,17 @@ def in_words(function: Callable[P, R]) -> Callable[P, R]:
         return cast(Callable[P, R], streamed)
 
     @wraps(function)
-    def told(*args: P.args, **kwargs: P.kwargs) -> R:
+    def explained(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
         except (ValueError, OSError) as error:
             raise _said(error) from error
 
-    return told
+    return explained
 
 
 def guard(demo: gr.Blocks) -> None:
-    """Whatever goes wrong in an event, the visitor reads one sentence, and the log has no word of the visitor's."""
+    """Whatever goes wrong in an event, the visitor reads one sentence; the log repeats no word of the visitor."""
     process = demo.process_api
 
     @wraps(process)
@@ -92,7 +92,7 @@ def guard(demo: gr.Blocks) -> None:
 
 
 def _image_class(name: str, preprocess: Callable[[Any, Any], Any]) -> type[gr.Image]:
-    """A kind of image input with a `preprocess` of its own.
+    """A kind of image input with another `preprocess`.
 
     Gradio makes components again from their class as soon as one of their properties changes, so an instance's method
     would be lost. Its metaclass writes a stub file beside the source of every subclass; this way it does not.
@@ -131,7 +131,7 @@ def session_of(request: gr.Request) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What a visitor is told of an error; of the Hub's without how to log in, of a file's without where it is."""
+    """What a visitor reads of an error: the Hub's without how to log in, a file's without its path."""
     said = getattr(error, "what", str(error))
     if isinstance(error, OSError) and error.filename is not None:
         said = f"A file could not be read or written here: {error.strerror}."

@@ -1,4 +1,4 @@
-"""Whether whoever asked still waits for the answer: clients that leave give up their runs and their places."""
+"""Whether a client still waits for its answer: a client that leaves gives up its runs and its places."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ UNREAD_SECONDS = 30.0  # a client joins first and listens then, a script maybe a
 
 
 def waiting() -> Callable[[], bool]:
-    """For the call that is handled now: a function that tells whether its client still waits for the answer.
+    """A function that says whether the client of the current call still waits for the answer.
 
-    It does not if its connection is closed, it has cancelled the call, or it does not read what it is told.
+    It does not if its connection is closed, it has cancelled the call, or it does not read its messages.
     """
     blocks, event_id = LocalContext.blocks.get(None), call_id() or ""
     if blocks is None or (event := blocks._queue.event_ids_to_events.get(event_id)) is None:  # called without a queue
@@ -41,14 +41,14 @@ def waiting() -> Callable[[], bool]:
 
 
 def call_id() -> str | None:
-    """What tells the call that is handled now from all others; None where there is no queue."""
+    """The identifier of the current call; None where there is no queue."""
     return LocalContext.event_id.get(None)
 
 
 def release_agents(demo: gr.Blocks) -> None:
-    """An agent that leaves in the middle of a call over MCP gives the call up.
+    """Ends a call over MCP whose agent leaves in the middle of it.
 
-    Gradio answers agents through a client of its own, which waits to the end whether or not the agent is still there.
+    Gradio answers agents through an internal client, which waits to the end even if the agent is not there any more.
     """
     if (server := demo.mcp_server_obj) is None:
         return
@@ -73,7 +73,7 @@ def release_agents(demo: gr.Blocks) -> None:
 
 
 async def _give_up(demo: gr.Blocks, job: Any) -> None:
-    """Takes one call of Gradio's own client back, and tells that client that it is over."""
+    """Cancels one call of Gradio's internal client, and sends that client the end of it."""
     from gradio.server_messages import ProcessCompletedMessage
 
     while (event_id := job.communicator.event_id) is None and not job.done():  # not joined yet

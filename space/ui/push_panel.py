@@ -26,7 +26,7 @@ def draw_push(
         opens: whether the panel opens after a log-in, which loads the page again.
 
     Returns:
-        The box with the repository's name; None where nobody can log in.
+        The box with the repository's name; None where logging in is not set up.
     """
     with gr.Accordion("Push it to your account on the Hub", open=False) as panel:
         if not can_log_in():

@@ -20,7 +20,7 @@ def offer_remote_box(scoring: ScoringService) -> None:
 
     @in_words
     def images(base: str, handle: str, pictures: list[str], request: gr.Request) -> dict[str, Any]:
-        """Encodes images (PNG in base64) once; the handle returned stands for them in this session."""
+        """Encodes images (PNG in base64) once; the handle returned refers to them in this session."""
         return scoring.add_images(base, handle, pictures, session_of(request))
 
     @in_words

@@ -155,7 +155,7 @@ def render_neighbours(answer: Answer) -> str:
 
 
 def render_banner(recipe: Recipe) -> str:
-    """What a link does, for whoever opens it."""
+    """What a link does, for a visitor who opens it."""
     names = ", ".join(map(_text, recipe.forget))
     return f"<p>This link makes the model forget: <b>{names}</b>.</p>"
 

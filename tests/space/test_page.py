@@ -309,14 +309,15 @@ def test_every_tab_fits_a_phone_and_axe_finds_nothing_serious(chromium, address,
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")  # never missing in CI, see browser.py
     page = chromium.new_page(viewport={"width": 390, "height": 844})
     page.goto(f"{address}/?tab={tab}")
-    page.get_by_role("tab", selected=True).wait_for()
+    page.locator(f"#tab-{tab}").wait_for()
     page.wait_for_function(FADED_IN)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     found = axe.Axe().run(page).response["violations"]
     page.close()
-    serious = {item["id"]: [n["html"][:160] for n in item["nodes"]][:4] for item in found
-               if item["impact"] in ("serious", "critical") and item["id"] != GRADIOS_OWN}  # fmt: skip
-    assert not serious
+    wrong = {item["id"]: [n["html"][:160] for n in item["nodes"]][:4] for item in found
+             if item["id"] == "heading-order"
+             or (item["impact"] in ("serious", "critical") and item["id"] != GRADIOS_OWN)}  # fmt: skip
+    assert not wrong
 
 
 def numbers(scores) -> list[str]:
