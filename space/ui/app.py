@@ -28,6 +28,7 @@ from space.services.scoring_service import AT_ONCE, PICTURE_BYTES, ScoringServic
 from space.services.zero_gpu import register_gpu_function
 from space.ui import forget_now_tab, forget_tab, library_tab, picture_files, try_tab
 from space.ui.endpoints import answer_agents_in_json, offer_endpoints
+from space.ui.links import TABS, choose_tab, read_query
 from space.ui.now_results import draw_results
 from space.ui.page import CSS, LIGHT, PRIVATE, guard, session_of
 from space.ui.presence import release_agents
@@ -36,7 +37,6 @@ from space.ui.remote_box import offer_remote_box
 
 SESSIONS = 256  # whose changes of the page are remembered, a third of a megabyte each
 BODY, UPLOAD = AT_ONCE * PICTURE_BYTES * 4 // 3 + 2**20, 51 * 2**20  # bytes of a request, the largest that makes sense
-TABS = ("now", "forget", "library", "try", "about")
 
 
 def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_000) -> gr.Blocks:
@@ -77,21 +77,10 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
 
         def arrive(request: gr.Request) -> list[Any]:
             """What a link asks for: `?forget=…`, or `?model=…&adapter=…&tab=…`."""
-            query = {key: str(value)[:10_000] for key, value in request.query_params.items()}
-            base, adapter = query.get("model", "")[:200] or next(iter(models.bases)), query.get("adapter", "")[:200]
-            choices = try_tab.choices_of(store, base, session_of(request))
-            value = adapter or choices[min(1, len(choices) - 1)][1]
-            for_try = adapter or (base not in models.bases and "forget" not in query)
-            tab = query.get("tab", "try" if for_try else TABS[0])
-            tab = tab if tab in TABS else TABS[0]
-            of_link = forget_now_tab.open_link(edits, query if tab == TABS[0] else {})
-            return [
-                gr.Tabs(selected=tab),
-                base,
-                gr.Dropdown(choices, value=value),
-                gr.Button(interactive=True),
-                *of_link,
-            ]
+            query = read_query(request)
+            tab = choose_tab(query, models.bases)
+            of_try = try_tab.open_link(store, query, session_of(request))
+            return [gr.Tabs(selected=tab), *of_try, *forget_now_tab.open_link(edits, query if tab == TABS[0] else {})]
 
         filled = [tabs, trying.base, trying.adapter, trying.look, *screen.outputs(forget_now_tab.ALL)]
         arrived = demo.load(arrive, None, filled, **{**LIGHT, "show_progress": "hidden"}, **PRIVATE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -184,6 +184,14 @@ def _wire_choice(
     shown = [on.key, on.base, on.problem, on.facts, on.labels, on.suggested, on.pictures, on.enabled]
     for event in (arrived.success, found.success, brought.success, taken.success, on.adapter.input):
         then(event(show, [on.adapter, on.base, on.labels, on.suggested], shown, **LIGHT, **PRIVATE))
+
+
+def open_link(store: AdapterStore, query: Mapping[str, str], session: str) -> list[Any]:
+    """What a link shows here: its base model and adapter, and the button for the Hub, which was disabled until now."""
+    base = query.get("model", "")[:200] or next(iter(store.models.bases))
+    choices = choices_of(store, base, session)
+    value = query.get("adapter", "")[:200] or choices[min(1, len(choices) - 1)][1]
+    return [base, gr.Dropdown(choices, value=value), gr.Button(interactive=True)]
 
 
 def choices_of(store: AdapterStore, base: str, session: str) -> list[tuple[str, str]]:

@@ -3,15 +3,17 @@
 from urllib.parse import parse_qsl
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_unlearn.errors import InputError
 from space.services.recipe import EXAMPLE, MAX_NAMES, OWN_PHOTO, Recipe, parse_names, read_link
+from space.ui.links import choose_tab
 
 NAMES = st.lists(st.text("abcdé猫 -'&?#%+", min_size=1, max_size=12).filter(str.strip), max_size=5)
 
 
+@settings(deadline=None)
 @given(NAMES, NAMES, NAMES, st.sampled_from([0.0, 0.25, 0.5, 1.0]))
 def test_a_link_brings_the_whole_recipe_back(forget, keep, labels, breadth):
     recipe = Recipe.parse(forget, keep, labels, "bomb-twemoji", "user/clip", breadth)
@@ -47,3 +49,15 @@ def test_names_that_are_none_are_refused(value):
 def test_other_values_are_checked(parts):
     with pytest.raises(InputError):
         Recipe.parse("gun", **parts)
+
+
+@pytest.mark.parametrize(
+    ("query", "tab"),
+    [
+        ({}, "now"), ({"forget": "gun"}, "now"), ({"tab": "forget"}, "forget"), ({"tab": "nothing"}, "now"),
+        ({"adapter": "space/adapters/alcohol"}, "try"), ({"model": "user/clip"}, "try"), ({"model": "embedded"}, "now"),
+        ({"tab": "library", "adapter": "a"}, "library"), ({"model": "user/clip", "forget": "gun"}, "now"),
+    ],
+)  # fmt: skip
+def test_old_and_new_links_open_the_tab_that_can_show_them(query, tab):
+    assert choose_tab(query, ["embedded"]) == tab
