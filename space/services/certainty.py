@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from space.services.instant_edit import InstantEdits
 from space.services.pictures import all_pictures, pictures_of, shows
+from space.services.real_model import REAL_MODEL
 from space.services.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -49,11 +50,12 @@ def measure(edits: InstantEdits, recipe: Recipe) -> Figures | None:
     """
     import torch
 
-    asked = pictures_of(recipe.forget)
+    real = recipe.base == REAL_MODEL
+    asked = pictures_of(recipe.forget, real)
     adapter = edits.adapter(recipe)
     if not asked or adapter is None:
         return None
-    others = [picture for picture in all_pictures() if picture not in asked]
+    others = [picture for picture in all_pictures(real) if picture not in asked]
     kept = list(dict.fromkeys(picture.name for picture in others if picture.name not in recipe.forget))
     others = [picture for picture in others if picture.name in kept]
     names = [*recipe.forget, *kept]

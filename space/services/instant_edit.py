@@ -17,6 +17,7 @@ from space.inputs.limits import check_image
 from space.services.adapter_store import AdapterStore
 from space.services.floor_scores import FloorScores
 from space.services.pictures import Picture, find_picture, other_pictures, picture_names, pictures_of
+from space.services.real_model import REAL_MODEL
 from space.services.recipe import OWN_PHOTO, Recipe
 from space.services.verdict import NONE, Guess, Verdict, judge
 
@@ -197,7 +198,9 @@ class InstantEdits:
         self, scores: FloorScores, recipe: Recipe, adapter: ForgetAdapter | None
     ) -> tuple[tuple[Cell, ...], list[str]]:
         """Pictures that the plain model recognizes, to be forgotten and kept; and the kept ones' names."""
-        asked, others = pictures_of(recipe.forget)[: 2 * MOST_FORGOTTEN], other_pictures(recipe.forget)
+        real = recipe.base == REAL_MODEL
+        asked = pictures_of(recipe.forget, real)[: 2 * MOST_FORGOTTEN]
+        others = other_pictures(recipe.forget, real)
         pictures = [*asked, *others]
         if not pictures:
             return (), []

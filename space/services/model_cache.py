@@ -46,6 +46,7 @@ class ModelCache:
         self.bases = dict(bases or {EMBEDDED: EMBEDDED})
         self.any_on_hub, self.hub = any_on_hub, hub or HubCache()
         self._models: LRUCache[tuple[str, str | None], ThreadSafeClip] = LRUCache(MAX_CACHED, getsizeof=_room)
+        self._kept: dict[str, ThreadSafeClip] = {}  # never removed from memory
         self._lock, self._loading = Lock(), Lock()
 
     def get(self, base: str, revision: str | None = None) -> ThreadSafeClip:
@@ -71,9 +72,26 @@ class ModelCache:
         fresh.ledger = Ledger()
         return fresh
 
+    def offer(self, base: str, commit: str) -> None:
+        """Downloads a model of the Hub, keeps it in memory and offers it like those of the operator.
+
+        Raises:
+            ValueError, OSError: as `get` does; nothing is offered then.
+        """
+        model = self._download(base, commit)
+        with self._lock:
+            self._kept[base] = model
+            self.bases = {**self.bases, base: base}  # others may iterate over the old one
+
+    def withdraw(self, base: str) -> None:
+        """Ends an offer."""
+        with self._lock:
+            if self._kept.pop(base, None) is not None:
+                self.bases = {name: place for name, place in self.bases.items() if name != base}
+
     def _find(self, key: tuple[str, str | None]) -> ThreadSafeClip | None:
         with self._lock:
-            return self._models.get(key)
+            return self._kept.get(key[0]) or self._models.get(key)
 
     def _load(self, base: str, revision: str | None) -> ThreadSafeClip:
         from space.services.thread_safe_clip import ThreadSafeClip

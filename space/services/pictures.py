@@ -1,4 +1,4 @@
-"""Pictures to try: test drawings of the demo, which the embedded model never saw in training."""
+"""Pictures to try: test drawings of the demo, which the embedded model never saw in training, and photographs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from functools import lru_cache
 from PIL import Image
 
 from hf_unlearn.errors import InputError
+from space.services import photographs
 
+PHOTOGRAPH = "photograph"  # the artist of every photograph
 UNUSED = "People & Body"  # professions: drawn for the audit of groups
 KEPT = (
     "guitar", "bicycle", "pizza", "house", "rose", "dog face", "banana", "airplane", "hamburger", "sailboat", "camera",
@@ -26,7 +28,7 @@ class Picture:
         key: names it in links.
         name: what it shows.
         names: all names of what it shows, `name` among them.
-        artist: who drew it.
+        artist: who drew it, or `PHOTOGRAPH`.
     """
 
     key: str
@@ -36,6 +38,8 @@ class Picture:
 
     def load(self) -> Image.Image:
         """The picture, RGB on white."""
+        if self.artist == PHOTOGRAPH:
+            return photographs.load_photograph(self.key.removesuffix(f"-{PHOTOGRAPH}"))
         from hf_unlearn.data.pixels import to_rgb
         from hf_unlearn.demo import emoji_tasks as demo
 
@@ -44,9 +48,10 @@ class Picture:
 
 def find_picture(key: str) -> Picture:
     """The picture of a key. Raises: InputError: if there is none."""
-    if key not in _pictures():
+    found = _photographs().get(key) or _pictures().get(key)
+    if found is None:
         raise InputError(f"There is no picture {key[:40]!r}; choose one of those shown.")
-    return _pictures()[key]
+    return found
 
 
 def picture_names() -> list[str]:
@@ -62,21 +67,22 @@ def pictures_named(names: Sequence[str]) -> list[Picture]:
     return [by_name[name] for name in names if name in by_name]
 
 
-def all_pictures() -> list[Picture]:
-    """Every picture."""
-    return list(_pictures().values())
+def all_pictures(of_photographs: bool = False) -> list[Picture]:
+    """Every drawing, or every photograph."""
+    return list((_photographs() if of_photographs else _pictures()).values())
 
 
-def pictures_of(forget: Sequence[str]) -> list[Picture]:
+def pictures_of(forget: Sequence[str], of_photographs: bool = False) -> list[Picture]:
     """Pictures that show a name to forget, the names in turn; first those that are named after it."""
-    shelves = [_shelf(name) for name in forget]
+    shelves = [_shelf(name, all_pictures(of_photographs)) for name in forget]
     return list(dict.fromkeys(_in_turn(shelves)))
 
 
-def other_pictures(names: Sequence[str]) -> list[Picture]:
+def other_pictures(names: Sequence[str], of_photographs: bool = False) -> list[Picture]:
     """Everyday pictures that share no word with the names, one of each thing."""
     words = {word for name in names for word in _words(name)}
-    return [picture for picture in pictures_named(KEPT) if not any(words & set(_words(own)) for own in picture.names)]
+    everyday = all_pictures(of_photographs=True) if of_photographs else pictures_named(KEPT)
+    return [picture for picture in everyday if not any(words & set(_words(own)) for own in picture.names)]
 
 
 def shows(picture: Picture, name: str) -> bool:
@@ -101,9 +107,15 @@ def _pictures() -> dict[str, Picture]:
     return found
 
 
-def _shelf(name: str) -> list[Picture]:
+@lru_cache(maxsize=1)
+def _photographs() -> dict[str, Picture]:
+    found = [Picture(f"{file}-{PHOTOGRAPH}", names[0], names, PHOTOGRAPH) for file, names in photographs.NAMES.items()]
+    return {picture.key: picture for picture in found}
+
+
+def _shelf(name: str, pictures: Sequence[Picture]) -> list[Picture]:
     words = set(_words(name))
-    found = [picture for picture in _pictures().values() if shows(picture, name)]
+    found = [picture for picture in pictures if shows(picture, name)]
     return sorted(found, key=lambda picture: not words <= set(_words(picture.name)))
 
 

@@ -1,22 +1,24 @@
 """A tiny random CLIP with a real tokenizer."""
 
+from collections.abc import Sequence
+
 import torch
 
 
-def byte_vocabulary() -> dict[str, int]:
-    """Every byte, every byte at a word's end, the two specials last: the smallest CLIP vocabulary."""
+def byte_vocabulary(words: Sequence[str] = ()) -> dict[str, int]:
+    """Every byte, every byte at a word's end, words, the two specials last: without words the smallest vocabulary."""
     from tokenizers import pre_tokenizers
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    pieces = [*alphabet, *(byte + "</w>" for byte in alphabet), "<|startoftext|>", "<|endoftext|>"]
+    pieces = [*alphabet, *(byte + "</w>" for byte in [*alphabet, *words]), "<|startoftext|>", "<|endoftext|>"]
     return {piece: number for number, piece in enumerate(pieces)}
 
 
-def write_clip(folder, seed: int, dim: int = 32) -> str:
+def write_clip(folder, seed: int, dim: int = 32, words: Sequence[str] = ()) -> str:
     from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTokenizer
 
     torch.manual_seed(seed)
-    vocabulary = byte_vocabulary()
+    vocabulary = byte_vocabulary(words)
     tokenizer = CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77)
     common = {"num_hidden_layers": 2, "num_attention_heads": 4, "projection_dim": 24}
     text = {
