@@ -1,4 +1,7 @@
-"""Adapters on the Hugging Face Hub: a few small files, fetched at one commit, pushed in one commit, and listed."""
+"""Adapters on the Hugging Face Hub: a few small files, fetched at one commit, pushed in one commit, and listed.
+
+A file that arrives damaged is fetched again, once; network errors are retried by `huggingface_hub` itself.
+"""
 
 from __future__ import annotations
 

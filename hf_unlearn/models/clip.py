@@ -280,7 +280,7 @@ class ClipBlackBox:
         return self.positions - len(self._ids("")) - NAME_ROOM
 
     def _ids(self, name: str) -> list[int]:
-        ids = self.tokenizer(self.template.format(name))["input_ids"]
+        ids = self.tokenizer(self.template.format(name), verbose=False)["input_ids"]  # no warning beside our error
         known = self.model.text_model.get_input_embeddings().num_embeddings
         if max(ids, default=0) >= known:
             raise InputError(

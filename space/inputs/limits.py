@@ -1,4 +1,4 @@
-"""Limits of what strangers send: images, labels and texts. Every refusal is one sentence."""
+"""Limits of what strangers send: the size of an upload, images, labels and texts. Every refusal is one sentence."""
 
 from __future__ import annotations
 

@@ -381,3 +381,9 @@ def test_a_failed_run_leaves_the_adapter_that_was_there(world, tmp_path):
     done = hf_unlearn_here("forget", *world.common, "--forget", "purple", "--out", kept)
     assert done.returncode == 2
     assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
+
+
+def test_a_name_that_is_too_long_for_the_text_tower_is_one_line(tmp_path):
+    done = hf_unlearn("forget", "--forget", "a" * 400, "--out", tmp_path / "out")  # a process: transformers warns once
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert "the text tower of embedded reads 77" in done.stderr
