@@ -180,7 +180,7 @@ def url():
             yield f"http://127.0.0.1:{int(server.stdout.readline())}"
         finally:
             server.stdin.close()
-            server.wait(10)
+            server.wait(600)
 
 
 def client(url: str, **options) -> EmbeddingBlackBox:

@@ -46,7 +46,7 @@ def queued(demo) -> int:
     return len(demo._queue)
 
 
-def until(true, seconds: float = 60) -> None:
+def until(true, seconds: float = 600) -> None:
     """Waits; how long is no measure, only that it comes about."""
     give_up = time.monotonic() + seconds
     while not true():
@@ -60,7 +60,7 @@ def client_of(address: str) -> Client:
 
 def a_short_run(address: str) -> None:
     """Would never come to an end behind runs that go on."""
-    made = client_of(address).submit("absinthe", api_name="/forget").result(timeout=60)
+    made = client_of(address).submit("absinthe", api_name="/forget").result(timeout=600)
     assert made["forget"] == ["absinthe"]
 
 

@@ -51,7 +51,7 @@ def serving(root: Path, log: Path | None = None, **settings: str) -> Iterator[st
     ):
         address = f"http://127.0.0.1:{port}"
         try:
-            for _ in range(240):
+            for _ in range(2_400):
                 try:
                     urllib.request.urlopen(f"{address}/config", timeout=5).close()
                     break

@@ -47,7 +47,7 @@ class Stranger:
     def __init__(self, address: str) -> None:
         self.http = httpx.Client(base_url=f"{address}/gradio_api", timeout=self.patience)
         self.session, self.took = secrets.token_hex(6), 0.0
-        self.events = httpx.get(f"{address}/config", timeout=60).json()
+        self.events = httpx.get(f"{address}/config", timeout=self.patience).json()
         self.labels = {c["id"]: c["props"].get("label") for c in self.events["components"]}
 
     def event(self, first_input: str, kind: str) -> int:

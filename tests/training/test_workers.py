@@ -42,7 +42,7 @@ def finished(jobs: dict[int, list[str]], place: Path, threads: int = 1) -> dict[
     """What the processes of several jobs, one for each count of them, said."""
     with ExitStack() as stack:
         running = {count: stack.enter_context(started(count, words, place, threads)) for count, words in jobs.items()}
-        codes = {count: [process.wait(240) for process in job] for count, job in running.items()}
+        codes = {count: [process.wait(600) for process in job] for count, job in running.items()}
         said = {count: [process.said() for process in job] for count, job in running.items()}
         assert codes == {count: [0] * count for count in jobs}, said
     return said
@@ -85,7 +85,7 @@ def test_one_two_and_three_processes_make_the_same_adapter_bit_for_bit(
 
 def searching(run_dir: Path) -> None:
     """Waits until a run has saved its first state, so that all its processes are past their start."""
-    for _ in range(1200):
+    for _ in range(6_000):
         if (run_dir / STATE).exists():
             return
         time.sleep(0.1)
@@ -97,7 +97,7 @@ def test_a_process_that_dies_ends_the_job_with_a_clear_message(clip_folder, imag
     with started(2, words, tmp_path) as (main, other):
         searching(tmp_path / "run")
         other.kill()
-        assert main.wait(60) == 2
+        assert main.wait(600) == 2
     said = main.said()[1]
     assert "another process of this job has ended" in said
     assert "Traceback" not in said
@@ -110,7 +110,7 @@ def test_ctrl_c_stops_all_processes_after_the_same_step_and_saves_the_best(clip_
         searching(tmp_path / "run")
         for process in processes:
             os.kill(process.pid, signal.SIGINT)
-        codes = [process.wait(60) for process in processes]
+        codes = [process.wait(600) for process in processes]
     said = [process.said() for process in processes]
     assert codes == [0, 0], said
     assert "interrupted; the best so far is kept" in said[0][0]
