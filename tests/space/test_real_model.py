@@ -1,4 +1,4 @@
-"""A CLIP of photographs beside the embedded one: fetched from a Hub that answers, is slow, fails midway, or is out of reach."""
+"""A CLIP of photographs beside the embedded one: the Hub answers, is slow, fails midway, or is out of reach."""
 
 import os
 from pathlib import Path
