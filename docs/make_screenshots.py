@@ -14,7 +14,10 @@ from tests.support.browser import CHROMIUM, FLAGS, serving
 
 HERE = Path(__file__).resolve().parent
 TIMEOUT = 600_000
-FADED_IN = "[...document.querySelectorAll('[role=tabpanel]')].every(panel => getComputedStyle(panel).opacity === '1')"
+FADED_IN = (
+    "!document.querySelector('.pending') && "
+    "[...document.querySelectorAll('[role=tabpanel]')].every(panel => getComputedStyle(panel).opacity === '1')"
+)
 PICTURES = "[...document.images].every(image => image.complete)"
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Lock
 from typing import TYPE_CHECKING
+
+from cachetools import LRUCache
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from space.services.thread_safe_clip import ThreadSafeClip
 
 FLOOR = 2.5  # standard deviations above the mean word of the model's vocabulary
+LABELS = 4_096  # whose features are remembered
 # Measured with the embedded model on 560 test drawings: a drawing's name is at 4.4 (median; 5 % of them below 1.9),
 # the best of eight wrong names at 1.4 (5 % above 2.7).
 
@@ -20,7 +24,8 @@ FLOOR = 2.5  # standard deviations above the mean word of the model's vocabulary
 class FloorScores:
     """Scores of images against labels and against the floor.
 
-    The floor is the score `FLOOR` standard deviations above the mean word of the model's vocabulary. It depends on the image and the plain model alone, so it is the same before and after an edit.
+    The floor is the score `FLOOR` standard deviations above the mean word of the model's vocabulary. It depends on the
+    image and the plain model alone, so it is the same before and after an edit.
 
     Args:
         model: the plain model; its vocabulary is read here, unless it is cached.
@@ -34,6 +39,8 @@ class FloorScores:
         self._model = model.with_template(TEMPLATE)
         words = vocabulary_features(model, vocabulary_words(model), OF_WORDS)[OF_WORDS.index(TEMPLATE)]
         self._words = words.to(self._model.device)
+        self._texts: LRUCache[str, Tensor] = LRUCache(LABELS)
+        self._lock = Lock()
 
     def encode(self, images: Sequence[Image.Image]) -> Tensor:
         """`n` images -> unit features `(n, width)`."""
@@ -52,6 +59,19 @@ class FloorScores:
         floor = words.mean(1, keepdim=True) + FLOOR * words.std(1, keepdim=True)
         if not labels:
             return torch.ones_like(floor)
-        texts = self._model.text_features(torch.zeros(1, 0, self._model.dim), list(labels))[0]
+        texts = self._text_features(labels)
         texts = texts if edit is None else edit(texts)
         return torch.cat([scale * features @ texts.T, floor], 1).softmax(1)
+
+    def _text_features(self, labels: Sequence[str]) -> Tensor:
+        """`n` labels -> unit features `(n, width)`, each label encoded once: visitors share most of theirs."""
+        import torch
+
+        with self._lock:
+            known = {label: row for label in labels if (row := self._texts.get(label)) is not None}
+        if missing := [label for label in dict.fromkeys(labels) if label not in known]:
+            rows = self._model.text_features(torch.zeros(1, 0, self._model.dim), missing)[0]
+            known |= dict(zip(missing, rows, strict=True))
+            with self._lock:
+                self._texts.update(known)
+        return torch.stack([known[label] for label in labels])

@@ -141,7 +141,7 @@ def _draw_concepts(forget: gr.Textbox) -> None:
     groups = []
     with gr.Group(elem_classes="concepts"):
         for category, names in grouped.items():
-            groups.append(gr.CheckboxGroup(names, label=f"Forget: {category}"))
+            groups.append(gr.CheckboxGroup(names, label=f"Forget: {category}", interactive=True))
     example = gr.Button("Example: alcohol, weapons, gambling, tobacco", size="sm")
     search.change(None, search, None, js=SEARCH, **PRIVATE)
     for group in groups:

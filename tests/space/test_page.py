@@ -13,8 +13,11 @@ from hf_unlearn.demo import emoji_tasks as demo
 from tests.support.browser import REPOSITORY, browsing, expect, in_chromium, serving
 
 pytestmark = in_chromium
-# Gradio fades a tab's panel in; colours are measured after that
-FADED_IN = "[...document.querySelectorAll('[role=tabpanel]')].every(panel => getComputedStyle(panel).opacity === '1')"
+# Gradio fades a tab's panel in, and what is being computed out; colours are measured after that
+FADED_IN = (
+    "!document.querySelector('.pending') && "
+    "[...document.querySelectorAll('[role=tabpanel]')].every(panel => getComputedStyle(panel).opacity === '1')"
+)
 GRADIOS_OWN = "aria-prohibited-attr"  # an empty gr.Label has an aria-label where none belongs
 
 
