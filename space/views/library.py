@@ -124,7 +124,7 @@ def render_about() -> str:
         "the prompt (the picture). It is searched for with forward calls. Either way images of the names to forget no "
         "longer find their label, the other names keep theirs.",
         "What it is not": f"A context: {SCOPE} An edit of the text features: {EDIT_SCOPE}",
-        "Dual use": DUAL_USE.removeprefix("Dual use: "),
+        "Dual use": DUAL_USE.replace("Dual use: a", "A", 1),
         "Limits": "A label mask, which only strikes the names from the list, is hard to beat: see every table. "
         "Other names of the same thing are forgotten only in part, and names in neither list often lose accuracy. "
         "Scores are shares among the labels given. The embedded model is small, was trained on emoji drawings, and "
