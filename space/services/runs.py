@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
+from functools import partial
 from threading import Lock, Semaphore, Thread
 
 from hf_unlearn.errors import InputError
@@ -63,7 +65,8 @@ class Runs:
             if key in self._channels:
                 self._channels[key].stop.set()
             self._channels[key] = channel
-        Thread(target=self._work, args=(request, session, channel), daemon=True, name="run").start()
+        work = partial(copy_context().run, self._work, request, session, channel)  # the context names the visitor
+        Thread(target=work, daemon=True, name="run").start()
         try:
             while True:
                 news = channel.receive(waiting)

@@ -19,13 +19,12 @@ from space.inputs.request_limits import RequestLimits
 from space.inputs.transient_files import SWEPT_EVERY, TransientFiles, process_files
 from space.services.adapter_store import AdapterStore
 from space.services.downloads import Downloads
+from space.services.gpu_runs import GpuRuns
 from space.services.instant_edit import InstantEdits
 from space.services.memory import release_memory
 from space.services.model_cache import ModelCache
 from space.services.real_model import RealModel
-from space.services.runs import Runs
 from space.services.scoring_service import AT_ONCE, PICTURE_BYTES, ScoringService
-from space.services.zero_gpu import register_gpu_function
 from space.ui import forget_now_tab, forget_tab, library_tab, picture_files, try_tab
 from space.ui.endpoints import answer_agents_in_json, offer_endpoints
 from space.ui.links import TABS, choose_tab, read_query
@@ -51,7 +50,7 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
     files = process_files()  # before any component asks where its files go
     models = ModelCache(bases)
     store = AdapterStore(root, models)
-    runs = Runs(store)
+    runs = GpuRuns(store)
     edits, downloads = InstantEdits(store), Downloads(files)
     real = RealModel(models)
     with gr.Blocks(
@@ -97,7 +96,6 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
 
 def launch(demo: gr.Blocks, **options: Any) -> Any:
     """Serves the page; `options` are those of `gr.Blocks.launch`."""
-    register_gpu_function()
     demo.fill()  # type: ignore[attr-defined]  # the example is part of the page that is painted first
     demo.fetch()  # type: ignore[attr-defined]  # in the background
 
