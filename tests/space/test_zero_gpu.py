@@ -1,10 +1,14 @@
 """The app on a ZeroGPU Space, with a stand-in for its package that forks and pickles as that does."""
 
+import pickle
+from pathlib import Path
+
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 from tests.support.browser import REPOSITORY, serving
+from tests.support.hub_client import Client as Process
 
 STAND_IN = REPOSITORY / "tests" / "support" / "zero_gpu"
 CONTEXT = ("beer mug", "pizza, rose, bicycle", "embedded", "names", 50, "normal", "", "context")
@@ -53,3 +57,24 @@ def test_without_the_package_everything_is_on_the_cpu(calls, tmp_path):
         assert client.predict("beer mug", api_name="/forget")["kind"] == "edit"
         client.close()
     assert not calls.exists()
+
+
+def run_until_the_first_step(stop: str) -> tuple[str, int]:
+    """Stops a run of 3,000 queries at its first step; why it ended, and the queries it took."""
+    from space.inputs.run_request import RunRequest
+    from space.services.gpu_runs import work
+    from space.services.run_progress import RunProgress
+
+    request = RunRequest.parse("embedded", "beer mug", "pizza, rose", "names", 3_000, "normal", [], "", "context")
+    for content in work(request, {"embedded": "embedded"}, Path(stop)):
+        news = pickle.loads(content)
+        if isinstance(news, RunProgress) and news.steps:
+            Path(stop).touch()
+    return news.reason, news.steps[-1].queries
+
+
+def test_a_file_stops_the_run_in_the_other_process_and_the_best_so_far_is_kept(tmp_path):
+    process = Process({"SPACES_ZERO_GPU": "1", "OMP_NUM_THREADS": "1"})
+    reason, queries = process(run_until_the_first_step, str(tmp_path / "stop"))
+    assert reason
+    assert queries < 3_000
