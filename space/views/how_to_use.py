@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from html import escape
 
+from space.services.real_model import COMMIT, REAL_MODEL
 from space.services.recipe import DEFAULT_BREADTH, Recipe
 
 ORIGIN = '<span class="origin"></span>'  # the page's address; the browser fills it in
@@ -26,10 +27,11 @@ def python_code(recipe: Recipe) -> str:
     """Three lines: the model, the edit, an image under it."""
     more = f", keep={_names(recipe.keep)}" if recipe.keep else ""
     more += f", breadth={recipe.breadth:g}" if recipe.breadth != DEFAULT_BREADTH else ""
+    pinned = f', revision="{COMMIT}"' if recipe.base == REAL_MODEL else ""
     labels = _names((*recipe.forget[:2], *recipe.labels[:3], "guitar"))
     return (
         "from hf_unlearn import ClipBlackBox, unlearn\n"
-        f'adapter = unlearn(ClipBlackBox("{recipe.base}"), forget={_names(recipe.forget)}{more}).adapter\n'
+        f'adapter = unlearn(ClipBlackBox("{recipe.base}"{pinned}), forget={_names(recipe.forget)}{more}).adapter\n'
         f'adapter.load_base().classify(["photo.jpg"], labels={labels})'
     )
 

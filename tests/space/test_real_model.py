@@ -12,6 +12,8 @@ from hf_unlearn.models.embedded import MODEL_FOLDER
 from space.services import photographs
 from space.services.pictures import all_pictures, find_picture, other_pictures, pictures_of
 from space.services.real_model import COMMIT, REAL_MODEL
+from space.services.recipe import Recipe
+from space.views.how_to_use import python_code
 from tests.support.browser import browsing, expect, in_chromium, serving
 from tests.support.checkpoints import write_clip
 from tests.support.gradio_http import free_port
@@ -143,6 +145,11 @@ def test_the_page_says_when_the_model_is_ready_and_shows_it(hub, tmp_path):
         expect(page.locator("#link button")).to_have_attribute(
             "data-link", f"?forget=cat&model={quote(REAL_MODEL, safe='')}"
         )
+
+
+def test_the_code_pins_the_models_commit():
+    assert f'ClipBlackBox("{REAL_MODEL}", revision="{COMMIT}")' in python_code(Recipe(("cat",), base=REAL_MODEL))
+    assert "revision" not in python_code(Recipe(("cat",)))
 
 
 def test_photographs_are_offered_in_place_of_drawings():
