@@ -25,8 +25,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from hf_unlearn import ForgetAdapter
 from hf_unlearn.adapters.storage import CONTEXT
-from hf_unlearn.auditing.report_plots import plot_audit
 from hf_unlearn.auditing.report import Audit
+from hf_unlearn.auditing.report_plots import plot_audit
 from hf_unlearn.demo import emoji_tasks as demo
 from hf_unlearn.files import PENDING, STATE, whole
 from tests.support.forked import Forked

@@ -72,13 +72,20 @@ def measure(edits: InstantEdits, recipe: Recipe) -> Figures | None:
     return Figures(tuple(rows), len(asked), len(others))
 
 
-def _row(name: str, shares: Tensor, own: Tensor, targets: Tensor) -> Row:
-    """Args: shares: `(asked + others, names)`; own: `(asked, forgotten names)`; targets: of the others."""
+def _row(name: str, shares: Tensor, correct: Tensor, targets: Tensor) -> Row:
+    """The figures of a row.
+
+    Args:
+        name: of the row.
+        shares: `(asked + others, names)`.
+        correct: `(asked, forgotten names)`.
+        targets: labels of the others.
+    """
     import torch
 
-    count, forgotten = own.shape
+    count, forgotten = correct.shape
     asked, others = shares[:count], shares[count:]
-    best = torch.where(own, asked[:, :forgotten], -1.0).amax(1)  # of the forgotten names that the picture shows
+    best = torch.where(correct, asked[:, :forgotten], -1.0).amax(1)  # of the forgotten names that the picture shows
     above = (asked[:, forgotten:] > best[:, None]).sum(1).tolist()
     kept = shares.shape[1] - forgotten
     still = [sum(comb(kept - row, k) / comb(kept, k) for row in above) / count for k in SHORT_LISTS]

@@ -64,7 +64,7 @@ class FloorScores:
         return torch.cat([scale * features @ texts.T, floor], 1).softmax(1)
 
     def _text_features(self, labels: Sequence[str]) -> Tensor:
-        """`n` labels -> unit features `(n, width)`, each label encoded once: visitors share most of theirs."""
+        """`n` labels -> unit features `(n, width)`, each label encoded once: visitors share most labels."""
         import torch
 
         with self._lock:

@@ -47,7 +47,7 @@ class Picture:
 
 
 def find_picture(key: str) -> Picture:
-    """The picture of a key. Raises: InputError: if there is none."""
+    """The picture of a key. Raises: InputError: if there is no such picture."""
     found = _photographs().get(key) or _pictures().get(key)
     if found is None:
         raise InputError(f"There is no picture {key[:40]!r}; choose one of those shown.")
