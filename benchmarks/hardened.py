@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hf_unlearn import ClipBlackBox, ForgetAdapter, unlearn
-from hf_unlearn.adapters.export.hardening import RIDGE, TEMPLATES, edit, hardening
+from hf_unlearn.adapters.export.hardening import RIDGE, TEMPLATES, compute_hardening, edit
 from hf_unlearn.demo import emoji_tasks as demo
 from hf_unlearn.evaluation.metrics import accuracies, harmonic_mean
 from hf_unlearn.models.black_box import ImageSet
@@ -50,7 +50,7 @@ def variants(model: ClipBlackBox, adapter: ForgetAdapter) -> dict[str, Tensor]:
         "null space, centred on the kept": _null(gone.mean(0) - centre),
         "null space, clear of the kept": _null(clear_of_kept),
         "least squares, to zero": edit(before, zeroed, RIDGE),
-        "least squares, to the kept mean": hardening(model, adapter.context, forget, retain),
+        "least squares, to the kept mean": compute_hardening(model, adapter.context, forget, retain),
     }
 
 

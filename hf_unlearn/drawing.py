@@ -21,7 +21,7 @@ _alone = threading.RLock()  # matplotlib's settings are the process's
 
 
 @contextmanager
-def drawing(texts: Iterable[str]) -> Iterator[type]:
+def default_figures(texts: Iterable[str]) -> Iterator[type]:
     """Gives `matplotlib.figure.Figure`, which within the block draws under matplotlib's default settings.
 
     Args:

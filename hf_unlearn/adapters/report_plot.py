@@ -10,7 +10,7 @@ import io
 import json
 from typing import Any
 
-from hf_unlearn.drawing import drawing, label
+from hf_unlearn.drawing import default_figures, label
 
 PLOT = "report.png"
 SIGNATURE, DIGEST_WITHIN = b"\x89PNG\r\n\x1a\n", 1024  # bytes from the start of a PNG
@@ -36,7 +36,7 @@ def draw_picture(report: dict[str, Any]) -> bytes:
     rows, kind, method = report["rows"], report["images"]["kind"], report["method"]
     classes = sorted(report["per_class"], key=lambda item: (item["role"], item["name"]))[:120]
     names = [item["name"] for item in (*rows, *classes)]
-    with drawing([*names, kind, method]) as figure_of:
+    with default_figures([*names, kind, method]) as figure_of:
         figure = figure_of(figsize=(max(9.0, 0.2 * len(classes) + 2), 7.5), layout="constrained")
         top, bottom = figure.subplots(2, 1)
         _draw_rows(top, rows, label(kind))

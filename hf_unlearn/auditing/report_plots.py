@@ -10,7 +10,7 @@ import numpy as np
 from hf_unlearn.auditing.attack_results import PROMPT, AttackSummary, CurvePoint
 from hf_unlearn.auditing.collateral import RetainHarm
 from hf_unlearn.auditing.report_content import AuditContent
-from hf_unlearn.drawing import drawing, label
+from hf_unlearn.drawing import default_figures, label
 
 Figure: TypeAlias = Any  # matplotlib's, which only hf_unlearn.drawing imports
 Axes: TypeAlias = Any
@@ -23,7 +23,7 @@ def plot_audit(content: AuditContent) -> dict[str, bytes]:
     """`attacks.png`, `harm.png` and, if there is a curve, `relearning.png`, as PNG."""
     attacks, harm = content["attacks"], content["metrics"]["harm"]
     curve = next((attack["curve"] for attack in attacks if attack.get("curve")), None)
-    with drawing([item["name"] for item in (*attacks, *harm["classes"])]) as figure_of:
+    with default_figures([item["name"] for item in (*attacks, *harm["classes"])]) as figure_of:
         figures = {"attacks.png": _plot_attacks(figure_of, attacks), "harm.png": _plot_harm(figure_of, harm)}
         if curve:
             figures["relearning.png"] = _plot_relearning(figure_of, curve)

@@ -23,8 +23,8 @@ Adapters = Annotated[list[str], typer.Argument(help="Two or more adapters: folde
 NamesBack = Annotated[list[str], typer.Argument(help="Names to give back; at least one other must stay forgotten.")]
 
 
-@compose.command()
-def combine(
+@compose.command(name="combine")
+def combine_command(
     ctx: typer.Context,
     adapters: Adapters,
     out_folder: given.AdapterOut,
@@ -57,7 +57,7 @@ def combine(
     from hf_unlearn.adapters.adapter import ForgetAdapter
     from hf_unlearn.adapters.storage import check_out
     from hf_unlearn.cli.outputs import finish
-    from hf_unlearn.training.composition import combine as combine_
+    from hf_unlearn.training.composition import combine
 
     check_out(out_folder)
     loaded = [ForgetAdapter.from_pretrained(adapter) for adapter in adapters]
@@ -65,13 +65,13 @@ def combine(
     clip = loaded[0].load_base(model, device=device, dtype=dtype.value).model
     edit = {"strength": strength, "breadth": breadth, "vocabulary": vocabulary}
     request = _request(ctx, loaded[0], data, edit, max_queries=max_queries, shots=shots, seed=seed)
-    result = combine_(loaded, clip, images, **request)
+    result = combine(loaded, clip, images, **request)
     images, judged = _only_listed(result, images), _only_listed(result, judged)
     finish(result, clip, images, judged, shots=shots, seed=seed, folder=out_folder, as_json=as_json)
 
 
-@compose.command()
-def without(
+@compose.command(name="without")
+def without_command(
     ctx: typer.Context,
     adapter: given.Adapter,
     names: NamesBack,
@@ -100,7 +100,7 @@ def without(
     from hf_unlearn.adapters.adapter import ForgetAdapter
     from hf_unlearn.adapters.storage import check_out
     from hf_unlearn.cli.outputs import finish
-    from hf_unlearn.training.composition import without as without_
+    from hf_unlearn.training.composition import without
 
     check_out(out_folder)
     loaded = ForgetAdapter.from_pretrained(adapter)
@@ -108,7 +108,7 @@ def without(
     clip = loaded.load_base(model, device=device, dtype=dtype.value).model
     edit = {"strength": strength, "breadth": breadth, "vocabulary": vocabulary}
     request = _request(ctx, loaded, data, edit, max_queries=max_queries, shots=shots, seed=seed)
-    result = without_(loaded, names, clip, images, **request)
+    result = without(loaded, names, clip, images, **request)
     images, judged = _only_listed(result, images), _only_listed(result, judged)
     finish(result, clip, images, judged, shots=shots, seed=seed, folder=out_folder, as_json=as_json)
 

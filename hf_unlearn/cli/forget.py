@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hf_unlearn.training.result import Result
 
 
-def forget(
+def forget_command(
     ctx: typer.Context,
     out_folder: given.AdapterOut,
     forget: given.Forget = None,

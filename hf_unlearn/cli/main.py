@@ -11,7 +11,7 @@ from hf_unlearn import console
 from hf_unlearn.cli import options as given
 from hf_unlearn.cli.audit import audit_command
 from hf_unlearn.cli.combine import compose
-from hf_unlearn.cli.forget import forget
+from hf_unlearn.cli.forget import forget_command
 from hf_unlearn.cli.hub import hub
 from hf_unlearn.cli.images import EVALUATE, FIT, Reading, warn_of_overlap
 from hf_unlearn.errors import BrokenFilesError, MissingBaseError, OtherVocabularyError
@@ -29,7 +29,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command()(forget)
+app.command(name="forget")(forget_command)
 app.command(name="audit")(audit_command)
 
 

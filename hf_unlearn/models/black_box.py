@@ -149,17 +149,20 @@ def is_text_encoder(model: BlackBox[Images]) -> TypeGuard[TextEncoder[Images]]:
     return callable(getattr(model, "compare", None))
 
 
-def as_text_encoder(model: BlackBox[Images]) -> TextEncoder[Images]:
+def as_text_encoder(
+    model: BlackBox[Images], instead: str = "use a context adapter here, or load the model itself"
+) -> TextEncoder[Images]:
     """The box itself, as one that gives text features.
+
+    Args:
+        model: a black box.
+        instead: what the message advises.
 
     Raises:
         InputError: if it answers with scores only.
     """
     if not is_text_encoder(model):
-        raise InputError(
-            f"{model.model_id} answers with scores only, and an edit needs its text features; "
-            "use a context adapter here, or load the model itself"
-        )
+        raise InputError(f"{model.model_id} answers with scores only, and an edit needs its text features; {instead}")
     return model
 
 

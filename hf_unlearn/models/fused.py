@@ -180,7 +180,7 @@ class FusedLayer:
         return out
 
 
-def fused(layers: Sequence[Any]) -> list[Any]:
+def fuse_layers(layers: Sequence[Any]) -> list[Any]:
     """The layers of a tower, fused."""
     lacking = torch.zeros_like(_float(layers[0].module.layer_norm1.bias))
     result: list[Any] = []

@@ -16,7 +16,7 @@ class ImageTower:
 
     def __init__(self, tower: Any) -> None:
         self.tower = tower
-        self.layers = fused.fused([Layer.of(module) for module in tower.encoder.layers])
+        self.layers = fused.fuse_layers([Layer.of(module) for module in tower.encoder.layers])
 
     @classmethod
     def of(cls, model: Any) -> ImageTower | None:

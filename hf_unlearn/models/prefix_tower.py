@@ -226,7 +226,7 @@ def layers_of(text_model: Any) -> list[Any]:
     """The tower's layers, ready to be shared by several towers; fused where a GPU can."""
     modules = list(text_model.encoder.layers)
     layers = [Layer.of(module) for module in modules]
-    return fused.fused(layers) if fused.fits_layers(modules) else layers
+    return fused.fuse_layers(layers) if fused.fits_layers(modules) else layers
 
 
 def _mask(length: int, sees: Tensor, dtype: torch.dtype) -> Tensor:

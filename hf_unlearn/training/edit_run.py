@@ -14,13 +14,14 @@ from hf_unlearn.data.synonyms import asked_names
 from hf_unlearn.edits.by_name import forget_by_name, source_of
 from hf_unlearn.edits.vocabulary import distinct
 from hf_unlearn.errors import InputError, OtherVocabularyError
-from hf_unlearn.models.black_box import BlackBox, TextEncoder, is_text_encoder
+from hf_unlearn.models.black_box import BlackBox, as_text_encoder
 from hf_unlearn.models.text_edit import digest
 from hf_unlearn.text import brief
 from hf_unlearn.training.forget_task import EDIT, ForgetTask
 from hf_unlearn.training.result import Result, StopReason
 
 DIALS = ("breadth", "strength")
+INSTEAD = "search for a context: give labelled images and a method such as 'proximal'"
 FOR_CONTEXTS: dict[str, object] = {  # arguments of a search for a context, with their defaults
     "init": None, "n_ctx": None, "run_dir": None, "unlabelled": None, "validation": None, "max_queries": 2_000,
     "shots": 16, "patience": 600, "seed": 0,
@@ -68,7 +69,7 @@ def make_edit(
         ValueError: if the model gives no text features, or names are missing, empty, or in both lists.
     """
     start = time.monotonic()
-    encoder = _check_text_features(model)
+    encoder = as_text_encoder(model, INSTEAD)
     forget, keep = _check_both(forget, keep)
     others = synonym_lists(synonyms)
     asked_names([*forget, *keep], forget, others)
@@ -151,20 +152,6 @@ def edit_again(
         model.with_template(adapters[0].config.template), forget, keep=[name for name in keep if name not in forget],
         all_kept=all_kept, synonyms=synonyms, vocabulary=vocabulary, **dials,
     )  # fmt: skip
-
-
-def _check_text_features(model: BlackBox) -> TextEncoder:
-    """Returns the model as one that gives text features.
-
-    Raises:
-        ValueError: if it answers with scores only.
-    """
-    if not is_text_encoder(model):
-        raise InputError(
-            f"{model.model_id} answers with scores only, and an edit needs its text features; "
-            "search for a context: give labelled images and a method such as 'proximal'"
-        )
-    return model
 
 
 def refuse_for_an_edit(**given: object) -> None:

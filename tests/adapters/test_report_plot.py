@@ -3,7 +3,7 @@
 import pytest
 
 from hf_unlearn.adapters.report_plot import BARS, LOW, _describe_goal, _draw_rows
-from hf_unlearn.drawing import drawing
+from hf_unlearn.drawing import default_figures
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_the_title_speaks_of_the_bars_that_are_there(missing, said):
 @pytest.mark.parametrize("names", [["edit"], [f"a very long name of a row, number {n} of many" for n in range(9)]])
 def test_the_legend_touches_no_bar_and_stays_in_the_picture(names):
     rows = [{"name": name, "queries": 0, "H": 1.0, "err_for": 1.0, "acc_mem": 1.0} for name in names]
-    with drawing(names) as figure_of:
+    with default_figures(names) as figure_of:
         figure = figure_of(figsize=(9.0, 7.5), layout="constrained")
         top, _ = figure.subplots(2, 1)
         _draw_rows(top, rows, "test")

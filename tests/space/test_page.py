@@ -60,13 +60,13 @@ def wait_for_link(page, *parts: str) -> None:
 
 
 def test_the_example_is_part_of_what_is_painted_first(address):
-    components = httpx.get(f"{address}/config", timeout=60).json()["components"]
+    components = httpx.get(f"{address}/config", timeout=600).json()["components"]
     shown = {c["props"].get("elem_id"): c["props"].get("value") for c in components}
     assert "<s>gun</s>" in shown["comparison"]
     assert "6 of 6" in shown["strip"]
     assert shown["picture"]["url"]
-    assert httpx.get(f"{address}/pictures/bomb-twemoji.png", timeout=60).headers["content-type"] == "image/png"
-    assert httpx.get(f"{address}/pictures/secret.png", timeout=60).status_code == 404
+    assert httpx.get(f"{address}/pictures/bomb-twemoji.png", timeout=600).headers["content-type"] == "image/png"
+    assert httpx.get(f"{address}/pictures/secret.png", timeout=600).status_code == 404
 
 
 def test_a_newcomer_types_a_word_and_sees_it_forgotten(page, address):

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hf_unlearn.adapters.config import AdapterConfig
-from hf_unlearn.adapters.export.hardening import hardening
+from hf_unlearn.adapters.export.hardening import compute_hardening
 from hf_unlearn.adapters.export.model_card import render_export_card
 from hf_unlearn.adapters.export.siglip_tokenizer import as_tokenizer_json
 from hf_unlearn.errors import ExportError, InputError
@@ -152,7 +152,7 @@ def _with_context(context: Tensor, config: AdapterConfig, model: ClipBlackBox, h
     names = _checked(config)
     expected = model.text_features(context[None], names).cpu()
     if hardened:
-        change = hardening(model, context, config.forget, config.retain).cpu()
+        change = compute_hardening(model, context, config.forget, config.retain).cpu()
         _apply(change, projection_of(clip))
         expected = F.normalize(expected @ change.T, dim=-1)
     return _Made(clip, processor, True, model, names, expected)

@@ -22,7 +22,7 @@ TEMPLATES = ("{}", "a photo of a {}", "This is a photo of {}.", "an image of {}"
 RIDGE = 0.01
 
 
-def hardening(model: ClipBlackBox, context: Tensor, forget: Sequence[str], retain: Sequence[str]) -> Tensor:
+def compute_hardening(model: ClipBlackBox, context: Tensor, forget: Sequence[str], retain: Sequence[str]) -> Tensor:
     """The matrix to put behind `model`'s text projection, `(width, width)` float32.
 
     The retain names are kept: plain in five templates, and under the context `(m, dim)` in the model's template.
