@@ -19,6 +19,7 @@ from hf_unlearn import (
     audit,
     combine,
     evaluate,
+    recipe,
     solve_edit,
     unlearn,
     without,
@@ -247,3 +248,21 @@ def test_a_value_is_repeated_in_part():
     many = listed(["n" * 300] * 500)
     assert len(many) < 21 * 84
     assert re.fullmatch(r"(n{80}…, ){20}…", many)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda clip: clip.under("adapters/one"), "expected an adapter, got str"),
+        (lambda clip: clip.under(ForgetAdapter), "expected an adapter, got type"),
+        (lambda clip: clip.text_features([[1.0]], ["cup"]), "expected contexts of shape"),
+        (lambda clip: recipe("proximal", "x"), "classes must be a whole number"),
+        (
+            lambda clip: unlearn(clip, classes=["cup", "mug"], forget=["mug"], method="proximal", on_step=3),
+            "on_step must be a function",
+        ),
+    ],
+)
+def test_what_is_no_adapter_context_count_or_function_is_refused(clip, call, message):
+    with pytest.raises(InputError, match=message):
+        call(clip)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from hf_unlearn.models.black_box import BlackBox, as_text_encoder
+from hf_unlearn.models.black_box import BlackBox, as_text_encoder, check_adapter
 from hf_unlearn.models.text_edit import TextEdit, digest
 
 
@@ -80,6 +80,7 @@ class AdaptedBox:
         Raises:
             WrongBaseError: if the adapter was made for another base.
         """
+        check_adapter(adapter)
         return adapter.applied_to(self)
 
     def _prepend_context(self, contexts: Tensor) -> Tensor:

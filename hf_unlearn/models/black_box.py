@@ -166,6 +166,30 @@ def as_text_encoder(
     return model
 
 
+def check_adapter(adapter: object) -> None:
+    """Refuses what can't be put over a model.
+
+    Raises:
+        InputError: if it is something else, such as the folder of an adapter; a ValueError.
+    """
+    if not callable(getattr(adapter, "applied_to", None)) or isinstance(adapter, type):
+        raise InputError(
+            f"expected an adapter, got {type(adapter).__name__} {brief(adapter)}; load one: "
+            "ForgetAdapter.from_pretrained(...)"
+        )
+
+
+def check_contexts(contexts: Tensor, dim: int) -> None:
+    """Refuses contexts that are not of shape `(P, m, dim)`.
+
+    Raises:
+        InputError: if they have another shape, or are no tensor; a ValueError.
+    """
+    if not isinstance(contexts, Tensor) or contexts.ndim != 3 or contexts.shape[2] != dim:
+        came = tuple(contexts.shape) if isinstance(contexts, Tensor) else f"{type(contexts).__name__} {brief(contexts)}"
+        raise InputError(f"expected contexts of shape (P, m, {dim}), got {came}")
+
+
 def check_box(model: object) -> None:
     """Refuses what is not a black box.
 

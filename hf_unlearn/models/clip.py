@@ -26,6 +26,8 @@ from hf_unlearn.models.black_box import (
     TEMPLATE,
     ImageSet,
     Ledger,
+    check_adapter,
+    check_contexts,
     check_template,
 )
 from hf_unlearn.models.cuda_graphs import Replayed
@@ -185,6 +187,7 @@ class ClipBlackBox:
         Raises:
             WrongBaseError: if the adapter was made for another base.
         """
+        check_adapter(adapter)
         return adapter.applied_to(self)
 
     def zero_shot(self, images: ImageSet, names: Sequence[str]) -> Tensor:
@@ -198,8 +201,7 @@ class ClipBlackBox:
     def text_features(self, contexts: Tensor, names: Sequence[str]) -> Tensor:
         """`(P, m, dim)` -> unit text features `(P, C, width)`, float32, on the device. Raises as `log_scores` does."""
         names = text_list("names", names)
-        if contexts.ndim != 3 or contexts.shape[2] != self.dim:
-            raise InputError(f"expected contexts of shape (P, m, {self.dim}), got {tuple(contexts.shape)}")
+        check_contexts(contexts, self.dim)
         prompts, tower = self._towers(tuple(names))
         longest = max(map(len, prompts)) + contexts.shape[1]
         if longest > self.positions:

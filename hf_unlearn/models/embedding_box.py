@@ -22,7 +22,7 @@ from hf_unlearn.data.class_names import text_list
 from hf_unlearn.data.pixels import as_images, rgb_images
 from hf_unlearn.errors import InputError
 from hf_unlearn.hub.ids import is_commit, is_repo_id
-from hf_unlearn.models.black_box import PROBES, TEMPLATE, ImageSet, Ledger, batches, check_template
+from hf_unlearn.models.black_box import PROBES, TEMPLATE, ImageSet, Ledger, batches, check_adapter, check_template
 from hf_unlearn.text import brief
 
 if TYPE_CHECKING:
@@ -167,6 +167,7 @@ class EmbeddingBlackBox:
         Raises:
             WrongBaseError: if the adapter was made for another base.
         """
+        check_adapter(adapter)
         return adapter.applied_to(self)
 
     def with_template(self, template: str) -> EmbeddingBlackBox:

@@ -15,7 +15,7 @@ from torch import Tensor
 from hf_unlearn.data.class_names import text_list
 from hf_unlearn.data.pixels import as_images, rgb_images
 from hf_unlearn.errors import BudgetSpentError, InputError, PromptTooLongError, RemoteError
-from hf_unlearn.models.black_box import ENCODED_AT_ONCE, TEMPLATE, Ledger, check_template
+from hf_unlearn.models.black_box import ENCODED_AT_ONCE, TEMPLATE, Ledger, check_adapter, check_contexts, check_template
 from hf_unlearn.models.wire import decode_array, encode_array, encode_image, read_count, read_number
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ class SpaceBlackBox:
         Raises:
             WrongBaseError: if the adapter was made for another base.
         """
+        check_adapter(adapter)
         return adapter.applied_to(self)
 
     @property
@@ -118,8 +119,7 @@ class SpaceBlackBox:
             BudgetSpentError: if it answers no more queries.
             RemoteError: if it does not answer.
         """
-        if contexts.ndim != 3 or contexts.shape[2] != self.dim:
-            raise InputError(f"expected contexts of shape (P, m, {self.dim}), got {tuple(contexts.shape)}")
+        check_contexts(contexts, self.dim)
         asked = text_list("names", names)
         return torch.cat([self._score(part, images, asked) for part in contexts.split(self._most)])
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from hf_unlearn.arguments import share
+from hf_unlearn.arguments import share, whole_number
 from hf_unlearn.errors import InputError
 from hf_unlearn.text import brief
 
@@ -112,11 +112,11 @@ def recipe(method: str, classes: int) -> Recipe:
     have the sizes that did best on other classes than the tasks' (benchmarks/README.md).
 
     Raises:
-        ValueError: if there is no such method.
+        ValueError: if there is no such method, or `classes` is no whole number.
     """
     if not isinstance(method, str) or method not in METHODS:
         raise InputError(f"unknown method {brief(method)}; expected one of {', '.join(METHODS)}")
-    return METHODS[method](classes)
+    return METHODS[method](whole_number("classes", classes))
 
 
 def _make_proximal(latent: LatentContext, objective: Objective, seed: int, **options: Any) -> Optimizer:

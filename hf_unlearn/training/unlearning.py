@@ -111,6 +111,8 @@ def unlearn(
             max_queries=max_queries, shots=shots, patience=patience, seed=seed,
         )  # fmt: skip
         return run_edit(model, task, vocabulary=vocabulary, breadth=settings.breadth, strength=settings.strength)
+    if on_step is not None and not callable(on_step):
+        raise InputError(f"on_step must be a function of a step, got {type(on_step).__name__} {brief(on_step)}")
     _refuse_for_a_context(init, keep=keep, vocabulary=vocabulary, breadth=settings.breadth)
     return _search_context(
         model, task, settings, method, init=init, run_dir=run_dir, progress=progress, on_step=on_step
