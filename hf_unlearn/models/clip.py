@@ -31,7 +31,7 @@ from hf_unlearn.models.black_box import (
     check_template,
 )
 from hf_unlearn.models.cuda_graphs import Replayed
-from hf_unlearn.models.device import precision_of, usable
+from hf_unlearn.models.device import join_job, precision_of, usable
 from hf_unlearn.models.embedded import EMBEDDED
 from hf_unlearn.models.image_encoding import at_once, processed
 from hf_unlearn.models.image_tower import ImageTower
@@ -79,7 +79,6 @@ class ClipBlackBox:
         dtype: torch.dtype | str = torch.float32,
         shared_prefix: bool = True,
     ) -> None:
-        from accelerate import Accelerator
         from transformers.utils import logging
 
         if not sys.stderr.isatty():  # bars are for people
@@ -90,7 +89,7 @@ class ClipBlackBox:
         self.model_id = str(model)
         checkpoint = open_checkpoint(self.model_id, revision)
         self.revision, self.family = checkpoint.revision, checkpoint.family
-        self.device: torch.device = where or Accelerator().device
+        self.device: torch.device = where or join_job().device
         self.model = checkpoint.load_weights(precision).to(self.device)
         self.processor = checkpoint.load_processor()
         with checkpoint.explained():

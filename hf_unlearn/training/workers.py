@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hf_unlearn.errors import ProcessLostError
 from hf_unlearn.models.black_box import Ledger
+from hf_unlearn.models.device import join_job
 from hf_unlearn.optimizers.base import Array
 
 Parts = Sequence[Sequence[slice]]  # of each process, the rows that it computes
@@ -32,9 +33,7 @@ class Workers:
     """
 
     def __init__(self) -> None:
-        from accelerate import PartialState
-
-        self._state = PartialState()
+        self._state = join_job()
         self.count: int = self._state.num_processes
         self.rank: int = self._state.process_index
         self.is_main: bool = self._state.is_main_process

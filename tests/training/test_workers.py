@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -73,6 +75,7 @@ def test_one_two_and_three_processes_make_the_same_adapter_bit_for_bit(
     clip_folder, many_classes, tmp_path, method, threads
 ):
     jobs = {count: command(clip_folder, many_classes, tmp_path / str(count), 90, method) for count in (1, 2, 3)}
+    jobs[2] += ["--device", "cpu"]  # a device that is named changes nothing: they are one job
     for first, *others in finished(jobs, tmp_path, threads).values():
         assert "adapter saved" in first[0]
         assert not any(other for other, _ in others), "only the main process speaks"
@@ -115,3 +118,29 @@ def test_ctrl_c_stops_all_processes_after_the_same_step_and_saves_the_best(clip_
     assert codes == [0, 0], said
     assert "interrupted; the best so far is kept" in said[0][0]
     assert (tmp_path / "out" / "config.json").exists()
+
+
+WORK_AND_DISCONNECT = """
+import sys, weakref
+import numpy, torch.distributed
+from hf_unlearn import ClipBlackBox
+from hf_unlearn.training.workers import Workers
+
+ClipBlackBox(sys.argv[1])
+workers = Workers()
+assert workers.count == 2
+workers.broadcast(numpy.ones(3))
+group = weakref.ref(torch.distributed.group.WORLD)
+assert group() is not None
+workers.disconnect()
+assert group() is None, "something still holds the group, and its threads run on"
+"""
+
+
+def test_no_thread_of_the_connection_outlives_it(clip_folder):
+    """One that does may abort the process at its exit: it returns tensors to a Python that is no more."""
+    job = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
+    worker = [sys.executable, "-c", WORK_AND_DISCONNECT, clip_folder]
+    environ = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run([*job, *worker], env=environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
