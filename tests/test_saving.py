@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 from PIL import Image
@@ -60,11 +61,13 @@ def dies_at(step: int, save) -> bool:
 @pytest.mark.parametrize("new", ["edit", "context"])
 def test_a_save_that_dies_at_any_step_leaves_the_old_adapter_or_the_new_one_whole(edit, context, tmp_path, old, new):
     made = {"edit": edit, "context": replace(context, report=None) if old == "edit" else context}
+    if old:
+        made[old].save_pretrained(tmp_path / "old")
+        (tmp_path / "old" / "mine.txt").write_text("mine")
     for step in range(200):
         folder = tmp_path / str(step) / "adapter"
         if old:
-            made[old].save_pretrained(folder)
-            (folder / "mine.txt").write_text("mine")
+            copytree(tmp_path / "old", folder)
         later = replace(made[new], config=replace(made[new].config, seed=7))
         died = dies_at(step, lambda later=later, folder=folder: later.save_pretrained(folder))
         if old or kind_of(folder):
