@@ -15,6 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.support.forked import Forked
+from tests.support.guides import CHECKS
 from tests.support.hub_client import Client, command, environment
 from tests.support.hub_server import Hub
 
@@ -131,7 +132,9 @@ def test_the_readme_runs_and_forgets(folder):
 
 @pytest.mark.parametrize("page", [page for page in PAGES[1:] if blocks(page)], ids=lambda page: page.stem)
 def test_the_code_of_the_documentation_runs(page, folder):
-    run_page(page, folder)
+    scope, _ = run_page(page, folder)
+    if check := CHECKS.get(page.stem):
+        check(scope, folder)
 
 
 def test_what_needs_the_hub_runs_against_a_hub(folder, tmp_path):
