@@ -37,13 +37,13 @@ from hf_unlearn.models.image_encoding import at_once, processed
 from hf_unlearn.models.image_tower import ImageTower
 from hf_unlearn.models.loading import open_checkpoint
 from hf_unlearn.models.prefix_tower import PrefixTower, layers_of
+from hf_unlearn.models.prompts import PromptReader
 from hf_unlearn.text import brief
 
 if TYPE_CHECKING:
     from hf_unlearn.models.adapted_box import AdaptedBox, Adapter
 
 CAUSAL = ("clip", "metaclip_2")  # families whose text tower reads from left to right
-NAME_ROOM = 16  # tokens that the longest possible context leaves for a class name
 
 
 class ClipBlackBox:
@@ -117,8 +117,12 @@ class ClipBlackBox:
         self.width = projection_of(self.model).out_features
         self.token_mean = embedding.weight.float().mean(0).cpu()
         self.token_std = embedding.weight.float().std().item()
-        self.positions = config.text_config.max_position_embeddings
-        self.max_n_ctx = self._longest_context()
+        self.reader = PromptReader(self.tokenizer, self.model_id, config, embedding.num_embeddings)
+        self.reader.check_room(self.template)
+        if self.family in CAUSAL:
+            self.reader.check_pooling()
+        self.positions = self.reader.longest
+        self.max_n_ctx = self.reader.longest_context(self.template)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -219,36 +223,26 @@ class ClipBlackBox:
     def _inject(self, contexts: Tensor, prompts: list[list[int]]) -> Tensor:
         """The reference path, valid for every family: placeholder ids, and a hook that puts the context there."""
         n_ctx = contexts.shape[1]
-        special = set(self.tokenizer.all_special_ids)
-        start = 1 if prompts[0][0] in special else 0
-        placeholder = next(token for token in range(len(self.tokenizer)) if token not in special)
-        rows = [prompt[:start] + [placeholder] * n_ctx + prompt[start:] for prompt in prompts]
-        siglip = self.family.startswith("siglip")  # trained to read, and attend to, 64 tokens with padding
-        length = 64 if siglip else max(map(len, rows))
-        padding = [length - len(row) for row in rows]
-        left = self.tokenizer.padding_side == "left"
-        pad, mask_off = self.tokenizer.pad_token_id, 1 if siglip else 0
-        ids = [[pad] * n * left + row + [pad] * n * (not left) for row, n in zip(rows, padding, strict=True)]
-        mask = [[mask_off] * n * left + [1] * (length - n) + [mask_off] * n * (not left) for n in padding]
-        first = torch.tensor([start + n * left for n in padding], device=self.device).repeat(len(contexts))
+        ids, masks, places = self.reader.with_context(prompts, n_ctx)
+        first = torch.tensor(places, device=self.device).repeat(len(contexts))
         where = first[:, None] + torch.arange(n_ctx, device=self.device)
 
         def put(module: Any, args: Any, output: Tensor) -> Tensor:
             output = output.clone()
             everyone = torch.arange(len(output), device=self.device)[:, None]
-            output[everyone, where] = contexts.repeat_interleave(len(rows), 0)
+            output[everyone, where] = contexts.repeat_interleave(len(prompts), 0)
             return output
 
         hook = self.model.text_model.get_input_embeddings().register_forward_hook(put)
         try:
             ids_of_all, mask_of_all = (
-                torch.tensor(rows_of, device=self.device).repeat(len(contexts), 1) for rows_of in (ids, mask)
+                torch.tensor(rows_of, device=self.device).repeat(len(contexts), 1) for rows_of in (ids, masks)
             )
             output = self.model.get_text_features(input_ids=ids_of_all, attention_mask=mask_of_all)
             features = output.pooler_output.float()
         finally:
             hook.remove()
-        return features.view(len(contexts), len(rows), -1)
+        return features.view(len(contexts), len(prompts), -1)
 
     def with_template(self, template: str) -> ClipBlackBox:
         """The same model under another template; weights, device and ledger are shared.
@@ -258,7 +252,7 @@ class ClipBlackBox:
         """
         other = copy(self)
         other.template = check_template(template)
-        other.max_n_ctx = other._longest_context()
+        other.max_n_ctx = other.reader.longest_context(other.template)
         other._towers = lru_cache(maxsize=8)(other._tower)
         return other
 
@@ -271,24 +265,18 @@ class ClipBlackBox:
 
     def _tower(self, names: tuple[str, ...]) -> tuple[list[list[int]], Replayed | None]:
         prompts = [self._ids(name) for name in names]
-        if self._layers is None:
+        if self._layers is None or self.reader.start != 1 or not self.reader.pools_last(prompts):
             return prompts, None
         tower = PrefixTower(self.model.text_model, prompts, self._layers)
         project = self.model.text_projection
         return prompts, Replayed(lambda contexts: F.normalize(project(tower.pooled(contexts)).float(), dim=-1))
 
-    def _longest_context(self) -> int:
-        return self.positions - len(self._ids("")) - NAME_ROOM
+    def same_tokens(self, names: Sequence[str]) -> tuple[str, str] | None:
+        """The first two names that the tokenizer reads alike within the template; None if all differ."""
+        return self.reader.same_tokens(names, self.template)
 
     def _ids(self, name: str) -> list[int]:
-        ids = self.tokenizer(self.template.format(name), verbose=False)["input_ids"]  # no warning beside our error
-        known = self.model.text_model.get_input_embeddings().num_embeddings
-        if max(ids, default=0) >= known:
-            raise InputError(
-                f"{self.model_id}: its tokenizer gives token {max(ids)}, its text tower has {known} of them; "
-                "tokenizer and weights are of different models: get both again"
-            )
-        return ids
+        return self.reader.ids(self.template.format(name))
 
 
 def projection_of(model: Any) -> torch.nn.Linear:

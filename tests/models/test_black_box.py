@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from hf_unlearn import ClipBlackBox
 from hf_unlearn.errors import HfUnlearnError, InputError, PromptTooLongError, StorageError
 from hf_unlearn.models.black_box import Ledger, check_template
-from hf_unlearn.models.clip import NAME_ROOM
+from hf_unlearn.models.prompts import NAME_ROOM
 from tests.support.families import FAMILIES, write_family
 from tests.support.images import COLOURS, coloured
 

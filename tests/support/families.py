@@ -1,5 +1,7 @@
 """Tiny random models of every family, each with a tokenizer built the way that family's are."""
 
+from collections.abc import Sequence
+
 import torch
 
 FAMILIES = ["clip", "metaclip_2", "siglip", "siglip2", "chinese_clip"]
@@ -21,8 +23,25 @@ def word_tokenizer(specials: list[str], before: list[str], after: list[str], **r
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **roles), len(vocabulary)
 
 
-def write_family(folder, family: str, padding_side: str = "right") -> str:
-    """A tiny random model of another family with a tokenizer built the way that family's are."""
+def whole_word_tokenizer(words: Sequence[str], **roles):
+    """A token for every word, `<unk>` for any other, EOS last."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {piece: number for number, piece in enumerate(["</s>", "<unk>", *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(single=["$A", "</s>"], special_tokens=[("</s>", 0)])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **roles), len(vocabulary)
+
+
+def write_family(
+    folder, family: str, padding_side: str = "right", positions: int = 64, words: Sequence[str] = ()
+) -> str:
+    """A tiny random model of another family with a tokenizer built the way that family's are.
+
+    `positions` and `words`, in place of bytes, are for SigLIP's text tower.
+    """
     import transformers as t
 
     torch.manual_seed(0)
@@ -30,21 +49,24 @@ def write_family(folder, family: str, padding_side: str = "right") -> str:
     vision = {**towers, "image_size": 24, "patch_size": 8}
     size = {"height": 24, "width": 24}
     if family == "metaclip_2":  # XLM-R's specials: EOS is 2, and no token is larger than all others
-        tokenizer, words = word_tokenizer(
+        tokenizer, size_of_it = word_tokenizer(
             ["<s>", "<pad>", "</s>", "<unk>"], ["<s>"], ["</s>"],
             bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>",
         )  # fmt: skip
-        text = {**towers, "vocab_size": words, "eos_token_id": 2, "bos_token_id": 0, "pad_token_id": 1}
+        text = {**towers, "vocab_size": size_of_it, "eos_token_id": 2, "bos_token_id": 0, "pad_token_id": 1}
         model = t.MetaClip2Model(t.MetaClip2Config(text_config=text, vision_config=vision, projection_dim=24))
         pixels = t.CLIPImageProcessorPil(size=size, crop_size=size, do_center_crop=False)
         processor = t.CLIPProcessor(image_processor=pixels, tokenizer=tokenizer)
     elif family in ("siglip", "siglip2"):  # no BOS; EOS is the padding too, which is attended to
-        tokenizer, words = word_tokenizer(
-            ["</s>", "<unk>"], [], ["</s>"],
-            eos_token="</s>", pad_token="</s>", unk_token="<unk>", model_input_names=["input_ids"],
-            padding_side=padding_side,
-        )  # fmt: skip
-        text = {**towers, "vocab_size": words, "max_position_embeddings": 64, "projection_size": 32}
+        roles = {
+            "eos_token": "</s>", "pad_token": "</s>", "unk_token": "<unk>", "model_input_names": ["input_ids"],
+            "padding_side": padding_side,
+        }  # fmt: skip
+        if words:
+            tokenizer, size_of_it = whole_word_tokenizer(words, **roles)
+        else:
+            tokenizer, size_of_it = word_tokenizer(["</s>", "<unk>"], [], ["</s>"], **roles)
+        text = {**towers, "vocab_size": size_of_it, "max_position_embeddings": positions, "projection_size": 32}
         if family == "siglip":
             model = t.SiglipModel(t.SiglipConfig(text_config=text, vision_config=vision))
             pixels = t.SiglipImageProcessorPil(size=size)
