@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
@@ -229,6 +230,34 @@ def test_siglip_with_its_own_tokenizer_is_exported(sentencepiece_folder, tmp_pat
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("name", "loader"),
+    [("clip", "CLIPTokenizer"), ("embedded", "CLIPTokenizerFast"),
+     ("chinese_clip", "BertTokenizer"), ("chinese_clip", "BertTokenizerFast")],
+)  # fmt: skip
+def test_a_bare_tokenizer_class_refuses_a_context_that_it_would_drop(judged, name, loader):
+    folder = judged[name]["folder"]
+    with pytest.raises(Exception, match=r"instance of 'bool'|Error while initializing BPE") as caught:
+        getattr(transformers, loader).from_pretrained(folder)
+    said = str(caught.value).replace("\N{NO-BREAK SPACE}", " ")
+    if name == "chinese_clip":  # the option that is no bool has the sentence
+        said = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))["strip_accents"]
+    assert f"carries a context that {loader.removesuffix('Fast')} drops; load it with AutoTokenizer" in said
+
+
+def test_the_first_line_of_a_contexts_card_says_how_its_tokenizer_is_loaded(judged, edited):
+    for name in FAMILIES:
+        first = (judged[name]["folder"] / "README.md").read_text().split("\n# ")[1].splitlines()[2]
+        assert first.startswith("**Load the tokenizer with `AutoTokenizer`"), name
+        assert "AutoTokenizer" not in (edited[name]["folder"] / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_image_processor_is_in_the_file_of_transformers_js_too(judged, name):
+    pixels = json.loads((judged[name]["folder"] / "preprocessor_config.json").read_text())
+    assert pixels == json.loads((judged[name]["folder"] / "processor_config.json").read_text())["image_processor"]
+
+
 # Refusals and faults
 
 
@@ -288,9 +317,7 @@ def test_a_disk_that_is_full_at_the_weights_is_told_in_one_line_and_nothing_is_l
 
 def test_a_checkpoint_that_reads_texts_otherwise_is_not_kept(clip_folder, tmp_path, monkeypatch):
     adapter = random_adapter(ClipBlackBox(clip_folder))
-    monkeypatch.setattr(
-        "hf_unlearn.adapters.export.checkpoint._name_plain_tokenizer", lambda *args, **kwargs: None
-    )  # CLIPTokenizer drops it
+    monkeypatch.setattr("hf_unlearn.adapters.export.checkpoint.keep_context", lambda folder: None)  # so it is dropped
     with pytest.raises(ExportError, match="reads texts otherwise than the adapter does"):
         adapter.export(tmp_path / "out", base=clip_folder)
     assert list(tmp_path.iterdir()) == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import shutil
 import tempfile
@@ -23,6 +22,7 @@ from hf_unlearn.adapters.config import AdapterConfig
 from hf_unlearn.adapters.export.hardening import compute_hardening
 from hf_unlearn.adapters.export.model_card import render_export_card
 from hf_unlearn.adapters.export.siglip_tokenizer import as_tokenizer_json
+from hf_unlearn.adapters.export.tokenizer_files import attend_to_padding, keep_context
 from hf_unlearn.errors import ExportError, InputError
 from hf_unlearn.files import check_target, writing
 from hf_unlearn.models.black_box import TEMPLATE
@@ -78,11 +78,12 @@ def _write(made: _Made, folder: Path, family: str, card: str) -> None:
     try:
         made.clip.save_pretrained(fresh, max_shard_size=SHARD)
         made.processor.save_pretrained(fresh)
+        made.processor.image_processor.save_pretrained(fresh)  # once more, in the file that transformers.js reads
         if made.new_tokenizer:
-            _name_plain_tokenizer(fresh / "tokenizer_config.json")
+            keep_context(fresh)
         masks = made.new_tokenizer or "attention_mask" in made.processor.tokenizer.model_input_names
         if masks and family.startswith("siglip"):
-            _attend_to_padding(fresh / "tokenizer_config.json")
+            attend_to_padding(fresh)
         (fresh / "README.md").write_bytes(card.encode())
         _compare(fresh, made)
         fresh.chmod(0o755)
@@ -179,29 +180,13 @@ def _put_context_first(tokenizer: Any, n_ctx: int, model: ClipBlackBox) -> list[
     known = tokenizer.get_vocab()
     names = list(islice((name for i in count() if (name := f"<|forget_{i}|>") not in known), n_ctx))
     tokenizer.add_tokens([AddedToken(name, normalized=False, special=True) for name in names], special_tokens=True)
-    first = min(start, 1)
+    first = model.reader.start
     pattern = [*specials[:first], *names, *specials[first:start], "$A", *specials[start:]]
     ids = {name: tokenizer.convert_tokens_to_ids(name) for name in (*specials, *names)}
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
         single=pattern, pair=[*pattern, "$B"], special_tokens=list(ids.items())
     )
     return [ids[name] for name in names]
-
-
-def _name_plain_tokenizer(path: Path) -> None:
-    """Makes transformers load `tokenizer.json` unchanged: some classes rebuild it without the post-processor."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    content = {key: value for key, value in content.items() if key not in ("add_bos_token", "add_eos_token")}
-    _write_json(path, {**content, "tokenizer_class": "TokenizersBackend"})
-
-
-def _attend_to_padding(path: Path) -> None:
-    """Makes the tokenizer give no attention mask: SigLIP was trained without one, and scores differ with it."""
-    _write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "model_input_names": ["input_ids"]})
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_bytes((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def _apply(change: Tensor, projection: torch.nn.Linear) -> None:

@@ -9,6 +9,10 @@ from hf_unlearn.adapters.model_card import DUAL_USE, scope
 from hf_unlearn.models.black_box import TEMPLATE
 from hf_unlearn.text import code_span, join_names, markdown
 
+KEEP = (
+    "**Load the tokenizer with `AutoTokenizer`, a processor or a pipeline.** `CLIPTokenizer` and `BertTokenizer` refuse; "
+    "`XLMRobertaTokenizer` and other classes that rebuild a tokenizer drop the context without notice."
+)
 PLAIN = (
     "The context sits in the tokenizer's post-processor and in the last rows of the token embedding; every other "
     "weight is the base's. Whoever resets the post-processor has the plain model back."
@@ -50,6 +54,7 @@ def render_export_card(config: AdapterConfig, family: str, hardened: bool) -> st
         "",
         f"# {markdown(config.base_model)} {'with edited text features' if edited else 'behind a forget context'}",
         "",
+        *([] if edited else [KEEP, ""]),
         f"A plain transformers checkpoint (transformers 5, float32) {what}. "
         "Made from an adapter by hf_unlearn, which is not needed to load it.",
         "",
