@@ -10,8 +10,8 @@ from hf_unlearn.models.black_box import TEMPLATE
 from hf_unlearn.text import code_span, join_names, markdown
 
 KEEP = (
-    "**Load the tokenizer with `AutoTokenizer`, a processor or a pipeline.** `CLIPTokenizer` and `BertTokenizer` refuse; "
-    "`XLMRobertaTokenizer` and other classes that rebuild a tokenizer drop the context without notice."
+    "**Load the tokenizer with `AutoTokenizer`, a processor or a pipeline.** `CLIPTokenizer` and `BertTokenizer` "
+    "refuse; `XLMRobertaTokenizer` and other classes that rebuild a tokenizer drop the context without notice."
 )
 PLAIN = (
     "The context sits in the tokenizer's post-processor and in the last rows of the token embedding; every other "

@@ -1,8 +1,8 @@
 """What the tokenizer files of an exported context say, so that transformers keeps the context or refuses to load it.
 
 `AutoTokenizer`, processors and pipelines then load `tokenizer.json` unchanged. `CLIPTokenizer` and `BertTokenizer` of
-transformers 5 rebuild it with a post-processor of their own, so they would drop the context without notice: here they
-raise. `XLMRobertaTokenizer` can't be stopped; the model card says so.
+transformers 5 rebuild it with another post-processor, so they would drop the context without notice: here they raise.
+`XLMRobertaTokenizer` can't be stopped; the model card says so.
 """
 
 from __future__ import annotations
