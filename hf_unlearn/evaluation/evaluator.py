@@ -68,8 +68,13 @@ def evaluate_from_memory(
     adapters: Sequence[Adapters],
     synonyms: Mapping[str, Sequence[str]] | None = None,
     kind: str = "test",
+    baselines: Sequence[Row] | None = None,
 ) -> Report:
-    """Does what `evaluate` does, with the images and scores that a longer job may have asked for before."""
+    """Does what `evaluate` does, with the images and scores that a longer job may have asked for before.
+
+    Args:
+        baselines: the rows of `measure_baselines` for the same images, classes to forget, template and synonyms.
+    """
     names = images.test.names
     stacks = _check_stacks(memory.model, names, adapters)
     if len(names) < 2:
@@ -77,16 +82,44 @@ def evaluate_from_memory(
     check_validation(images.validation, names)
     every = [adapter for stack in stacks for adapter in stack]
     template = next((one.config.template for one in every if one.kind == "context"), memory.model.template)
-    plain, bypass = memory.model.with_template(template), memory.model.with_template(BYPASS_TEMPLATE)
-    forget = torch.tensor([name in every[0].config.forget for name in names])
-    maker = RowMaker(memory, plain, images, forget, _find_unseen(every, synonyms))
+    maker, plain, bypass = _make_maker(memory, images, every[0].config.forget, template, _find_unseen(every, synonyms))
     candidates = [_make_candidate(stack, plain, bypass) for stack in stacks]
     rows = [
-        maker.make_row(Candidate(ZERO_SHOT, 0, plain, bypass)),
-        maker.make_row(Candidate(LABEL_MASK, 0, plain, bypass, masked=True)),
+        *(_measure_baselines(maker, plain, bypass) if baselines is None else baselines),
         *(_sign_row(maker.make_row(one), stack) for one, stack in zip(candidates, stacks, strict=True)),
     ]
     return Report(_describe(maker, rows, candidates[-1], stacks[-1][-1], template, kind))
+
+
+def measure_baselines(
+    memory: ScoreMemory,
+    images: EvaluationImages,
+    forget: Sequence[str],
+    synonyms: Mapping[str, Sequence[str]] | None = None,
+) -> list[Row]:
+    """The rows of the plain model and of a label mask, which need no adapter, under the model's template."""
+    others = _find_unseen((), synonyms)
+    return _measure_baselines(*_make_maker(memory, images, forget, memory.model.template, others))
+
+
+def _measure_baselines(maker: RowMaker, plain: BlackBox, bypass: BlackBox) -> list[Row]:
+    return [
+        maker.make_row(Candidate(ZERO_SHOT, 0, plain, bypass)),
+        maker.make_row(Candidate(LABEL_MASK, 0, plain, bypass, masked=True)),
+    ]
+
+
+def _make_maker(
+    memory: ScoreMemory,
+    images: EvaluationImages,
+    forget: Sequence[str],
+    template: str,
+    synonyms: Mapping[str, Sequence[str]],
+) -> tuple[RowMaker, BlackBox, BlackBox]:
+    """What makes rows, and the model under a template and under the plain prompt."""
+    plain, bypass = memory.model.with_template(template), memory.model.with_template(BYPASS_TEMPLATE)
+    is_forget = torch.tensor([name in forget for name in images.test.names])
+    return RowMaker(memory, plain, images, is_forget, synonyms), plain, bypass
 
 
 def _check_stacks(model: BlackBox, names: Sequence[str], adapters: Sequence[Adapters]) -> list[Stack]:

@@ -85,6 +85,20 @@ def find_adapter(folder: Path) -> Path:
     return found[0]
 
 
+def count_images(paths: Sequence[str | Path]) -> tuple[int, int]:
+    """About how many classes and images a zip holds, from its list alone; none if it can't be read."""
+    try:
+        for path in paths:
+            _check_list(Path(path))
+            with zipfile.ZipFile(path) as archive:
+                places = [PurePosixPath(name) for name in archive.namelist() if not name.endswith("/")]
+            images = [place for place in places if not any(map(is_litter, place.parts))]
+            return len({place.parent.name for place in images}), min(len(images), MAX_IMAGES)
+    except (InputError, *UNREADABLE):
+        pass
+    return 0, 0
+
+
 def read_images(folder: Path) -> UploadedImages:
     """The images of an unpacked upload: one sub-folder per class, maybe in a folder, maybe below `train` and `test`.
 

@@ -54,13 +54,23 @@ def collect_images(request: RunRequest) -> TaskImages:
     if request.source == DATASET:
         wanted = [*request.forget, *request.keep] if request.keep else []
         return _split_images(UploadedImages(load_dataset_images(request.dataset, wanted)), request)
+    if is_drawn(request):
+        return _load_drawings(request)
     names = (*request.forget, *request.keep)
     if request.source == NAMES or request.method == EDIT:  # an edit needs no images
-        drawn = request.base == EMBEDDED and not _names_without_drawings(names)
-        return _load_drawings(request) if drawn else TaskImages(names)
-    if undrawn := _names_without_drawings(names):
-        raise InputError(f"There are no drawings of '{undrawn[0]}'; tick names of the list, or choose other images.")
-    return _load_drawings(request)
+        return TaskImages(names)
+    undrawn = _names_without_drawings(names)
+    raise InputError(f"There are no drawings of '{undrawn[0]}'; tick names of the list, or choose other images.")
+
+
+def is_drawn(request: RunRequest) -> bool:
+    """Whether the demo's drawings are the images of a request."""
+    if request.source in (FILES, DATASET):
+        return False
+    needs_none = request.source == NAMES or request.method == EDIT
+    return (request.base == EMBEDDED or not needs_none) and not _names_without_drawings(
+        [*request.forget, *request.keep]
+    )
 
 
 def everyday_names() -> list[str]:

@@ -94,6 +94,18 @@ class AdapterStore:
             self._private[key] = _Private(adapter, session)
         return key
 
+    def replace(self, key: str, adapter: ForgetAdapter) -> None:
+        """Puts another adapter in the place of a private one, such as the same with its report.
+
+        Raises:
+            InputError: if it is larger than any adapter of this library.
+        """
+        if too_large := _describe_excess(adapter):
+            raise InputError(f"This adapter's {too_large}.")
+        with self._lock:
+            if (kept := self._private.get(key)) is not None:  # else its hour is over
+                self._private[key] = _Private(adapter, kept.session)
+
     def reclaim(self, key: str, session: str) -> ForgetAdapter:
         """A private adapter, moved to the session that the visitor has now: anyone who has the key is its owner.
 

@@ -15,7 +15,7 @@ from space.services.adapter_store import AdapterStore
 from space.services.model_cache import ModelCache
 from space.services.real_model import COMMIT, REAL_MODEL
 from space.services.run_channel import RunChannel
-from space.services.run_progress import RunResult
+from space.services.run_progress import RunProgress, RunResult
 from space.services.runs import Runs
 from space.services.zero_gpu import accept_gpu, with_gpu
 
@@ -31,7 +31,7 @@ def work(request: RunRequest, bases: Mapping[str, str], stop: Path) -> Iterator[
 
     Args:
         bases: base models that the Space offers -> Hub id or folder.
-        stop: the run ends after its present step once this file exists.
+        stop: once this file exists it is removed and the run ends; the next one ends the evaluation.
     """
     accept_gpu()
     models = ModelCache({name: place for name, place in bases.items() if name != REAL_MODEL})
@@ -41,6 +41,7 @@ def work(request: RunRequest, bases: Mapping[str, str], stop: Path) -> Iterator[
             models.offer(REAL_MODEL, COMMIT)
         for news in runs.run(request, SESSION):
             if stop.exists():
+                stop.unlink()  # the next one ends the evaluation
                 runs.stop(SESSION)
             yield pickle.dumps(news)
     except (ValueError, OSError) as error:
@@ -67,9 +68,14 @@ class GpuRuns(Runs):
                 for content in run(request, dict(self.store.models.bases), stop):
                     news = pickle.loads(content)  # written by a fork of this process
                     if channel.stop.is_set():
+                        channel.stop.clear()
                         stop.touch()
                     if isinstance(news, RunResult):
                         news = replace(news, key=self.store.add(news.adapter, session))
+                    elif isinstance(news, RunProgress):
+                        if news.steps:
+                            channel.begun.set()
+                        news = replace(news, made=None)  # the other process has its key
                     channel.report(news)
                     answered = answered or isinstance(news, RunResult | BaseException)
             except Exception as error:  # no GPU is free, or the visitor's share is used up

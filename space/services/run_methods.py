@@ -22,18 +22,24 @@ LOCK_SECONDS = 0.7  # how often a run that waits for another edit's vocabulary r
 
 
 def search_context(model: ClipBlackBox, images: TaskImages, request: RunRequest, channel: RunChannel) -> Result:
-    """Searches for a context and reports every step. Stopped, or after 15 minutes, it returns the best so far."""
+    """Searches for a context and reports every step. Stopped, or after 15 minutes, it returns the best so far.
+
+    Raises:
+        Stopped: if it is stopped before its first step ended.
+    """
     from hf_unlearn import unlearn
 
     steps: list[Step] = []
+    judged_on = _describe_validation(images, request)
     start = time.monotonic()
 
     def report_step(step: Step) -> bool:
         steps.append(step)
+        channel.begun.set()
         spent = step.seconds - steps[0].seconds
         done = step.queries - steps[0].queries
         left = spent / done * (request.budget - step.queries) if done else None
-        channel.report(RunProgress("Searching", step.queries, request.budget, left, tuple(steps)))
+        channel.report(RunProgress("Searching", step.queries, request.budget, left, tuple(steps), judged_on=judged_on))
         return channel.stop.is_set() or time.monotonic() - start > RUN_SECONDS
 
     options: dict[str, Any] = {
@@ -47,11 +53,20 @@ def search_context(model: ClipBlackBox, images: TaskImages, request: RunRequest,
     return unlearn(model, images.train, validation=images.validation, shots=shots, **options)
 
 
+def _describe_validation(images: TaskImages, request: RunRequest) -> str:
+    if request.source == NAMES or images.validation is None:
+        return "Figures so far are of stand-ins made from the names, not of images."
+    counts = images.validation.counts()
+    gone, kept = (sum(counts[name] for name in names) for names in (request.forget, set(counts) - {*request.forget}))
+    return f"Figures so far are of {gone} images to forget and {kept} to keep."
+
+
 def make_edit(model: ThreadSafeClip, images: TaskImages, request: RunRequest, channel: RunChannel) -> Result:
     """Solves an edit in closed form. The slow part is the model's vocabulary, encoded once and then cached.
 
     Raises:
-        InputError: if the visitor stops it, it takes too long, or the model's text features can't be edited.
+        Stopped: if the visitor stops it.
+        InputError: if it takes too long, or the model's text features can't be edited.
     """
     from torch import linalg
 
@@ -86,13 +101,13 @@ class _VocabularyReader:
         """Reports before a number of texts is encoded.
 
         Raises:
-            InputError: if the edit is stopped or takes too long.
+            Stopped, VisitorLeft: as the channel does.
+            InputError: if the edit takes too long.
         """
         if self.watch is not None:
             self.watch(texts)
         spent = time.monotonic() - self.start
-        if self.channel.stop.is_set():
-            raise InputError("Stopped before the edit was made.")
+        self.channel.check()
         if spent > RUN_SECONDS:
             raise InputError(
                 f"This model reads only {self.done:,} of its {self.total:,} texts within the time limit; "

@@ -21,6 +21,8 @@ class RunProgress:
         left: seconds until the last unit, as estimated from the speed so far.
         steps: the figures of every step of a search.
         unit: queries, or texts where an edit reads a vocabulary.
+        judged_on: a sentence about what the figures of the steps are computed on.
+        made: the adapter, once there is one that is not evaluated yet.
     """
 
     doing: str
@@ -29,6 +31,8 @@ class RunProgress:
     left: float | None = None
     steps: tuple[Step, ...] = ()
     unit: str = "queries"
+    judged_on: str = ""
+    made: RunResult | None = None
 
     @property
     def share(self) -> float:
@@ -47,6 +51,7 @@ class RunResult:
         steps: the figures of every step of a search.
         confusions: forgotten class -> name -> share of the class's images that now get that name, 0 to 1.
         note: what a visitor should know of an upload.
+        unjudged: why there is no evaluation, or nothing.
     """
 
     adapter: ForgetAdapter
@@ -55,3 +60,4 @@ class RunResult:
     steps: tuple[Step, ...]
     confusions: dict[str, dict[str, float]] = field(default_factory=dict)
     note: str = ""
+    unjudged: str = ""

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
+from dataclasses import replace
 from functools import partial
+from statistics import fmean
 from threading import Lock, Semaphore, Thread
+from typing import TYPE_CHECKING
 
 from hf_unlearn.errors import InputError
-from space.inputs.data_sources import collect_images
-from space.inputs.run_request import EDIT, RunRequest
+from space.inputs.data_sources import TaskImages, collect_images
+from space.inputs.run_request import DATASET, EDIT, RunRequest
 from space.services.adapter_store import AdapterStore
-from space.services.run_channel import POLL_SECONDS, RunChannel, VisitorLeft, pause
-from space.services.run_evaluation import evaluate_adapter
-from space.services.run_methods import make_edit, search_context
+from space.services.run_channel import (
+    BETWEEN_LAYERS,
+    POLL_SECONDS,
+    STOPPED_EARLY,
+    RunChannel,
+    Stopped,
+    VisitorLeft,
+)  # fmt: skip
+from space.services.run_evaluation import RunEvaluation
+from space.services.run_methods import RUN_SECONDS, make_edit, search_context
 from space.services.run_progress import RunProgress, RunResult
-from space.services.time_estimate import estimate_seconds
+from space.services.time_estimate import Seconds, TimeEstimates, Work
+
+if TYPE_CHECKING:
+    from hf_unlearn.training.history import Step
+    from hf_unlearn.training.result import Result
+    from space.services.thread_safe_clip import ThreadSafeClip
 
 REPORT_SECONDS = 0.7  # between two reports of progress
 MAX_RUNS = 4  # at work; abandoned runs count until their next step
@@ -27,21 +43,48 @@ class Runs:
     def __init__(self, store: AdapterStore) -> None:
         self.store = store
         self._channels: dict[str, RunChannel] = {}
+        self._times = TimeEstimates()
         self._lock, self._places = Lock(), Semaphore(MAX_RUNS)
 
     def stop(self, session: str) -> None:
-        """Ends the visitor's run after its present step; the best context so far is kept."""
+        """Ends the visitor's run at once; the best context so far is kept. Once there is one, its evaluation ends."""
         with self._lock:
             if session in self._channels:
                 self._channels[session].stop.set()
 
-    def estimate(self, request: RunRequest) -> float:
-        """Seconds that the search for a context will take.
+    def estimate(self, request: RunRequest) -> Seconds | None:
+        """How long the search for a context will take, the evaluation included; None if that is not known.
 
         Raises:
             ValueError, OSError: as `ModelCache.get` does.
         """
-        return estimate_seconds(self.store.models.get(request.base), request)
+        if request.base not in self.store.models.bases or request.source == DATASET:
+            return None
+        model = self.store.models.get(request.base)
+        timing = self._times.time(model, request.base, [*request.forget, *request.keep])
+        return self._times.estimate(timing, Work.of(request))
+
+    def wait(self, before: int, places: int) -> Seconds | None:
+        """How long a visitor waits behind others: until one of the places is free for them; None if that is not known.
+
+        Args:
+            before: how many wait before them.
+            places: how many runs are at work at once.
+        """
+        with self._lock:
+            channels = list(self._channels.values())
+        left = [seconds for channel in channels if (seconds := channel.left_seconds())]
+        if len(channels) < places and not before:
+            return Seconds(0.0, 0.0)
+        if len(left) < places:
+            return None
+        typical = [channel.expected[0][1] for channel in channels if channel.expected]
+        low, high = ([getattr(one, end) for one in left] for end in ("low", "high"))
+        for ends, mean in ((low, fmean(one.low for one in typical)), (high, fmean(one.high for one in typical))):
+            for _ in range(before):
+                ends.sort()
+                ends.append(ends.pop(0) + mean)
+        return Seconds(min(low), min(high))
 
     def run(
         self,
@@ -72,10 +115,12 @@ class Runs:
                 news = channel.receive(waiting)
                 if isinstance(news, BaseException):
                     raise news
+                if isinstance(news, RunProgress) and channel.stop.is_set():
+                    news = replace(news, doing="Stopping", left=None)
                 yield news
                 if isinstance(news, RunResult):
                     return
-                pause(REPORT_SECONDS, waiting)
+                channel.pause(REPORT_SECONDS, waiting)
         except VisitorLeft:
             raise InputError("This run was abandoned: no one waited for it.") from None
         finally:
@@ -85,32 +130,83 @@ class Runs:
                     del self._channels[key]
 
     def _work(self, request: RunRequest, session: str, channel: RunChannel) -> None:
-        while not self._places.acquire(timeout=POLL_SECONDS):
-            if channel.left.is_set():
-                return
+        if not self._places.acquire(blocking=False):
+            channel.report(RunProgress("Waiting for another run to end"))
+            while not self._places.acquire(timeout=POLL_SECONDS):
+                if channel.left.is_set():
+                    return
+        BETWEEN_LAYERS.set(channel.check)
         try:
             self._fulfil(request, session, channel)
+        except Stopped:
+            channel.report(InputError(STOPPED_EARLY))
         except BaseException as error:  # raised again in the visitor's thread
             channel.report(error)
         finally:
             self._places.release()
 
     def _fulfil(self, request: RunRequest, session: str, channel: RunChannel) -> None:
-        channel.check_left()
+        channel.check()
         channel.report(RunProgress("Loading the model"))
         model = self.store.models.get(request.base)
-        model.watch = channel.check_left
-        channel.check_left()
+        model.watch = channel.check
+        channel.check()
+        if request.method == EDIT:
+            self._make(make_edit, model, request, session, channel)
+            return
+        timing = self._times.time(model, request.base, [*request.forget, *request.keep])
+        work, start = Work.of(request), time.monotonic()
+        channel.expect(self._times.estimate(timing, work))
+        steps = self._make(search_context, model, request, session, channel)
+        if not channel.stop.is_set():
+            self._times.learn(timing, replace(work, queries=steps[-1].queries), time.monotonic() - start)
+
+    def _make(
+        self,
+        method: Callable[[ThreadSafeClip, TaskImages, RunRequest, RunChannel], Result],
+        model: ThreadSafeClip,
+        request: RunRequest,
+        session: str,
+        channel: RunChannel,
+    ) -> tuple[Step, ...]:
+        """Makes an adapter by a method, and evaluates it; what needs no adapter comes first, so that the end is quick.
+
+        Returns:
+            the steps of the search.
+        """
         channel.report(RunProgress("Reading the images"))
         images = collect_images(request)
-        if request.method == EDIT:
-            result = make_edit(model, images, request, channel)
-        else:
-            channel.report(RunProgress("Encoding the images, once"))
-            result = search_context(model, images, request, channel)
-        channel.check_left()
-        budget = request.budget if result.history else 0
-        channel.report(RunProgress("Judging", budget, budget, None, result.history))
-        adapter, confusions = evaluate_adapter(model, images, result.adapter)
-        key = self.store.add(adapter, session)
-        channel.report(RunResult(adapter, key, result.reason.value, result.history, confusions, images.note))
+        channel.report(RunProgress("Encoding the images, once"))
+        model.fingerprint()  # known from here on: a run that is stopped encodes no more
+        evaluation = RunEvaluation(model, images, request.forget)
+        if request.method != EDIT:  # an edit may still be refused, and nobody stops it
+            evaluation.prepare()
+        result = method(model, images, request, channel)
+        key = self.store.add(result.adapter, session)
+        made = RunResult(result.adapter, key, _why(result, channel), result.history, note=images.note)
+        self._evaluate(evaluation, made, channel)
+        return result.history
+
+    def _evaluate(self, evaluation: RunEvaluation, made: RunResult, channel: RunChannel) -> None:
+        """Reports what was made, then the same with its evaluation, unless the visitor stops that."""
+        channel.begun.set()
+        channel.stop.clear()  # from now on it ends the evaluation
+        queries = made.steps[-1].queries if made.steps else 0
+        channel.report(RunProgress("Evaluating", queries, queries, None, made.steps, made=made))
+        try:
+            adapter, confusions = evaluation.judge(made.adapter)
+        except Stopped:
+            channel.report(replace(made, unjudged="You skipped the evaluation."))
+            return
+        self.store.replace(made.key, adapter)
+        channel.report(replace(made, adapter=adapter, confusions=confusions))
+
+
+def _why(result: Result, channel: RunChannel) -> str:
+    """Why a run ended, in words."""
+    from hf_unlearn.training.result import StopReason
+
+    if result.reason not in (StopReason.CANCELLED, StopReason.INTERRUPTED):
+        return str(result.reason.value)
+    why = "stopped" if channel.stop.is_set() else f"{RUN_SECONDS // 60} minutes are over"
+    return f"{why}; the best so far is kept"

@@ -35,13 +35,15 @@ class ScoringService:
     """Scores contexts for remote optimizers.
 
     Args:
-        bases: base models on offer -> Hub id or folder.
+        bases: the base models on offer now -> Hub id or folder.
         load: returns the model with a name.
         queries: how many candidates one session may have scored.
     """
 
-    def __init__(self, bases: Mapping[str, str], load: Callable[[str], ClipBlackBox], queries: int = 100_000) -> None:
-        self.bases = dict(bases)
+    def __init__(
+        self, bases: Callable[[], Mapping[str, str]], load: Callable[[str], ClipBlackBox], queries: int = 100_000
+    ) -> None:
+        self._bases = bases
         self._sessions = ScoringSessions(queries)
         self._with_template = lru_cache(maxsize=8)(lambda base, template: load(base).with_template(template))
 
@@ -154,8 +156,8 @@ class ScoringService:
         }
 
     def _model(self, base: str, template: str) -> ClipBlackBox:
-        if not isinstance(base, str) or base not in self.bases:
-            raise InputError(f"This Space offers {', '.join(self.bases)}, not '{str(base)[:80]}'.")
+        if not isinstance(base, str) or base not in self._bases():
+            raise InputError(f"This Space offers {', '.join(self._bases())}, not '{str(base)[:80]}'.")
         if not isinstance(template, str) or len(template) > MAX_LABEL:
             raise InputError(f"A template has at most {MAX_LABEL} characters.")
         return self._with_template(base, template)

@@ -9,10 +9,11 @@ from threading import Lock
 from typing import Any
 
 from cachetools import LRUCache
-from torch import Tensor
+from torch import Tensor, nn
 
 from hf_unlearn import ClipBlackBox
 from hf_unlearn.errors import InputError
+from space.services.run_channel import BETWEEN_LAYERS
 
 CACHE_BYTES, ENTRY_BYTES = 64 * 2**20, 512 * 2**10  # of all lists of labels with their features, and of one
 Key = tuple[str, tuple[str, ...], tuple[int, ...], bytes]  # template, names, shape and bytes of the context
@@ -21,7 +22,8 @@ Key = tuple[str, tuple[str, ...], tuple[int, ...], bytes]  # template, names, sh
 class ThreadSafeClip(ClipBlackBox):
     """A CLIP whose weights are only read. Copies share its caches and locks.
 
-    The path that puts a hook on the text tower serves one caller at a time.
+    The path that puts a hook on the text tower serves one caller at a time. Between two layers a forward pass calls
+    what its thread has put in `BETWEEN_LAYERS`, whose exception ends it.
 
     Attributes:
         watch: of one caller's copy. It is called before the towers with the number of texts (0 for images). An
@@ -38,6 +40,9 @@ class ThreadSafeClip(ClipBlackBox):
         self._hook_lock, self._cache_lock, self.vocabulary = Lock(), Lock(), Lock()
         self._texts: LRUCache[Key, _CachedTexts] = LRUCache(CACHE_BYTES, getsizeof=_CachedTexts.count_bytes)
         self._fingerprint = lru_cache(maxsize=1)(super().fingerprint)
+        for module in self.model.modules():
+            if isinstance(module, nn.LayerNorm):
+                module.register_forward_pre_hook(_check_between_layers)
 
     @classmethod
     def from_snapshot(cls, folder: Path, model_id: str, revision: str, device: str | None) -> ThreadSafeClip:
@@ -92,6 +97,11 @@ class ThreadSafeClip(ClipBlackBox):
     def _inject(self, contexts: Tensor, prompts: list[list[int]]) -> Tensor:
         with self._hook_lock:
             return super()._inject(contexts, prompts)
+
+
+def _check_between_layers(*_: object) -> None:
+    if (check := BETWEEN_LAYERS.get()) is not None:
+        check()
 
 
 class _CachedTexts:

@@ -64,7 +64,7 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
                 screen = forget_now_tab.draw(edits)
                 draw_results(edits, downloads, screen.recipe(), demo)
             with gr.Tab("Scores only", id="forget", elem_id="tab-forget"):
-                use = forget_tab.draw(store, runs, downloads, made, demo)
+                forgetting = forget_tab.draw(store, runs, downloads, made, demo)
             with gr.Tab("Library", id="library", elem_id="tab-library"):
                 library_tab.draw(store, demo)
             with gr.Tab("Try an adapter", id="try", elem_id="tab-try"):
@@ -72,7 +72,7 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
             with gr.Tab("About", id="about", elem_id="tab-about"):
                 library_tab.draw_about()
         forget_now_tab.wire(screen, edits)
-        notice.wire(screen, real, edits, demo)
+        notice.wire(screen, [forgetting.base, trying.base], real, edits, demo)
 
         def arrive(request: gr.Request) -> list[Any]:
             """What a link asks for: `?forget=…`, or `?model=…&adapter=…&tab=…`."""
@@ -83,11 +83,11 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
 
         filled = [tabs, trying.base, trying.adapter, trying.look, *screen.outputs(forget_now_tab.ALL)]
         arrived = demo.load(arrive, None, filled, **{**LIGHT, "show_progress": "hidden"}, **PRIVATE)
-        try_tab.wire(store, trying, arrived, use, made)
-        use.click(lambda: gr.Tabs(selected="try"), None, tabs, **LIGHT, **PRIVATE)
+        try_tab.wire(store, trying, arrived, forgetting.use, made)
+        forgetting.use.click(lambda: gr.Tabs(selected="try"), None, tabs, **LIGHT, **PRIVATE)
 
         offer_endpoints(store, runs, edits, downloads)
-        offer_remote_box(ScoringService(models.bases, models.get, queries))
+        offer_remote_box(ScoringService(lambda: models.bases, models.get, queries))
     guard(demo)
     demo.fill = partial(forget_now_tab.fill, screen, edits)  # before the page is served
     demo.fetch = partial(real.start, edits.scores_of) if bases is None else lambda: None  # else as the operator says

@@ -1,14 +1,13 @@
-"""Forget: choose names, watch the run, read the report, take the adapter along."""
+"""Scores only: choose names and images; the run is in `run_events`, what follows it in `keep_tab`."""
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-import pandas as pd
 
 from hf_unlearn.models.embedded import EMBEDDED
 from space.inputs.data_sources import everyday_names
@@ -17,7 +16,6 @@ from space.inputs.run_request import (
     BUDGETS,
     CONTEXT,
     DATASET,
-    DRAWINGS,
     EDIT,
     FILES,
     METHODS,
@@ -28,21 +26,18 @@ from space.inputs.run_request import (
 )  # fmt: skip
 from space.services.adapter_store import AdapterStore
 from space.services.downloads import Downloads
-from space.services.run_progress import RunProgress
 from space.services.runs import Runs
+from space.services.time_estimate import Seconds
 from space.ui import keep_tab
-from space.ui.page import HEAVY, LAST, LIGHT, PRIVATE, RUN, first_line, in_words, session_of
-from space.ui.presence import waiting
-from space.views import run_report as report
+from space.ui.page import HEAVY, LAST, LIGHT, PRIVATE, RUN, RUNS_AT_ONCE, first_line
+from space.ui.presence import visitors_before
+from space.ui.run_events import LINE_SECONDS, START, STOP, RunView, draw_chart, wire_run
+from space.views.durations import format_range
 from space.views.library import list_bases
-from space.views.run_summary import render_summary
+from space.views.run_progress import count_visitors
 
-MEASURES = {"H": "H", "err_for": "forget error", "acc_mem": "retain accuracy"}
-STOP = "Stop, keep the best so far"
-SLOWER = 3.5  # times the estimate at most: measured 49 s for 30 s, 42 s for 13 s
 UNDRAWN = "People & Body"  # professions for the audit of groups: too few artists drew them
-COLOURS = {"H": "#2a9d57", "forget error": "#c44e52", "retain accuracy": "#4c72b0"}
-TO_SUMMARY = "() => document.querySelector('#run-summary')?.scrollIntoView({block: 'start'})"
+NO_WAIT = Seconds(0.0, 0.0)
 WHEN = (
     "**You need this tab if a model gives you nothing but scores**, or to judge an edit on images of your own. "
     "Otherwise *Forget now* is faster and better."
@@ -55,6 +50,14 @@ SEARCH = """(text) => {
     box.style.display = words.every(word => name.includes(word)) ? '' : 'none';
   }
   return [];
+}"""
+
+
+# a context without images of the visitor's needs names to keep; in the browser, so that no answer overtakes typing
+FILL_KEEP = """(method, source, keep) => {
+  const everyday = %s.join('\\n'), own = source === 'files' || source === 'dataset';
+  if (own) return keep === everyday ? '' : keep;
+  return method === 'context' && !keep.trim() ? everyday : keep;
 }"""
 
 
@@ -79,12 +82,6 @@ class _Form:
         ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Buttons:
-    start: gr.Button
-    stop: gr.Button
-
-
 def _order(
     base: str, forget: str, keep: str, source: str, budget: float, strength: str, files: str | None, dataset: str,
     method: str,
@@ -93,8 +90,21 @@ def _order(
     return RunRequest.parse(base, forget, keep, source, budget, strength, [files] if files else [], dataset, method)
 
 
-def draw(store: AdapterStore, runs: Runs, downloads: Downloads, made: gr.BrowserState, demo: gr.Blocks) -> gr.Button:
-    """Draws and wires the tab; returns the button that opens what was made in Try."""
+@dataclass(frozen=True)
+class ForgetTab:
+    """What other tabs refer to.
+
+    Attributes:
+        base: the list of base models.
+        use: the button that opens what was made in Try.
+    """
+
+    base: gr.Dropdown
+    use: gr.Button
+
+
+def draw(store: AdapterStore, runs: Runs, downloads: Downloads, made: gr.BrowserState, demo: gr.Blocks) -> ForgetTab:
+    """Draws and wires the tab."""
     gr.Markdown(WHEN)
     with gr.Row():
         with gr.Column(scale=1):
@@ -117,21 +127,19 @@ def draw(store: AdapterStore, runs: Runs, downloads: Downloads, made: gr.Browser
             gr.Markdown("## 3. Run")
             estimate = gr.Markdown("", elem_classes="note")
             with gr.Row():
-                buttons = _Buttons(
-                    gr.Button("Make it forget", variant="primary"),
-                    gr.Button(STOP, variant="stop", interactive=False),
-                )
-    bar = gr.HTML()
-    chart = gr.LinePlot(
-        _frame(()), x="queries", y="%", color="measure", color_map=COLOURS, y_lim=[0, 100], height=340, visible=False,
-        label="Best so far: H green, forget error red, retain accuracy blue", x_title="queries",
-    )  # fmt: skip
-    shown = gr.HTML(elem_classes="report", render=False)
-    keeping = keep_tab.draw(store, downloads, shown, made, demo)  # the buttons above the report
-    shown.render()
+                start = gr.Button(START, variant="primary")
+                stop = gr.Button(STOP, variant="stop", interactive=False)
+    bar, clock = gr.HTML(elem_id="run-progress"), gr.Timer(LINE_SECONDS, active=False)
+    summary, details = (gr.HTML(elem_classes="report", render=False) for _ in range(2))
+    keeping = keep_tab.draw(store, downloads, summary, made, demo)  # the buttons above the report
+    summary.render()
+    with gr.Accordion("Details", open=False, visible=False) as folded:
+        chart = draw_chart()
+        details.render()
+    view = RunView(start, stop, clock, bar, chart, keeping.panel, keeping.zipped, summary, folded, details, made)
     _wire_form(store, runs, form, estimate)
-    _wire_run(runs, downloads, form, buttons, [bar, chart, shown, made, keeping.panel, keeping.zipped])
-    return keeping.use
+    wire_run(runs, downloads, _order, form.inputs(), view)
+    return ForgetTab(base, keeping.use)
 
 
 def _draw_concepts(forget: gr.Textbox) -> None:
@@ -186,86 +194,42 @@ def _wire_form(store: AdapterStore, runs: Runs, on: _Form, estimate: gr.Markdown
             asked = _order(*fields)
             if asked.method == EDIT:
                 words = "A few seconds; the first time for a model it reads the model's own words, which takes longer."
-            elif asked.base not in store.models.bases:
-                words = "The run itself reports how long it takes."
             else:
-                seconds = runs.estimate(asked)
-                low, high = report.format_duration(seconds), report.format_duration(SLOWER * seconds)
-                words = f"{low} to {high} on this machine as it is now, then the report."
+                words = _estimate(runs, asked)
             return f"{words} {asked.repeats}".rstrip()
         except (ValueError, OSError) as error:
             return plain_text(first_line(error))
 
-    def way(method: str, source: str, keep: str) -> tuple[Any, Any]:
-        """A context has a budget, and needs names to keep."""
-        lacking = method == CONTEXT and source in (DRAWINGS, NAMES) and not keep.strip()
-        return gr.Slider(visible=method == CONTEXT), "\n".join(everyday_names()) if lacking else gr.skip()
-
-    def bring(kind: str, keep: str | None) -> tuple[Any, ...]:
-        """With a visitor's images, the demo's names to keep would only be refused."""
-        own, of_demo = kind in (FILES, DATASET), (keep or "") == "\n".join(everyday_names())
+    def bring(kind: str) -> tuple[Any, ...]:
         return (
-            gr.File(visible=kind == FILES),
-            gr.Textbox(visible=kind == DATASET),
-            EDIT if kind == NAMES else CONTEXT,
-            "" if own and of_demo else gr.skip(),
-        )
+            gr.File(visible=kind == FILES), gr.Textbox(visible=kind == DATASET), EDIT if kind == NAMES else CONTEXT,
+        )  # fmt: skip
 
-    on.source.input(bring, [on.source, on.keep], [on.files, on.dataset, on.method, on.keep], **LIGHT, **PRIVATE)
+    on.source.input(bring, on.source, [on.files, on.dataset, on.method], **LIGHT, **PRIVATE)
+    for changed in (on.source.input, on.method.change):
+        changed(None, [on.method, on.source, on.keep], on.keep, js=FILL_KEEP % json.dumps(everyday_names()), **PRIVATE)
     on.base.input(
         lambda base: (gr.skip(), gr.skip()) if base == EMBEDDED else (NAMES, EDIT), on.base, [on.source, on.method],
         **LIGHT, **PRIVATE,
     )  # fmt: skip
-    on.method.change(way, [on.method, on.source, on.keep], [on.budget, on.keep], **LIGHT, **PRIVATE)
+    on.method.change(lambda method: gr.Slider(visible=method == CONTEXT), on.method, on.budget, **LIGHT, **PRIVATE)
     gr.on(
         [on.forget.change, on.keep.change, on.source.input, on.method.change, on.budget.release, on.files.change],
         estimate_time, on.inputs(), estimate, **LAST, **HEAVY, **PRIVATE, show_progress="hidden",
     )  # fmt: skip
 
 
-def _wire_run(runs: Runs, downloads: Downloads, form: _Form, on: _Buttons, results: list[Any]) -> None:
-    """Args: results: where progress, chart, report, key, panel and download go."""
-
-    @in_words
-    def run(request: gr.Request, *fields: Any) -> Iterator[tuple[Any, ...]]:
-        for news in runs.run(_order(*fields), session_of(request), waiting()):
-            line = gr.LinePlot(_frame(news.steps), visible=bool(news.steps))
-            if isinstance(news, RunProgress):
-                yield report.render_progress(news), line, "", "", gr.Column(visible=False), gr.skip()
-            else:
-                download = gr.DownloadButton(value=downloads.zip_adapter(news.adapter))
-                yield (
-                    "",
-                    line,
-                    render_summary(news.adapter) + report.render_report(news),
-                    news.key,
-                    gr.Column(visible=True),
-                    download,
-                )
-
-    def halt(request: gr.Request) -> gr.Button:
-        runs.stop(session_of(request))
-        return gr.Button("Stopping after this step …", interactive=False)
-
-    buttons = [on.start, on.stop]
-    started = on.start.click(
-        lambda: (gr.Button(interactive=False), gr.Button(interactive=True)), None, buttons, **PRIVATE
-    )
-    ran = started.then(run, form.inputs(), results, **RUN, **PRIVATE)
-    ran.success(None, js=keep_tab.STAY, **PRIVATE)
-    ran.success(None, js=TO_SUMMARY, **PRIVATE)
-    for over in (ran.success, ran.failure):  # `then` would not run after a refusal, and the tab would stay locked
-        over(
-            lambda: (gr.Button(interactive=True), gr.Button(STOP, interactive=False), ""), None, [*buttons, results[0]],
-            **PRIVATE,
-        )  # fmt: skip
-    on.stop.click(halt, None, on.stop, queue=False, **PRIVATE)
-
-
-def _frame(steps: tuple[Any, ...]) -> pd.DataFrame:
-    thin = steps[:: max(1, len(steps) // 150)]
-    rows = [(step.queries, words, 100 * getattr(step, key)) for step in thin for key, words in MEASURES.items()]
-    return pd.DataFrame(rows, columns=["queries", "measure", "%"])
+def _estimate(runs: Runs, asked: RunRequest) -> str:
+    """How long a search will take, the visitors before it included."""
+    seconds = runs.estimate(asked)
+    if seconds is None:
+        return "The run itself reports how long it takes."
+    before, _ = visitors_before(RUN["concurrency_id"])
+    wait = runs.wait(max(0, before - RUNS_AT_ONCE), RUNS_AT_ONCE) if before >= RUNS_AT_ONCE else NO_WAIT
+    line = f" {count_visitors(before).capitalize()} before you." if before >= RUNS_AT_ONCE else ""
+    if wait is None:
+        return f"Likely {format_range(seconds)} once it begins.{line}"
+    return f"Likely {format_range(seconds + wait)} at this machine's present speed.{line}"
 
 
 def _concepts() -> tuple[dict[str, list[str]], list[str]]:

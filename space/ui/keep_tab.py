@@ -12,7 +12,7 @@ from space.services.downloads import Downloads, file_name
 from space.services.run_progress import RunResult
 from space.ui.page import HEAVY, LIGHT, PRIVATE, in_words, session_of
 from space.ui.push_panel import draw_push
-from space.views import run_report as report
+from space.views.run_summary import render_summary
 
 STAY = "() => history.replaceState(null, '', '?tab=forget')"  # where the log-in leads back to
 
@@ -36,7 +36,7 @@ def draw(store: AdapterStore, downloads: Downloads, shown: gr.HTML, made: gr.Bro
     """Draws and wires the panel.
 
     Args:
-        shown: where the report is.
+        shown: where the summary of the run is.
         made: the key of what was made; the browser keeps it, since a log-in loads the page again.
     """
     with gr.Column(visible=False) as panel:
@@ -54,7 +54,7 @@ def draw(store: AdapterStore, downloads: Downloads, shown: gr.HTML, made: gr.Bro
             return "", gr.skip(), gr.skip(), gr.skip()
         again = RunResult(adapter, key, "made before this page was loaded", ())
         zipped = gr.DownloadButton(value=downloads.zip_adapter(adapter))
-        return key, report.render_report(again), gr.Column(visible=True), zipped
+        return key, render_summary(again), gr.Column(visible=True), zipped
 
     @in_words
     def save(key: str) -> gr.File:

@@ -33,7 +33,8 @@ R = TypeVar("R")
 
 HEAVY: dict[str, Any] = {"concurrency_limit": 2, "concurrency_id": "model"}
 INSTANT: dict[str, Any] = {"concurrency_limit": 2, "concurrency_id": "instant"}
-RUN: dict[str, Any] = {"concurrency_limit": 2, "concurrency_id": "run"}
+RUNS_AT_ONCE = 2
+RUN: dict[str, Any] = {"concurrency_limit": RUNS_AT_ONCE, "concurrency_id": "run"}
 LIGHT: dict[str, Any] = {"concurrency_limit": 8, "concurrency_id": "page", "show_progress": "minimal"}
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 LAST: dict[str, Any] = {"trigger_mode": "always_last"}

@@ -45,6 +45,34 @@ def call_id() -> str | None:
     return LocalContext.event_id.get(None)
 
 
+def visitors_before(line: str, session: str = "") -> tuple[int, bool]:
+    """How many calls are at work or wait in a line, and whether the session waits: then those before it count.
+
+    Args:
+        line: the `concurrency_id` of the calls.
+    """
+    blocks = LocalContext.blocks.get(None)
+    queue = blocks._queue.event_queue_per_concurrency_id.get(line) if blocks is not None else None
+    if queue is None:
+        return 0, False
+    waiting = [event.session_hash for event in list(queue.queue)]
+    waits = session in waiting
+    return queue.current_concurrency + (waiting.index(session) if waits else len(waiting)), waits
+
+
+async def leave_line(line: str, session: str, words: str) -> None:
+    """Ends a session's calls that wait in a line, with an error in words."""
+    from gradio.server_messages import ProcessCompletedMessage
+
+    if (blocks := LocalContext.blocks.get(None)) is None:
+        return
+    queue = blocks._queue
+    waiting = queue.event_queue_per_concurrency_id[line].queue if line in queue.event_queue_per_concurrency_id else []
+    for event in [event for event in list(waiting) if event.session_hash == session]:
+        await queue.remove_from_queue(event._id)
+        queue.send_message(event, ProcessCompletedMessage(output={"error": words, "visible": True}, success=False))
+
+
 def release_agents(demo: gr.Blocks) -> None:
     """Ends a call over MCP whose agent leaves in the middle of it.
 

@@ -11,6 +11,7 @@ from space.services.real_model import REAL_MODEL, RealModel, State
 from space.services.recipe import Recipe
 from space.ui.forget_now_tab import ALL, FirstScreen, base_choices, show_recipe, updates
 from space.ui.page import INSTANT, LIGHT, PRIVATE, in_words
+from space.views.library import list_bases
 
 POLL_SECONDS = 5.0  # only while the model is on its way
 EXAMPLE = Recipe(("cat",), base=REAL_MODEL)
@@ -30,8 +31,14 @@ class Notice:
             self.button = gr.Button("Forget “cat” in photographs", size="sm", scale=0, min_width=240, visible=False)
         self.clock = gr.Timer(POLL_SECONDS, active=False)
 
-    def wire(self, screen: FirstScreen, real: RealModel, edits: InstantEdits, demo: gr.Blocks) -> None:
-        """Reports the state when the page opens and while the model is on its way."""
+    def wire(
+        self, screen: FirstScreen, lists: list[gr.Dropdown], real: RealModel, edits: InstantEdits, demo: gr.Blocks
+    ) -> None:
+        """Reports the state when the page opens and while the model is on its way.
+
+        Args:
+            lists: the other tabs' lists of base models.
+        """
 
         def report() -> list[Any]:
             state = real.state
@@ -41,6 +48,7 @@ class Notice:
                 gr.Button(visible=state is State.READY),
                 gr.Timer(active=state is State.COMING),
                 gr.Dropdown(base_choices(edits)),
+                *(gr.Dropdown(list_bases(edits.store)) for _ in lists),
             ]
 
         @in_words
@@ -48,6 +56,6 @@ class Notice:
             return updates({**show_recipe(edits, EXAMPLE), "keep": [], "labels": []}, ALL)
 
         quiet: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
-        shown = [self.row, self.text, self.button, self.clock, screen.base]
+        shown = [self.row, self.text, self.button, self.clock, screen.base, *lists]
         gr.on([demo.load, self.clock.tick], report, None, shown, **{**LIGHT, **quiet})
         self.button.click(use, None, screen.outputs(ALL), **INSTANT, **quiet)

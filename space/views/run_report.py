@@ -1,4 +1,4 @@
-"""A run and its report as HTML: tables for screen readers, in the colours of the page."""
+"""The details of a run's evaluation as HTML: tables for screen readers, in the colours of the page."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from hf_unlearn.adapters.card_figures import COMPARED, leaks_of
-from hf_unlearn.adapters.model_card import scope
-from space.inputs.limits import one_line, plain_text
-from space.views.adapter_facts import list_neighbours
+from space.inputs.limits import one_line
 
 if TYPE_CHECKING:
     from hf_unlearn import ForgetAdapter
-    from space.services.run_progress import RunProgress, RunResult
+    from space.services.run_progress import RunResult
 
 COLUMNS = {  # key of a row -> heading, in words
     "H": "H ↑",
@@ -31,47 +29,13 @@ ROWS = {"zero-shot": "before", "label-mask": "label mask"}
 SHOWN_CLASSES, SHOWN_NAMES = 60, 10
 
 
-def render_progress(progress: RunProgress) -> str:
-    """How far a run is, and how many seconds are left."""
-    share = round(100 * progress.share)
-    words = (
-        f"{progress.doing}: {progress.queries:,} of {progress.budget:,} {progress.unit}"
-        if progress.budget
-        else (f"{progress.doing} …")
-    )
-    if progress.left is not None:
-        words += f", about {format_duration(progress.left)} left, then the report"
-    return (
-        f'<div class="run" role="status"><p>{escape(words)}</p><div class="bar" role="progressbar" aria-label="Run" '
-        f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{share}"><span style="width:{share}%"></span></div>'
-        "</div>"
-    )
-
-
-def format_duration(seconds: float) -> str:
-    """Writes a duration in seconds or minutes."""
-    return f"{max(1, round(seconds))} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-
-
-def render_report(made: RunResult) -> str:
-    """The report of a run: neighbours, figures, every class, where forgotten images go, what still leaks."""
-    spent = made.adapter.config.ledger
-    head = (
-        f"<p><b>Done: {escape(made.reason)}.</b> {spent.get('queries', 0):,.0f} queries in "
-        f"{format_duration(spent.get('seconds', 0))}. {escape(scope(made.adapter.kind))}</p>"
-    )
-    if made.note:
-        head += f"<p class='note'>Your images: {plain_text(made.note)}.</p>"
-    if others := list_neighbours(made.adapter):
-        head += (
-            f"<h3>Words nobody asked about</h3><p>{others}.</p><p class='note'>Too much? Write those to spare under "
-            "Keep and make it again. Too little? Write more under Forget.</p>"
-        )
-    if made.adapter.report is None:
-        return f"{head}<p>It was not judged: there are no images of these names here. Try it on some of your own.</p>"
+def render_details(made: RunResult) -> str:
+    """The details of an evaluation: figures, every class, where forgotten images go, what still leaks."""
     report = made.adapter.report
+    if report is None:
+        return "<p>There are none without an evaluation.</p>"
     return "".join(
-        (head, render_table(report), render_bars(report), render_heat_map(made.confusions), render_leaks(made.adapter))
+        (render_table(report), render_bars(report), render_heat_map(made.confusions), render_leaks(made.adapter))
     )
 
 

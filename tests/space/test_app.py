@@ -290,10 +290,11 @@ def test_a_visitor_of_the_page_downloads_the_edit_and_loads_it_with_the_library(
     visitor = Stranger(client.src.rstrip("/"))
     run = next(event["id"] for event in visitor.events["dependencies"] if event["types"]["generator"])
     asked = ["embedded", "bomb\ndagger", "", "names", 300, "normal", None, "", "edit"]
-    _, chart, shown, key, panel, download = visitor.call(run, *asked)
-    assert (chart["visible"], panel["visible"]) == (False, True)
-    for words in ("Done: solved in closed form", "Words nobody asked about", "image-to-image search", "label mask"):
-        assert words in shown, words
+    _, chart, summary, details, folded, key, panel, download, _ = visitor.call(run, *asked)
+    assert (chart["visible"], panel["visible"], folded["open"]) == (False, True, False)
+    for words in ("Done: solved in closed form", "Words nobody asked about", "image-to-image search", "short lists"):
+        assert words in summary, words
+    assert "label mask" in details
     answer = visitor.http.get(f"/file={download['value']['path']}")
     with zipfile.ZipFile(io.BytesIO(answer.raise_for_status().content)) as archive:
         archive.extractall(tmp_path)

@@ -20,17 +20,23 @@ from space.services.classification import classify
 from space.services.downloads import Downloads, zip_files
 from space.services.examples import suggest_labels
 from space.services.model_cache import ModelCache
-from space.services.run_evaluation import count_confusions
+from space.services.run_evaluation import RunEvaluation
 from space.services.run_progress import RunProgress, RunResult
 from space.services.runs import Runs
 from space.views import library as cards
-from space.views import run_report as report
 from space.views.adapter_facts import describe_adapter, describe_status
 from space.views.comparison import render_comparison
+from space.views.run_progress import render_progress
+from space.views.run_report import render_details
+from space.views.run_summary import render_summary
 from tests.support.edited import adapter_of, edit_adapter, random_edit
 from tests.support.images import COLOURS, coloured
 
 LABELS = list(COLOURS)
+
+
+def render_end(made: RunResult) -> str:
+    return render_summary(made) + render_details(made)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +111,7 @@ def test_an_edit_is_downloaded_and_exported(clip_folder, store, adapter, tmp_pat
 
 def test_where_forgotten_images_go_under_an_edit(clip, adapter):
     images = coloured(4, seed=1)
-    found = count_confusions(clip, TaskImages(LABELS, judged=images), adapter)
+    _, found = RunEvaluation(clip, TaskImages(LABELS, judged=images), ["red"]).judge(adapter)
     scores = AdaptedClip(clip, adapter).classify([images[i] for i in range(4)], LABELS)  # the red ones
     guesses = [LABELS[i] for i in scores.argmax(-1).tolist()]
     assert found == {"red": {name: guesses.count(name) / 4 for name in sorted(set(guesses), key=guesses.index)}}
@@ -116,7 +122,7 @@ def test_cards_and_reports_of_an_edit_say_what_it_is(adapter):
     text = describe_adapter(adapter)
     assert "**Forgets 1:** red" in text
     assert "**Keeps everything else.**" in text
-    page = report.render_report(RunResult(adapter, "own/x", "done", ()))
+    page = render_end(RunResult(adapter, "own/x", "done", ()))
     for words in ("image-to-image search still finds", "with the edit in effect", "wrong on forgotten", "0 queries"):
         assert words in page, words
     assert "context left out" not in page
@@ -151,7 +157,7 @@ def test_an_edit_made_here_is_what_the_python_library_makes(runs):
     assert made.adapter.config.weights_sha256 == expected.config.weights_sha256
     assert made.adapter.config.neighbours == expected.config.neighbours
     assert made.steps == ()
-    page = report.render_report(made)
+    page = render_end(made)
     for words in ("0 queries", "Words nobody asked about", "also forgotten: ", "Write those to spare", "label mask"):
         assert words in page, words
 
@@ -173,8 +179,8 @@ def test_images_of_ones_own_judge_an_edit_and_all_their_other_classes_are_kept(r
 
 
 def test_what_is_not_judged_says_so_beside_its_neighbours(runs):
-    page = report.render_report(made_of(runs, "absinthe", "", NAMES, 300))
-    for words in ("Words nobody asked about", "It was not judged", "image-to-image search"):
+    page = render_end(made_of(runs, "absinthe", "", NAMES, 300))
+    for words in ("Words nobody asked about", "It was not evaluated. There are no images", "image-to-image search"):
         assert words in page, words
 
 
@@ -194,7 +200,7 @@ def test_a_strangers_neighbours_are_no_markup(adapter):
     for text in (
         describe_adapter(one),
         describe_status(one, True),
-        report.render_report(RunResult(one, "own/x", "done", ())),
+        render_end(RunResult(one, "own/x", "done", ())),
     ):
         assert "alert" in text
         assert "<img" not in text
@@ -212,10 +218,10 @@ def test_an_edit_is_stopped_while_words_are_read_and_the_next_one_is_made(runs, 
             told.append(news)
             runs.stop("one")
 
-    with pytest.raises(ValueError, match="Stopped before the edit was made"):
+    with pytest.raises(ValueError, match="Stopped before there was anything to keep"):
         stopped_at_once()
     assert not list(tmp_path.rglob("*.safetensors"))
-    words = [report.render_progress(news) for news in told]
+    words = [render_progress(news) for news in told]
     assert not [line for line in words if "queries" in line]
     monkeypatch.setattr(vocabulary, "ENCODED_AT_ONCE", 256)
     assert made_of(runs, "absinthe", "", NAMES, 300).adapter.kind == "edit"

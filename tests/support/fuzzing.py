@@ -298,7 +298,7 @@ class Readers:
 
     def _opened(self) -> Any:
         model = ClipBlackBox(self.clip_folder, device="cpu")
-        scoring = ScoringService({"embedded": "embedded"}, lambda _: model, queries=10**9)
+        scoring = ScoringService(lambda: {"embedded": "embedded"}, lambda _: model, queries=10**9)
         picture = base64.b64encode(PICTURE).decode()
         handle = scoring.add_images("embedded", "", [picture], "session")["handle"]
         visitor = scoring._sessions.get("session")

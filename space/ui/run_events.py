@@ -1,0 +1,149 @@
+"""A run on the page: its start, its place in the queue, its progress, its end and its stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+
+from space.inputs.run_request import RunRequest
+from space.services.downloads import Downloads
+from space.services.run_channel import STOPPED_EARLY
+from space.services.run_progress import RunProgress, RunResult
+from space.services.runs import Runs
+from space.ui.keep_tab import STAY
+from space.ui.page import PRIVATE, RUN, RUNS_AT_ONCE, in_words, session_of
+from space.ui.presence import leave_line, visitors_before, waiting
+from space.views.run_progress import render_line, render_progress
+from space.views.run_report import render_details
+from space.views.run_summary import render_summary
+
+MEASURES = {"H": "H", "err_for": "forget error", "acc_mem": "retain accuracy"}
+COLOURS = {"H": "#2a9d57", "forget error": "#c44e52", "retain accuracy": "#4c72b0"}
+START, STOP, SKIP = "Make it forget", "Stop, keep the best so far", "Skip the evaluation"
+SAY_STOPPING = "() => ({__type__: 'update', value: 'Stopping …', interactive: false})"
+LINE_SECONDS = 1.0  # how often a visitor in the queue reads their place
+TO_SUMMARY = "() => document.querySelector('#run-summary')?.scrollIntoView({block: 'start'})"
+TO_PROGRESS = "() => document.querySelector('#run-progress')?.scrollIntoView({block: 'nearest'})"
+
+
+@dataclass(frozen=True)
+class RunView:
+    """The components of a run.
+
+    Attributes:
+        start, stop: buttons.
+        clock: asks for the place in the queue, while the visitor waits.
+        bar: progress.
+        chart: the figures of every step.
+        panel, zipped: what can be done with what was made, and its download.
+        summary, details: the end of a run; `folded` holds the details.
+        made: the key of what was made.
+    """
+
+    start: gr.Button
+    stop: gr.Button
+    clock: gr.Timer
+    bar: gr.HTML
+    chart: gr.LinePlot
+    panel: gr.Column
+    zipped: gr.DownloadButton
+    summary: gr.HTML
+    folded: gr.Accordion
+    details: gr.HTML
+    made: gr.BrowserState
+
+    def outputs(self) -> list[Any]:
+        """What a run writes."""
+        return [
+            self.bar, self.chart, self.summary, self.details, self.folded, self.made, self.panel, self.zipped,
+            self.stop,
+        ]  # fmt: skip
+
+
+def draw_chart() -> gr.LinePlot:
+    """The figures of a search, empty and hidden."""
+    return gr.LinePlot(
+        _frame(()), x="queries", y="%", color="measure", color_map=COLOURS, y_lim=[0, 100], height=340, visible=False,
+        label="Best so far: H green, forget error red, retain accuracy blue", x_title="queries",
+    )  # fmt: skip
+
+
+def wire_run(
+    runs: Runs, downloads: Downloads, order: Callable[..., RunRequest], inputs: list[Any], on: RunView
+) -> None:
+    """Wires the run.
+
+    Args:
+        order: makes a request of the values of `inputs`.
+    """
+
+    @in_words
+    def run(request: gr.Request, *fields: Any) -> Iterator[list[Any]]:
+        before: RunProgress | None = None
+        for news in runs.run(order(*fields), session_of(request), waiting()):
+            if isinstance(news, RunResult):
+                yield _end(news, downloads)
+            else:
+                yield _progress(news, before, downloads)
+                before = news
+
+    def place(request: gr.Request) -> Any:
+        before, waits = visitors_before(RUN["concurrency_id"], session_of(request))
+        if not waits:
+            return gr.skip()
+        return render_line(before, runs.wait(max(0, before - RUNS_AT_ONCE), RUNS_AT_ONCE))
+
+    async def halt(request: gr.Request) -> None:
+        runs.stop(session_of(request))
+        await leave_line(RUN["concurrency_id"], session_of(request), STOPPED_EARLY)
+
+    buttons = [on.start, on.stop, on.clock]
+    started = on.start.click(
+        lambda: (gr.Button(interactive=False), gr.Button(STOP, interactive=True), gr.Timer(active=True)),
+        None, buttons, queue=False, show_progress="hidden", **PRIVATE,
+    )  # fmt: skip
+    started.then(None, js=TO_PROGRESS, **PRIVATE)
+    ran = started.then(run, inputs, on.outputs(), show_progress="hidden", **RUN, **PRIVATE)
+    ran.success(None, js=STAY, **PRIVATE)
+    ran.success(None, js=TO_SUMMARY, **PRIVATE)
+    for over in (ran.success, ran.failure):  # `then` would not run after a refusal, and the tab would stay locked
+        over(
+            lambda: (gr.Button(interactive=True), gr.Button(STOP, interactive=False), gr.Timer(active=False), ""),
+            None, [*buttons, on.bar], queue=False, show_progress="hidden", **PRIVATE,
+        )  # fmt: skip
+    on.clock.tick(place, None, on.bar, queue=False, show_progress="hidden", **PRIVATE)
+    on.stop.click(None, None, on.stop, js=SAY_STOPPING, **PRIVATE)  # at once, without the server
+    on.stop.click(halt, None, None, queue=False, **PRIVATE)
+
+
+def _progress(news: RunProgress, before: RunProgress | None, downloads: Downloads) -> list[Any]:
+    """Values of `RunView.outputs`; what a visitor may have changed since the news before stays."""
+    folded = key = panel = zipped = stop = gr.skip()
+    if before is None:
+        folded, key, panel = gr.Accordion(visible=False), "", gr.Column(visible=False)
+    if news.steps and not (before and before.steps):
+        folded = gr.Accordion(visible=True, open=True)
+    if news.made and not (before and before.made):
+        key, panel, stop = news.made.key, gr.Column(visible=True), gr.Button(SKIP, interactive=True)
+        zipped = gr.DownloadButton(value=downloads.zip_adapter(news.made.adapter))
+    chart = gr.LinePlot(_frame(news.steps), visible=bool(news.steps))
+    return [render_progress(news), chart, "", "", folded, key, panel, zipped, stop]
+
+
+def _end(made: RunResult, downloads: Downloads) -> list[Any]:
+    """Values of `RunView.outputs`."""
+    chart = gr.LinePlot(_frame(made.steps), visible=bool(made.steps))
+    folded = gr.Accordion(visible=bool(made.steps or made.adapter.report), open=False)
+    zipped = gr.DownloadButton(value=downloads.zip_adapter(made.adapter))
+    panel = gr.Column(visible=True)
+    return ["", chart, render_summary(made), render_details(made), folded, made.key, panel, zipped, gr.skip()]
+
+
+def _frame(steps: tuple[Any, ...]) -> pd.DataFrame:
+    thin = steps[:: max(1, len(steps) // 150)]
+    rows = [(step.queries, words, 100 * getattr(step, key)) for step in thin for key, words in MEASURES.items()]
+    return pd.DataFrame(rows, columns=["queries", "measure", "%"])
