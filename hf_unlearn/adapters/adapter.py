@@ -170,35 +170,55 @@ class ForgetAdapter:
         return cls(weights, stored.config, stored.report)
 
     def load_base(
-        self, base: str | Path | None = None, *, device: str | None = None, dtype: str = "float32"
+        self,
+        base: str | Path | None = None,
+        *,
+        revision: str | None = None,
+        subfolder: str | None = None,
+        device: str | None = None,
+        dtype: str = "float32",
     ) -> AdaptedClip:
         """The base model with this adapter in effect.
 
         Args:
             base: a Hub id or a folder; default: as the config says.
+            revision, subfolder: of the base; default: as the config says, and none where a base is given.
             device, dtype: see `ClipBlackBox`.
 
         Raises:
             WrongBaseError: if the loaded model is not the one that the adapter was made for.
             MissingBaseError: if the config names a folder that is not here.
         """
-        revision = self.config.base_revision if base is None else None
-        source = str(base or self.config.base_model)
-        if base is None and source != EMBEDDED and revision is None and not is_folder(source):
+        source, here = str(base or self.config.base_model), is_folder(base or self.config.base_model)
+        if base is None:
+            revision = revision or (None if here else self.config.base_revision)
+            subfolder = self.config.base_subfolder if subfolder is None else subfolder
+        if base is None and source != EMBEDDED and revision is None and not here:
             raise MissingBaseError(
                 f"the base {brief(source)} was a local folder when this adapter was made, or an endpoint. For an "
                 "endpoint write EmbeddingBlackBox(...).under(adapter), or adapter.edit_vectors(array). For a folder "
                 "say where it is now: load_base(base=FOLDER) or export(..., base=FOLDER)"
             )
-        model = ClipBlackBox(source, template=self.config.template, revision=revision, device=device, dtype=dtype)
+        model = ClipBlackBox(
+            source, template=self.config.template, revision=revision, subfolder=subfolder, device=device, dtype=dtype
+        )
         return AdaptedClip(model, self)
 
-    def export(self, folder: str | Path, *, base: str | Path | None = None, hardened: bool = False) -> None:
+    def export(
+        self,
+        folder: str | Path,
+        *,
+        base: str | Path | None = None,
+        revision: str | None = None,
+        subfolder: str | None = None,
+        hardened: bool = False,
+    ) -> None:
         """Writes a plain transformers checkpoint that forgets by itself; loading it needs no hf_unlearn.
 
         Args:
             folder: a new or empty folder.
             base: a Hub id or a folder; default: as the config says.
+            revision, subfolder: of the base, as for `load_base`.
             hardened: for a context, also project the forgotten names out of the text projection, so that leaving
                 the context out does not bring them back.
 
@@ -208,7 +228,8 @@ class ForgetAdapter:
             WrongBaseError: if the base is not the model that the adapter was made for.
         """
         check_out(folder_path("folder", folder))
-        export(self.weights, self.config, self.load_base(base).model, folder, hardened)
+        model = self.load_base(base, revision=revision, subfolder=subfolder).model
+        export(self.weights, self.config, model, folder, hardened)
 
     def edit_vectors(self, vectors: np.ndarray) -> np.ndarray:
         """Edits text features from elsewhere as `TextEdit` says. No model is loaded.

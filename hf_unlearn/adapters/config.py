@@ -16,7 +16,7 @@ from hf_unlearn.data.class_names import check_names, synonym_lists
 from hf_unlearn.data.synonyms import asked_names
 from hf_unlearn.errors import AdapterError
 from hf_unlearn.files import parse_json
-from hf_unlearn.hub.ids import is_commit, is_repo_id
+from hf_unlearn.hub.ids import inside, is_commit, is_repo_id
 
 FORMAT_VERSION = 2  # version 1 knew contexts only
 CONFIG = "config.json"
@@ -33,6 +33,7 @@ class AdapterConfig:
     Attributes:
         base_model: Hub id of the base, `"embedded"`, or a folder's name.
         base_revision: the commit of the base, if it came from the Hub.
+        base_subfolder: where in its repository or folder the base is; None for the folder itself.
         base_fingerprint: text features of eight fixed strings, 32 numbers each.
         template: the prompt around a class name.
         forget, retain: class names; an edit's `retain` may be empty: it keeps everything else.
@@ -68,6 +69,7 @@ class AdapterConfig:
     rank: int | None = None
     neighbours: list[dict[str, Any]] = field(default_factory=list)
     base_revision: str | None = None
+    base_subfolder: str | None = None
     synonyms: dict[str, list[str]] = field(default_factory=dict)
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     seed: int | None = None
@@ -90,6 +92,7 @@ class AdapterConfig:
         self._expect("base_revision", self.base_revision is None or is_commit(self.base_revision), "a commit or null")
         right = self.base_revision is None or is_repo_id(self.base_model)
         self._expect("base_model", right, "a Hub id, as base_revision is one's commit")
+        self._expect("base_subfolder", self.base_subfolder is None or _path(self.base_subfolder), "a path or null")
         self._expect("seed", self.seed is None or type(self.seed) is int, "a whole number or null")
         for name, fewest in (("forget", 1), ("retain", 0 if self.kind == "edit" else 1)):
             value = getattr(self, name)
@@ -231,6 +234,14 @@ def finite(content: object) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _path(value: object) -> bool:
+    """Whether a value is a path inside a repository, written as `inside` writes it."""
+    try:
+        return isinstance(value, str) and 0 < len(value) <= 500 and inside(value) == value
+    except ValueError:
+        return False
 
 
 def _neighbour(item: object) -> bool:

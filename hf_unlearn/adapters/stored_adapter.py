@@ -17,6 +17,7 @@ from hf_unlearn.adapters.weights import WEIGHTS, Weights, check_weights, read_we
 from hf_unlearn.arguments import is_file, is_folder
 from hf_unlearn.errors import AdapterError
 from hf_unlearn.files import add_files, optional, reading, replace_files, whole
+from hf_unlearn.hub.ids import inside
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
@@ -132,8 +133,10 @@ class StoredAdapter:
     def _essential(self) -> dict[str, bytes]:
         """The files that loading needs."""
         report = {REPORT: to_json(self.report)} if self.report else {}
-        weights = serialize_weights(self.weights)
-        return {CONFIG: to_json(asdict(self.config)), WEIGHTS[self.config.kind]: weights, **report}
+        weights, config = serialize_weights(self.weights), asdict(self.config)
+        if self.config.base_subfolder is None:  # earlier versions warn of the key
+            del config["base_subfolder"]
+        return {CONFIG: to_json(config), WEIGHTS[self.config.kind]: weights, **report}
 
     def _card(self, drawn: bool, repo_id: str | None = None, kept: dict[str, Any] | None = None) -> dict[str, bytes]:
         config = asdict(self.config)
@@ -167,7 +170,7 @@ def find_folder(
         raise AdapterError(f"expected a folder or a Hub id, got {type(repo_or_folder).__name__}")
     if is_file(repo_or_folder):
         raise AdapterError(f"{repo_or_folder}: a file; expected the folder that save_pretrained wrote, or a Hub id")
-    folder = Path(repo_or_folder, hub.inside(subfolder))
+    folder = Path(repo_or_folder, inside(subfolder))
     if is_folder(repo_or_folder):
         return folder
     if isinstance(repo_or_folder, Path):

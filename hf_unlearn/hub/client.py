@@ -6,7 +6,6 @@ A file that arrives damaged is fetched again, once; network errors are retried b
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from huggingface_hub.utils import get_session, validate_repo_id
 from hf_unlearn.arguments import whole_number
 from hf_unlearn.errors import AdapterError, HubError, InputError
 from hf_unlearn.hub.error_messages import explained, named
+from hf_unlearn.hub.ids import inside
 from hf_unlearn.text import brief
 
 TAG = "hf_unlearn"
@@ -58,20 +58,16 @@ def commit_of(
         return found.resolved
 
 
-def inside(subfolder: str | None) -> str:
-    """A subfolder of a folder or repository as `a/b`; slashes around it don't count, and `""` is the folder itself.
+def files_at(repo_id: str, commit: str, subfolder: str = "") -> list[str]:
+    """Names of the files in a repository's folder at a commit.
 
     Raises:
-        InputError: if it is not text, or leads, or may lead, out of the folder.
+        HubError: if the Hub does not list them.
     """
-    if not isinstance(subfolder, str | None):
-        raise InputError(f"subfolder must be text, got {brief(subfolder)}")
-    parts = [part for part in (subfolder or "").split("/") if part not in ("", ".")]
-    if any(part == ".." or "\\" in part or "\0" in part for part in parts) or re.match("[A-Za-z]:", "/".join(parts)):
-        raise InputError(
-            f"subfolder {subfolder!r}: expected a path inside the folder or repository, such as adapters/one"
-        )
-    return "/".join(parts)
+    with explained(repo_id, commit):
+        listed = HfApi().list_repo_files(repo_id, revision=commit)
+    folder = f"{subfolder}/" if subfolder else ""
+    return [name for path in listed if path.startswith(folder) and "/" not in (name := path.removeprefix(folder))]
 
 
 def fetch(

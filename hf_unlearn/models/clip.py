@@ -53,16 +53,18 @@ class ClipBlackBox:
         model: a Hub id, a folder, or `"embedded"`.
         template: the prompt around a class name, one `{}`.
         revision: commit, tag or branch; resolved to a commit once.
+        subfolder: where in the repository or folder the checkpoint is.
         device: where to run; accelerate's choice if not given.
         dtype: precision of the towers, float32, float16 or bfloat16; scores are float32 whatever it is. On an NVIDIA
             GPU, products of halves compute float32; see `hf_unlearn.models.fused`.
         shared_prefix: compute what all prompts share once per candidate, where the tower is causal.
 
     Raises:
-        InputError: if the template does not have exactly one `{}`, or the checkpoint is of another family. Also if its
-            tokenizer needs a package that is not installed, or there is no such device or dtype. A ValueError.
+        InputError: if the template does not have exactly one `{}` or leaves no room, or the checkpoint is of another
+            family. Also if its tokenizer is of another model or needs a package, or there is no such device or dtype.
+            A ValueError.
         HubError: if the Hub does not give the checkpoint; an OSError.
-        StorageError: if its files are missing or damaged; an OSError.
+        StorageError: if its files are missing or damaged, or weights are missing or not finite; an OSError.
     """
 
     calls = 4
@@ -75,6 +77,7 @@ class ClipBlackBox:
         *,
         template: str = TEMPLATE,
         revision: str | None = None,
+        subfolder: str | None = None,
         device: str | torch.device | None = None,
         dtype: torch.dtype | str = torch.float32,
         shared_prefix: bool = True,
@@ -87,8 +90,9 @@ class ClipBlackBox:
         precision = precision_of(dtype)
         where = None if device is None else usable(device)
         self.model_id = str(model)
-        checkpoint = open_checkpoint(self.model_id, revision)
+        checkpoint = open_checkpoint(self.model_id, revision, subfolder)
         self.revision, self.family = checkpoint.revision, checkpoint.family
+        self.subfolder = checkpoint.subfolder or None
         self.device: torch.device = where or join_job().device
         self.model = checkpoint.load_weights(precision).to(self.device)
         self.processor = checkpoint.load_processor()

@@ -1,7 +1,7 @@
-"""Reads a checkpoint of transformers: finds it, pins its commit, and refuses what is not a zero-shot CLIP.
+"""Reads a checkpoint of transformers: finds it, pins its commit, and refuses what is not a whole zero-shot CLIP.
 
 Only safetensors are read, and no code of the checkpoint runs. Whatever transformers raises for bad files becomes one
-sentence.
+sentence; `hf_unlearn.models.checkpoint_checks` refuses what transformers loads with a warning.
 """
 
 from __future__ import annotations
@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from hf_unlearn.arguments import is_file, is_folder
 from hf_unlearn.errors import HfUnlearnError, HubError, InputError, StorageError
-from hf_unlearn.hub.client import commit_of
+from hf_unlearn.hub.client import commit_of, files_at
 from hf_unlearn.hub.error_messages import loading
+from hf_unlearn.hub.ids import inside
+from hf_unlearn.models.checkpoint_checks import check_files, check_pointers, check_safetensors, check_weights
 from hf_unlearn.models.embedded import EMBEDDED, MODEL_FOLDER
 from hf_unlearn.text import brief
 
@@ -39,6 +42,7 @@ class Checkpoint:
         requested: the revision that the caller gave, for messages.
         revision: the commit on the Hub; None for a folder.
         config: transformers' config.
+        subfolder: where in the repository or folder it is; nothing for the folder itself.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Checkpoint:
     requested: str | None
     revision: str | None
     config: Any
+    subfolder: str = ""
 
     @property
     def family(self) -> str:
@@ -57,20 +62,21 @@ class Checkpoint:
 
         Raises:
             HubError: if the download breaks.
-            StorageError: if weights are missing, damaged or not in safetensors.
+            StorageError: if weights are missing, damaged, not finite or not in safetensors.
             InputError: if the config fits no CLIP.
         """
+        from safetensors import SafetensorError
         from transformers import AutoModel
 
         with self.explained():
-            model, report = AutoModel.from_pretrained(
-                self.source, dtype=dtype, use_safetensors=True, output_loading_info=True, **_pinned(self.revision)
-            )
-            if lacking := sorted(report["missing_keys"]):
-                raise StorageError(
-                    f"{self.name}: its weights lack {len(lacking)} tensors, {brief(lacking[0])} among them; get a "
-                    "whole checkpoint, with the names that transformers gives"
+            try:
+                model, report = AutoModel.from_pretrained(
+                    self.source, dtype=dtype, use_safetensors=True, output_loading_info=True, **self._place()
                 )
+            except (OSError, SafetensorError):
+                self._check_safetensors()
+                raise
+            check_weights(self.name, model, report)
         return model.eval().requires_grad_(False)
 
     def load_processor(self) -> Any:
@@ -78,12 +84,33 @@ class Checkpoint:
 
         Raises:
             HubError: if the download breaks.
+            StorageError: if files of one of them are missing.
             InputError: if the tokenizer needs a package that is not installed, or its files fit no CLIP.
         """
         from transformers import AutoProcessor
 
         with self.explained():
-            return AutoProcessor.from_pretrained(self.source, **_pinned(self.revision))
+            try:
+                return AutoProcessor.from_pretrained(self.source, **self._place())
+            finally:  # transformers may have made a tokenizer without words
+                folder = self._folder()
+                check_pointers(self.name, folder)
+                check_files(self.name, (path.name for path in folder.iterdir()))
+
+    def _place(self) -> dict[str, Any]:
+        return _pinned(self.revision, self.subfolder)
+
+    def _folder(self) -> Path:
+        return _folder_of(self.source, self.revision, self.subfolder)
+
+    def _check_safetensors(self) -> None:
+        """Refuses weights in other formats and pointers. Raises: StorageError: naming what there is instead."""
+        check_pointers(self.name, self._folder())
+        if self.revision is None:
+            names = [path.name for path in self._folder().iterdir()]
+        else:
+            names = files_at(self.source, self.revision, self.subfolder)
+        check_safetensors(self.name, names)
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -92,43 +119,62 @@ class Checkpoint:
             yield
 
 
-def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
+def open_checkpoint(model: str, revision: str | None = None, subfolder: str | None = None) -> Checkpoint:
     """Finds a checkpoint, resolves its revision to a commit, and reads its config.
 
     Args:
         model: a Hub id, a folder, or `"embedded"`.
         revision: commit, tag or branch on the Hub.
+        subfolder: where in the repository or folder it is.
 
     Raises:
         HubError: if the Hub does not give it.
-        StorageError: if there is no such checkpoint.
-        InputError: if it is a file, an open_clip model, or of another family.
+        StorageError: if there is no such checkpoint, or Git LFS pointers are in place of its files.
+        InputError: if it is a file, an open_clip model, or of another family. Also if a revision of a folder is asked
+            for, or the subfolder leads out of the folder.
     """
     source = str(MODEL_FOLDER) if model == EMBEDDED else model
     if not 0 < len(source.strip()) <= len(source) <= LONGEST:
         raise InputError(f"expected a Hub id or a folder, got {len(source):,} characters: {brief(source)}")
     if is_file(source):
         raise InputError(f"{source}: a file; expected the folder of a transformers checkpoint, or a Hub id")
+    inner = inside(subfolder)
     commit = None if is_folder(source) else commit_of(source, revision)
-    config = _read_config(model, source, revision, commit)
+    if commit is None:
+        _check_folder(model, Path(source, inner), revision)
+    config = _read_config(model, source, revision, commit, inner)
     if config.model_type not in FAMILIES:
         raise InputError(
             f"{model}: {brief(config.model_type)} is no zero-shot CLIP we know; expected {', '.join(FAMILIES)}"
         )
-    return Checkpoint(model, source, revision, commit, config)
+    return Checkpoint(model, source, revision, commit, config, inner)
 
 
-def _read_config(model: str, source: str, revision: str | None, commit: str | None) -> Any:
+def _check_folder(model: str, folder: Path, revision: str | None) -> None:
+    if revision is not None:
+        raise InputError(f"{model} is a folder, which has no revisions; leave the revision out, or give a Hub id")
+    if not is_folder(folder):
+        raise StorageError(f"{model}: no folder {folder} there; give the subfolder of a checkpoint, or none")
+    check_pointers(str(folder), folder)
+
+
+def _read_config(model: str, source: str, revision: str | None, commit: str | None, subfolder: str) -> Any:
     from transformers import AutoConfig
 
     try:
         with loading(source, revision):
-            return AutoConfig.from_pretrained(source, **_pinned(commit))
+            return AutoConfig.from_pretrained(source, **_pinned(commit, subfolder))
     except HubError:
         raise
     except Exception as error:
-        if _is_open_clip(source, commit):
+        if _has_file(source, "open_clip_config.json", commit, subfolder):
             raise InputError(f"{model}: {OPEN_CLIP}") from error
+        if not _has_file(source, "config.json", commit, subfolder):
+            where = f"its subfolder {subfolder}" if subfolder else "it"
+            raise StorageError(
+                f"{model}: no such CLIP, as {where} has no config.json; expected the folder of a checkpoint, or an id"
+            ) from error
+        check_pointers(model, _folder_of(source, commit, subfolder))
         if not isinstance(error, OSError):
             raise _fits_no_clip(model, error) from error
         raise StorageError(
@@ -136,8 +182,8 @@ def _read_config(model: str, source: str, revision: str | None, commit: str | No
         ) from error
 
 
-def _pinned(commit: str | None) -> dict[str, Any]:
-    return {"revision": commit, "trust_remote_code": False}
+def _pinned(commit: str | None, subfolder: str) -> dict[str, Any]:
+    return {"revision": commit, "subfolder": subfolder, "trust_remote_code": False}
 
 
 @contextmanager
@@ -172,10 +218,17 @@ def _fits_no_clip(model: str, error: Exception) -> InputError | StorageError:
     return kind(f"{model}: its files fit no CLIP ({type(error).__name__}: {why}); get it again, or choose another one")
 
 
-def _is_open_clip(source: str, revision: str | None) -> bool:
+def _folder_of(source: str, revision: str | None, subfolder: str) -> Path:
+    """The folder of a checkpoint's files; on the Hub the cache's, which holds those that were fetched."""
+    from transformers.utils.hub import cached_file
+
+    return Path(str(cached_file(source, "config.json", revision=revision, subfolder=subfolder))).parent
+
+
+def _has_file(source: str, name: str, revision: str | None, subfolder: str) -> bool:
     from transformers.utils.hub import cached_file
 
     try:
-        return cached_file(source, "open_clip_config.json", revision=revision) is not None
+        return cached_file(source, name, revision=revision, subfolder=subfolder) is not None
     except OSError:
         return False

@@ -22,6 +22,7 @@ def write_config(model: BlackBox, task: ForgetTask, settings: Settings, data: Tr
     return AdapterConfig(
         base_model=base_name(model.model_id),
         base_revision=model.revision,
+        base_subfolder=getattr(model, "subfolder", None),
         base_fingerprint=model.fingerprint(),
         n_ctx=method.recipe.n_ctx,
         dim=model.dim,

@@ -81,6 +81,7 @@ def make_edit(
     config = AdapterConfig(
         base_model=base_name(model.model_id),
         base_revision=model.revision,
+        base_subfolder=getattr(model, "subfolder", None),
         base_fingerprint=model.fingerprint(),
         kind="edit",
         width=width,

@@ -19,6 +19,7 @@ from tests.support.hub_server import RESET, Hub, front_matter
 from tests.support.images import COLOURS, coloured
 
 OWNER, OTHER = "hf_owner", "hf_other"
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 598641023\n"
 BIG = {"pytorch_model.bin": b"pickle", "model.safetensors": b"weights", "run.py": b"import os"}
 
 
@@ -726,6 +727,41 @@ def test_a_gated_base_and_a_damaged_one_say_what_to_do(hub, clip_folder, client)
         OSError, match=r"its weights are damaged .* hf cache rm model/user/bad-clip, then load it again"
     ):
         client(hub_client.commit_of_base, "user/bad-clip", None)
+
+
+def test_a_base_on_the_hub_without_safetensors_and_one_of_pointers_say_what_to_do(hub, clip_folder, client):
+    content = files(Path(clip_folder))
+    weights = content.pop("model.safetensors")
+    hub.add("user/pickled-clip", {**content, "pytorch_model.bin": weights, "sub/model.safetensors": weights})
+    with pytest.raises(
+        OSError, match=r"user/pickled-clip: it has no weights in safetensors.*; pytorch_model\.bin may run"
+    ):
+        client(hub_client.commit_of_base, "user/pickled-clip", None)
+    for number, name in enumerate(["tokenizer.json", "model.safetensors", "config.json"]):
+        base = f"user/pointer-clip-{number}"
+        hub.add(base, {**content, "model.safetensors": weights, name: POINTER})
+        with pytest.raises(OSError, match=f"{base}: {name} is a Git LFS pointer in place of the file"):
+            client(hub_client.commit_of_base, base, None)
+    hub.add(
+        "user/mute-clip", {name: data for name, data in files(Path(clip_folder)).items() if "tokenizer" not in name}
+    )
+    with pytest.raises(OSError, match="user/mute-clip: it lacks the files of its tokenizer"):
+        client(hub_client.commit_of_base, "user/mute-clip", None)
+
+
+def test_a_base_in_a_subfolder_is_found_again_by_its_adapter(hub, clip_folder, other_clip_folder, client, tmp_path):
+    content = {f"towers/clip/{name}": data for name, data in files(Path(clip_folder)).items()}
+    base = hub.add("user/many-clips", {**files(Path(other_clip_folder)), **content})
+    pinned = base.refs["v1"] = base.refs["main"]
+    base.commit({name: None for name in content})
+    place = {"revision": "v1", "subfolder": "towers/clip"}
+    made = client(hub_client.edit_of_a_subfolder, "user/many-clips", str(tmp_path / "adapter"), **place)
+    assert made["config"] == [pinned, "towers/clip"]
+    assert made["bases"] == [[pinned, "towers/clip"]] * 2
+    with pytest.raises(HubError, match="user/many-clips has no revision 'v9'"):
+        client(hub_client.edit_of_a_subfolder, "user/many-clips", str(tmp_path / "adapter"), revision="v9")
+    with pytest.raises(OSError, match=r"user/many-clips: no such CLIP|has no towers/clip/config\.json"):
+        client(hub_client.edit_of_a_subfolder, "user/many-clips", str(tmp_path / "adapter"), subfolder="towers/clip")
 
 
 # From a model on the Hub to the same scores in another process

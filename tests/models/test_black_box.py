@@ -10,7 +10,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from hf_unlearn import ClipBlackBox
-from hf_unlearn.errors import HfUnlearnError, InputError, PromptTooLongError, StorageError
+from hf_unlearn.errors import HfUnlearnError, InputError, PromptTooLongError
 from hf_unlearn.models.black_box import Ledger, check_template
 from hf_unlearn.models.prompts import NAME_ROOM
 from tests.support.families import FAMILIES, write_family
@@ -318,17 +318,6 @@ def test_a_model_that_brings_its_own_code_is_refused_and_the_code_not_run(tmp_pa
     with pytest.raises(InputError, match="theirs: it needs code from its repository, and none is run"):
         ClipBlackBox(str(folder))
     assert not (tmp_path / "trace").exists()
-
-
-def test_weights_in_a_pickle_are_refused(tmp_path, clip_folder):
-    from safetensors.torch import load_file
-
-    folder = tmp_path / "pickled"
-    shutil.copytree(clip_folder, folder)
-    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
-    (folder / "model.safetensors").unlink()
-    with pytest.raises(StorageError, match=r"pickled: its files can't be read \(.*safetensors"):
-        ClipBlackBox(str(folder))
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,22 @@ def commit_of_base(model_id: str, revision: str | None) -> str | None:
     return ClipBlackBox(model_id, revision=revision, device="cpu").revision
 
 
+def edit_of_a_subfolder(model_id: str, folder: str, **place: str) -> dict[str, Any]:
+    """Saves an edit of a base in a subfolder, loads the base as the adapter says, and as the caller says."""
+    from hf_unlearn import ClipBlackBox, ForgetAdapter, unlearn
+
+    words = [f"word{number}" for number in range(60)]
+    unlearn(ClipBlackBox(model_id, device="cpu", **place), forget=["red"], vocabulary=words).adapter.save_pretrained(
+        folder
+    )
+    adapter = ForgetAdapter.from_pretrained(folder)
+    bases = [adapter.load_base(device="cpu").model, adapter.load_base(model_id, device="cpu", **place).model]
+    return {
+        "config": [adapter.config.base_revision, adapter.config.base_subfolder],
+        "bases": [[base.revision, base.subfolder] for base in bases],
+    }
+
+
 def find(base: str | None) -> list[str]:
     from hf_unlearn.hub.client import find
 
