@@ -12,11 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from hf_unlearn.errors import InputError
-from space.inputs.disk import bytes_setting, file_size
+from space.inputs.disk import bytes_setting
 
 VARIABLE, MOST_BYTES = "HF_UNLEARN_SPACE_FILES", 4_000_000_000
 PREFIX = "hf_unlearn-space-"
-KEPT_SECONDS, FRESH_SECONDS = 4_000, 600  # Gradio itself forgets its files after an hour
+KEPT_SECONDS, FRESH_SECONDS = 4_400, 600  # Gradio removes its files within 4,200 s, and must find them to forget them
 SWEPT_EVERY = 10.0  # seconds
 UPLOADS, DOWNLOADS = "uploads", "downloads"
 FULL = "This Space's disk is full of what others sent and made; try again in ten minutes."
@@ -54,18 +54,20 @@ class TransientFiles:
         """
         now = time.time() if now is None else now
         os.utime(self.home, (now, now))  # another process sees that this one is alive
-        files = sorted((_age(path, now), file_size(path), path) for path in self.home.rglob("*") if path.is_file())
+        folders = list(os.walk(self.home))
+        files = sorted(_look(os.path.join(folder, name), now) for folder, _, names in folders for name in names)
         used = sum(size for _, size, _ in files)
+        downloads = f"{self.home / DOWNLOADS}{os.sep}"
         for age, size, path in reversed(files):
-            kept = FRESH_SECONDS if path.is_relative_to(self.home / DOWNLOADS) else KEPT_SECONDS
+            kept = FRESH_SECONDS if path.startswith(downloads) else KEPT_SECONDS
             if age > kept or (used > self.most and age > FRESH_SECONDS):
                 with suppress(OSError):
-                    path.unlink()
+                    os.unlink(path)
                     used -= size
-        for folder in sorted((path for path in self.home.glob("*/**/*") if path.is_dir()), reverse=True):
-            if _age(folder, now) > FRESH_SECONDS:
+        for folder, inner, names in folders[1:]:
+            if not inner and not names and Path(folder).parent != self.home and _age(Path(folder), now) > FRESH_SECONDS:
                 with suppress(OSError):
-                    folder.rmdir()  # fails unless it is empty
+                    os.rmdir(folder)
         self._used = used
 
     def expect(self, size: int) -> None:
@@ -91,10 +93,16 @@ def process_files() -> TransientFiles:
 
 def _age(path: Path, now: float) -> float:
     """Seconds since a file was changed."""
+    return _look(str(path), now)[0]
+
+
+def _look(path: str, now: float) -> tuple[float, int, str]:
+    """Seconds since a file was changed, its bytes, and its path; none of both if it no longer exists."""
     try:
-        return now - path.lstat().st_mtime
+        found = os.lstat(path)
     except OSError:
-        return 0.0
+        return 0.0, 0, path
+    return now - found.st_mtime, found.st_size, path
 
 
 def _remove_abandoned(parent: Path) -> None:

@@ -15,7 +15,8 @@ from hf_unlearn import ClipBlackBox
 from hf_unlearn.errors import InputError
 from space.services.run_channel import BETWEEN_LAYERS
 
-CACHE_BYTES, ENTRY_BYTES = 64 * 2**20, 512 * 2**10  # of all lists of labels with their features, and of one
+CACHE_BYTES, ENTRY_BYTES = 16 * 2**20, 512 * 2**10  # of all lists of labels with their features, and of one
+OBJECTS = 2_000  # bytes of an entry beside its features and names
 Key = tuple[str, tuple[str, ...], tuple[int, ...], bytes]  # template, names, shape and bytes of the context
 
 
@@ -113,7 +114,7 @@ class _CachedTexts:
     def count_bytes(self) -> int:
         """About the memory that the entry takes."""
         _, names, _, context = self.key
-        return self.features.nbytes + len(context) + sum(80 + 4 * len(name) for name in names)
+        return OBJECTS + self.features.nbytes + len(context) + sum(80 + 4 * len(name) for name in names)
 
 
 def count_parameters(model: ClipBlackBox) -> int:

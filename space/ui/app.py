@@ -31,6 +31,7 @@ from space.ui.links import TABS, choose_tab, read_query
 from space.ui.now_results import draw_results
 from space.ui.page import CSS, LIGHT, PRIVATE, guard, session_of
 from space.ui.presence import release_agents
+from space.ui.queue_bounds import bound_call_log, forget_sessions
 from space.ui.real_model_notice import Notice
 from space.ui.remote_box import offer_remote_box
 
@@ -98,12 +99,13 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
     """Serves the page; `options` are those of `gr.Blocks.launch`."""
     demo.fill()  # type: ignore[attr-defined]  # the example is part of the page that is painted first
     demo.fetch()  # type: ignore[attr-defined]  # in the background
+    bound_call_log()
 
     @asynccontextmanager
     async def served(_: Any) -> AsyncIterator[None]:
         release_agents(demo)
         answer_agents_in_json(demo)
-        sweeping = asyncio.create_task(_sweep(process_files()))
+        sweeping = asyncio.create_task(_sweep(demo, process_files()))
         yield
         sweeping.cancel()
 
@@ -128,8 +130,9 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
     return demo.queue(max_size=64).launch(**{**settings, **options})
 
 
-async def _sweep(files: TransientFiles) -> None:
+async def _sweep(demo: gr.Blocks, files: TransientFiles) -> None:
     while True:
         await asyncio.sleep(SWEPT_EVERY)
+        forget_sessions(demo)
         await run_sync(files.sweep)
         await run_sync(release_memory)

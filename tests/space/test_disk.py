@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from space.inputs.transient_files import DOWNLOADS, FULL, UPLOADS, TransientFiles, process_files
+from space.inputs.transient_files import DOWNLOADS, FULL, KEPT_SECONDS, UPLOADS, TransientFiles, process_files
 from space.services import adapter_store as store
 from space.services import thread_safe_clip as shared_clip
 from space.services.adapter_store import AdapterStore
@@ -20,9 +20,10 @@ from space.services.memory import release_memory
 from space.services.model_cache import ModelCache
 from space.ui.app import SESSIONS
 from space.ui.page import FOREVER
+from space.ui.queue_bounds import LOG_SETTINGS, LOGGED, bound_call_log, forget_sessions
 from tests.support import space_client
 from tests.support.edited import edit_adapter
-from tests.support.gradio_http import Stranger
+from tests.support.gradio_http import Stranger, until
 from tests.support.hub_client import Client, environment
 from tests.support.hub_server import Hub
 
@@ -166,6 +167,24 @@ def test_old_files_go_and_of_the_rest_the_oldest_until_they_fit_but_none_that_is
     assert not old.parent.exists()
 
 
+def test_a_sweep_asks_the_disk_once_about_every_file_and_folder(tmp_path, monkeypatch):
+    files, asked = TransientFiles(tmp_path), list[object]()
+    for number in range(50):
+        put(files.folder(UPLOADS), f"{number}", 1, age=60)
+
+    def counted(ask):
+        return lambda path, **options: (asked.append(path), ask(path, **options))[1]
+
+    monkeypatch.setattr(os, "stat", counted(os.stat))
+    monkeypatch.setattr(os, "lstat", counted(os.lstat))
+    files.sweep()
+    assert 100 <= len(asked) < 110
+
+
+def test_gradio_finds_the_files_that_it_wants_to_remove(demo):
+    assert sum(demo.delete_cache) < KEPT_SECONDS  # a path whose file it does not find stays in its memory
+
+
 def test_what_a_killed_process_left_goes_and_what_a_living_one_has_stays(tmp_path):
     dead, alive = TransientFiles(tmp_path), TransientFiles(tmp_path)
     put(dead.home, "a", 10, 10_000)
@@ -235,6 +254,7 @@ def test_labels_are_remembered_up_to_a_number_of_bytes(monkeypatch):
         model.text_features(torch.zeros(1, 0, model.dim), [f"cup {number}", "guitar"])
     assert 0 < len(model._texts) < 20
     assert sum(entry.count_bytes() for entry in model._texts.values()) <= 20_000
+    assert all(entry.count_bytes() > entry.features.nbytes + shared_clip.OBJECTS for entry in model._texts.values())
 
 
 def test_visitors_of_the_page_are_remembered_up_to_a_number(demo, address, monkeypatch):
@@ -245,6 +265,37 @@ def test_visitors_of_the_page_are_remembered_up_to_a_number(demo, address, monke
         visitor = Stranger(address)
         visitor.call(visitor.event("Adapter, or an adapter's id on the Hub", "input"), "", "embedded", "", "")
     assert len(states.session_data) <= 3
+
+
+def test_the_log_of_calls_is_short_unless_the_operator_says_otherwise(demo, address, monkeypatch):
+    queue = demo._queue
+    assert queue.ANALYTICS_MAX_EVENTS == queue.ANAYLTICS_CACHE_FREQUENCY == LOGGED
+    monkeypatch.setenv(LOG_SETTINGS[0], "7")
+    bound_call_log()
+    assert os.environ[LOG_SETTINGS[0]] == "7"
+
+
+def test_a_session_is_forgotten_when_it_has_no_call_and_no_unread_answer(demo, address):
+    queue, (answered, unread) = demo._queue, (Stranger(address) for _ in range(2))
+    answered.call(answered.named("names"))
+    call = unread.join(unread.named("names"))
+    until(lambda: call not in queue.event_ids_to_events)
+    forget_sessions(demo)
+    assert answered.session not in queue.pending_event_ids_session
+    assert unread.session in queue.pending_event_ids_session
+    with unread.listening() as news:
+        assert "process_completed" in [item["msg"] for item in news]
+    forget_sessions(demo)
+    assert unread.session not in queue.pending_event_ids_session
+
+
+def test_a_session_that_left_its_answer_unread_is_forgotten_with_it(demo, address):
+    queue, visitor = demo._queue, Stranger(address)
+    call = visitor.join(visitor.named("names"))
+    until(lambda: call not in queue.event_ids_to_events)
+    del queue.pending_messages_per_session[visitor.session]  # as Gradio does when others need the room
+    forget_sessions(demo)
+    assert visitor.session not in queue.pending_event_ids_session
 
 
 def test_memory_is_given_back_or_nothing_happens(monkeypatch):

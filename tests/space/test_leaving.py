@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
 
 import pytest
@@ -14,7 +13,7 @@ from gradio_client import Client
 from space.inputs.run_request import BUDGETS
 from space.ui import presence
 from tests.support.browser import browsing, expect, in_chromium
-from tests.support.gradio_http import Stranger
+from tests.support.gradio_http import Stranger, until
 
 GONE, KEPT = "bomb\ndagger", "guitar\nbanana"
 LONG = {"keep": KEPT, "images": "drawings", "budget": BUDGETS[1], "method": "context"}  # far longer than any test waits
@@ -44,14 +43,6 @@ def heard(demo) -> bool:
 
 def queued(demo) -> int:
     return len(demo._queue)
-
-
-def until(true, seconds: float = 600) -> None:
-    """Waits; how long is no measure, only that it comes about."""
-    give_up = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < give_up, "it never came about"
-        time.sleep(0.05)
 
 
 def client_of(address: str) -> Client:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 import socket
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,14 @@ def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
+
+
+def until(true: Callable[[], bool], seconds: float = 600) -> None:
+    """Waits; how long is no measure, only that it comes about."""
+    give_up = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < give_up, "it never came about"
+        time.sleep(0.05)
 
 
 @contextmanager
