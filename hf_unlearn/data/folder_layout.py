@@ -11,8 +11,9 @@ from hf_unlearn.errors import InputError
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = {
-    "train": TRAIN, "training": TRAIN, "val": VALIDATION, "valid": VALIDATION, "validation": VALIDATION,
-    "dev": VALIDATION, "test": TEST, "testing": TEST,
+    "train": TRAIN, "training": TRAIN, "train_set": TRAIN, "trainset": TRAIN, "val": VALIDATION, "valid": VALIDATION,
+    "validation": VALIDATION, "dev": VALIDATION, "eval": VALIDATION, "val_set": VALIDATION, "valset": VALIDATION,
+    "test": TEST, "testing": TEST, "test_set": TEST, "testset": TEST,
 }  # fmt: skip
 OF_IMAGES = {"images", "image", "imgs", "img", "jpegimages"}  # data sets sorted by kind of file, not by class
 OF_LABELS = {"labels", "label", "annotations", "annotation"}
@@ -36,7 +37,7 @@ def split_folders(folder: Path) -> dict[str, Path]:
     """`train`, `validation`, `test` -> its sub-folder, if a folder is divided into these first; else nothing.
 
     It is if every sub-folder has a usual name of a split, and the one of training images has sub-folders. The names
-    are train, training; val, valid, validation, dev; test, testing.
+    are train, training; val, valid, validation, dev, eval; test, testing; train_set, trainset and so on.
 
     Raises:
         InputError: if they don't have the same classes, or two are the same split; a ValueError.

@@ -9,14 +9,11 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from hf_unlearn.data.folder_layout import TEST, list_first, loose_images, split_folders, sub_folders
+from hf_unlearn.data.folder_layout import sub_folders
 from hf_unlearn.data.image_files import is_litter
-from hf_unlearn.data.labeled_images import LabeledImages
-from hf_unlearn.errors import BrokenFilesError, InputError
-from space.inputs.limits import open_image
+from hf_unlearn.errors import InputError
 from space.inputs.zip_names import decode_names
 
 MAX_ENTRIES, MAX_UNPACKED, MAX_DEPTH = 5_000, 200 * 2**20, 16
@@ -27,22 +24,6 @@ WINDOWS = os.name == "nt"
 DEVICE = re.compile(
     r"(con|prn|aux|nul|com\d|lpt\d)\s*(\..*)?|.*[. ]", re.IGNORECASE | re.DOTALL
 )  # names that no file has on Windows
-SIDE = 512  # pixels; larger images are shrunk as they are read
-
-
-@dataclass(frozen=True)
-class UploadedImages:
-    """The images of an upload, decoded; they outlive its folder.
-
-    Attributes:
-        images: all images, or all but the test split.
-        test: the test split, if there is one.
-        note: which files were ignored and which splits were found, in sentences; maybe empty.
-    """
-
-    images: LabeledImages
-    test: LabeledImages | None = None
-    note: str = ""
 
 
 @contextmanager
@@ -97,75 +78,6 @@ def count_images(paths: Sequence[str | Path]) -> tuple[int, int]:
     except (InputError, *UNREADABLE):
         pass
     return 0, 0
-
-
-def read_images(folder: Path) -> UploadedImages:
-    """The images of an unpacked upload: one sub-folder per class, maybe in a folder, maybe below `train` and `test`.
-
-    Raises:
-        InputError: if there is not one image, or too many, they are in no sub-folders, or one of them can't be read.
-    """
-    folder = _top(folder)
-    notes: list[str] = []
-    try:
-        splits = split_folders(folder)
-        found = {
-            kind: LabeledImages.from_folder(place, tell=notes.append)
-            for kind, place in (splits or {"": folder}).items()
-        }
-    except BrokenFilesError as error:
-        first, *others = error.files
-        more = f"; and {len(others):,} more file{'s' * (len(others) > 1)}" if others else ""
-        raise InputError(f"{first.path.relative_to(folder)}: {first.why}{more}.") from None
-    except ValueError as error:
-        raise InputError(str(error).replace(f"{folder}: ", "").replace(f"{folder}/", "")) from None
-    if (count := sum(map(len, found.values()))) > MAX_IMAGES:
-        raise InputError(f"These are {count:,} images; at most {MAX_IMAGES:,} are accepted.")
-    decoded = {kind: _decode(images) for kind, images in found.items()}
-    test = decoded.pop(TEST, None)
-    if splits:
-        learned = " and ".join(splits[kind].name for kind in decoded)
-        notes.insert(0, f"it learns from {learned} and is evaluated on {splits[TEST].name if test else 'a part of it'}")
-    return UploadedImages(_join([*decoded.values()]), test, "; ".join(notes))
-
-
-def _top(folder: Path) -> Path:
-    """The folder that holds the folders of classes or of splits: the top, or further down in a zip.
-
-    Raises:
-        InputError: if they are missing, or images are beside them.
-    """
-    while not loose_images(folder) and len(inner := sub_folders(folder)) == 1 and sub_folders(inner[0]):
-        folder = inner[0]
-    if loose := loose_images(folder):
-        are = "is" if len(loose) == 1 else "are"
-        files = list_first(loose, folder)[:200]
-        raise InputError(f"{files} {are} in no class's folder; put every image into the folder of its class.")
-    if not sub_folders(folder):
-        zips = [path.name for path in folder.iterdir() if path.suffix.lower() in (".zip", ".rar", ".7z", ".tar", ".gz")]
-        if zips:
-            raise InputError(f"'{zips[0][:60]}' is packed inside the zip; unpack it, then zip the folders themselves.")
-        raise InputError("Expected one folder of images per class in the zip, the folder's name being the class.")
-    return folder
-
-
-def _decode(found: LabeledImages) -> LabeledImages:
-    """The same images, read and shrunk."""
-    images = []
-    for item in found.items:
-        assert isinstance(item, Path)
-        try:
-            image = open_image(item)
-        except ValueError as error:
-            raise InputError(f"{item.parent.name[:60]}/{item.name[:60]}: {error}") from error
-        image.thumbnail((SIDE, SIDE))
-        images.append(image)
-    return LabeledImages(tuple(images), found.labels, found.names)
-
-
-def _join(parts: Sequence[LabeledImages]) -> LabeledImages:
-    items = tuple(item for part in parts for item in part.items)
-    return LabeledImages(items, tuple(label for part in parts for label in part.labels), parts[0].names)
 
 
 def _unzip(path: Path, folder: Path) -> None:

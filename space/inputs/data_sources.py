@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hf_unlearn.data.class_names import split_names
+from hf_unlearn.data.folder_layout import TEST, TRAIN, VALIDATION
 from hf_unlearn.data.labeled_images import LabeledImages
 from hf_unlearn.errors import InputError
 from hf_unlearn.models.embedded import EMBEDDED
-from space.inputs.archives import UploadedImages, read_images, unpack
+from space.inputs.archives import unpack
 from space.inputs.hub_datasets import load_dataset_images
 from space.inputs.run_request import DATASET, EDIT, FILES, MAX_CLASSES, NAMES, RunRequest
+from space.inputs.uploaded_images import UploadedImages, read_images
 
 SHOTS = 16  # training images per class
 STRANGE = 3  # every third of the demo's unlisted concepts is evaluated: enough for a figure, and quick
@@ -107,8 +109,8 @@ def _load_drawings(request: RunRequest) -> TaskImages:
 
 
 def _split_images(sent: UploadedImages, request: RunRequest) -> TaskImages:
-    """A visitor's images split into training, validation and test; an uploaded test split with every class is used."""
-    images, test = sent.images, sent.test
+    """A visitor's images to learn from, to choose by and to evaluate on; splits that lack no class are used as such."""
+    images = sent.images
     split_names(images.names, request.forget)
     keep = request.keep or [name for name in images.names if name not in request.forget]
     if unknown := [name for name in keep if name not in images.names]:
@@ -117,11 +119,45 @@ def _split_images(sent: UploadedImages, request: RunRequest) -> TaskImages:
     if len(names) > MAX_CLASSES:
         raise InputError(f"These are {len(names)} classes; at most {MAX_CLASSES} are allowed.")
     listed = images.only(names)
-    counts = listed.counts()
-    if empty := next((name for name, count in counts.items() if not count), None):
+    if empty := next((name for name, count in listed.counts().items() if not count), None):
         raise InputError(f"There are no images of '{empty}'; add some, or leave the name out.")
-    shots = min(SHOTS, max(1, min(counts.values()) // 3))
-    train, validation, rest = listed.few_shot(shots, 0)
-    judged = next((part for part in (test and test.only(names), rest) if part and all(part.counts().values())), None)
+    test = _complete(sent.test, names)
+    given = _complete(sent.validation, names)
+    parts = 3 - (test is not None) - (given is not None)
+    least = min(listed.counts().values())
+    shots = min(SHOTS, max(1, least // parts))
+    if given is not None and (test is not None or least == 1):
+        train, validation, judged = listed.draw(shots, 0), given.draw(SHOTS, 0), test
+    else:
+        train, second, rest = listed.few_shot(shots, 0)
+        validation = given.draw(SHOTS, 0) if given is not None else second
+        judged = test or _complete(second if given is not None else rest, names)
     kind = "test" if judged else "validation"
-    return TaskImages(names, train, validation, judged or validation, kind, note=sent.note)
+    made = TaskImages(names, train, validation, judged or validation, kind)
+    return replace(made, note="; ".join(filter(None, [_describe_use(made, sent, request), sent.note])))
+
+
+def _complete(images: LabeledImages | None, names: Sequence[str]) -> LabeledImages | None:
+    """The images of these classes, if there are some of each."""
+    if images is None or not set(names) <= set(images.names):
+        return None
+    listed = images.only(names)
+    return listed if all(listed.counts().values()) else None
+
+
+def _describe_use(made: TaskImages, sent: UploadedImages, request: RunRequest) -> str:
+    """What a visitor's images are used for, with their numbers and folders."""
+
+    def of(kind: str, images: LabeledImages | None) -> str:
+        place = sent.places.get(kind) or sent.places.get(TRAIN)
+        return f"{len(images or ()):,}" + (f" of {place}" if place else "")
+
+    tested = of(TEST if _complete(sent.test, made.names) else TRAIN, made.judged)
+    if request.method == EDIT:
+        return f"an edit learns from none; it is evaluated on {tested}"
+    learned, chosen = (
+        of(TRAIN, made.train),
+        of(VALIDATION if _complete(sent.validation, made.names) else TRAIN, made.validation),
+    )
+    last = "the same, since there are no others" if made.kind == "validation" else tested
+    return f"the search learns from {learned}, chooses by {chosen}, and is evaluated on {last}"

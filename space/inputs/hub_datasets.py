@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from hf_unlearn.data.labeled_images import LabeledImages
 from hf_unlearn.errors import InputError
-from space.inputs.archives import SIDE
 from space.inputs.limits import open_image
 from space.inputs.transient_files import process_files
+from space.inputs.uploaded_images import SIDE
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -40,7 +40,7 @@ def load_dataset_images(repo_id: str, names: Sequence[str]) -> LabeledImages:
     try:
         import datasets
     except ImportError:
-        raise InputError("This Space reads no data sets (pip install 'hf_unlearn[datasets]'); send a zip.") from None
+        raise InputError("This Space reads no data sets; send a zip.") from None
     commit, size = _check_size(repo_id)
     process_files().expect(2 * size)  # as downloaded, and as a table
     with _temporary_folder(repo_id) as home:

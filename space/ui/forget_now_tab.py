@@ -10,12 +10,13 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from space.error_words import first_line
 from space.inputs.limits import open_image, plain_text
 from space.services.instant_edit import Answer, InstantEdits
 from space.services.pictures import find_picture
 from space.services.recipe import EXAMPLE, LINKED, OWN_PHOTO, PRESETS, Recipe, read_link
 from space.ui.chips import draw_chips
-from space.ui.page import ACTS, BARE, HERE, INSTANT, LAST, LIVE, PRIVATE, FileImage, first_line, set_first_value
+from space.ui.page import ACTS, BARE, HERE, INSTANT, LAST, LIVE, PRIVATE, FileImage, set_first_value
 from space.views import first_screen as view
 from space.views.how_to_use import render_code
 from space.views.library import label_base

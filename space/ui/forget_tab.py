@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from hf_unlearn.models.embedded import EMBEDDED
+from space.error_words import first_line
 from space.inputs.data_sources import everyday_names
 from space.inputs.limits import has_names, parse_labels, plain_text
 from space.inputs.run_request import (
@@ -29,7 +30,7 @@ from space.services.downloads import Downloads
 from space.services.runs import Runs
 from space.services.time_estimate import Seconds
 from space.ui import keep_tab
-from space.ui.page import HEAVY, LAST, LIGHT, PRIVATE, RUN, RUNS_AT_ONCE, first_line
+from space.ui.page import HEAVY, LAST, LIGHT, PRIVATE, RUN, RUNS_AT_ONCE
 from space.ui.presence import visitors_before
 from space.ui.run_events import LINE_SECONDS, START, STOP, RunView, draw_chart, wire_run
 from space.views.durations import format_range

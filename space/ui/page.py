@@ -20,9 +20,9 @@ from gradio.processing_utils import move_files_to_cache
 from PIL import Image
 
 from space.error_log import log_error
+from space.error_words import first_line
 from space.inputs.limits import open_image
 
-MAX_SAID = 1_000  # letters of an error: a stranger's model may hold words of any length
 ODD_REQUEST = "This request lacks a value, or one is of a wrong kind; 'Use via API' on the page shows what is taken."
 OUR_FAULT = "Something went wrong here ({}), which is not your fault. Try again, or with other input."
 FOREVER = 2**32  # seconds; a file with this time is not old for a century
@@ -129,16 +129,6 @@ def set_first_value(component: Component, value: Any) -> None:
 def session_of(request: gr.Request) -> str:
     """The session of a request, as Gradio names it."""
     return str(request.session_hash)
-
-
-def first_line(error: Exception) -> str:
-    """What a visitor reads of an error: the Hub's without how to log in, a file's without its path."""
-    said = getattr(error, "what", str(error))
-    if isinstance(error, OSError) and error.filename is not None:
-        said = f"A file could not be read or written here: {error.strerror}."
-    if "HF_HUB_OFFLINE" in said:
-        said = "The Hub can't be reached from this Space."
-    return (said.splitlines() or ["something went wrong"])[0][:MAX_SAID]
 
 
 def _said(error: Exception) -> gr.Error:

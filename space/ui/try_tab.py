@@ -10,12 +10,13 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from space.error_words import first_line
 from space.inputs.limits import plain_text
 from space.services.adapter_store import OWN, AdapterStore
 from space.services.classification import classify as score
 from space.services.examples import example_images, suggest_labels
 from space.services.pictures import find_picture, pictures_named
-from space.ui.page import ACTS, BARE, HEAVY, LAST, LIGHT, PRIVATE, CheckedImage, first_line, in_words, session_of
+from space.ui.page import ACTS, BARE, HEAVY, LAST, LIGHT, PRIVATE, CheckedImage, in_words, session_of
 from space.views.adapter_facts import describe_adapter, describe_status
 from space.views.comparison import LIMITS, render_comparison
 from space.views.first_screen import render_thumbnails

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from hf_unlearn.adapters.model_card import DUAL_USE, EDIT_SCOPE, SCOPE
 from hf_unlearn.models.embedded import EMBEDDED
+from space.error_words import first_line
 from space.inputs.limits import one_line, plain_text
 from space.services.adapter_store import AdapterStore
 from space.services.model_cache import PRESETS
@@ -63,7 +64,7 @@ def render_hub(store: AdapterStore, base: str) -> str:
         try:
             cards.append(render_card(info.id, store.get(info.id), of_hub=True))
         except (ValueError, OSError) as error:
-            why = plain_text(str(error))[:300]
+            why = plain_text(first_line(error))[:300]
             cards.append(f'<article class="card"><h3>{plain_text(info.id)}</h3><p>Left out: {why}</p></article>')
     return f'<div class="cards">{"".join(cards)}</div>' if cards else "<p>The Hub lists no adapter for this base.</p>"
 

@@ -137,7 +137,8 @@ def test_images_beside_no_class_are_said_to_be_so(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("validation", "test"), [("val", "test"), ("valid", "Test"), ("validation", "testing"), (None, "test")]
+    ("validation", "test"),
+    [("val", "test"), ("valid", "Test"), ("validation", "testing"), (None, "test"), ("val_set", "test_set")],
 )
 def test_a_folder_of_splits_is_known_by_their_names(tmp_path, validation, test):
     for name in filter(None, ("train", validation, test)):

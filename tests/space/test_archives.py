@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from hf_unlearn.errors import InputError
-from space.inputs.archives import UploadedImages, read_images, unpack
+from space.inputs.archives import count_images, unpack
 from space.inputs.data_sources import collect_images
 from space.inputs.run_request import RunRequest
+from space.inputs.uploaded_images import UploadedImages, read_images
 from tests.support.hostile_space import FILE, Entry, zip_of
 
 
@@ -123,7 +124,7 @@ def test_images_of_every_kind_in_a_zip_are_found_and_what_is_none_is_told(tmp_pa
         ([*PETS, "cat/3.svg", "dog/3.eps"], r"^cat/3\.svg: an image of a format .*\(\.svg\).*; and 1 more file\.$"),
         (["train/cat/1.png", "test/cat/1.png", "x/1.png"], r"^test and train lie beside x; .*, such as train\.?$"),
         (["images/1.png", "labels/1.png"], "^images and labels are no classes"),
-        (["train/cat/1.png", "test/dog/1.png"], r"^train and test differ in classes.*such as train$"),
+        (["train/cat/1.png", "test/dog/1.png"], r"^train and test differ in classes.*a zip of one folder alone"),
     ],
 )
 def test_a_zip_that_is_laid_out_otherwise_is_refused_in_words_without_a_path_of_ours(tmp_path, names, words):
@@ -132,25 +133,54 @@ def test_a_zip_that_is_laid_out_otherwise_is_refused_in_words_without_a_path_of_
     assert "space-" not in str(refused.value)
 
 
-@pytest.mark.parametrize(("top", "validation"), [("", ""), ("pets/", "val/"), ("deep/pets/", "valid/")])
-def test_the_splits_of_a_zip_are_used_as_such_and_told(tmp_path, top, validation):
-    parts = [part for part in ("train/", validation, "test/") if part]
-    found = sent(tmp_path, [f"{top}{part}{name}" for part in parts for name in PETS])
-    assert found.images.counts() == {name: 2 * (len(parts) - 1) for name in TWO}
-    assert found.test.counts() == TWO
-    learned = " and ".join(part.strip("/") for part in parts[:-1])
-    assert found.note == f"it learns from {learned} and is evaluated on test"
+@pytest.mark.parametrize("top", ["", "pets/", "deep/pets/", "a/b/c/"])
+@pytest.mark.parametrize(("validation", "test"), [("val", "test"), ("valid", "Test"), ("", "test_set"), ("dev", "")])
+def test_the_splits_of_a_zip_are_used_as_such(tmp_path, top, validation, test):
+    parts = [part for part in ("train", validation, test) if part]
+    found = sent(tmp_path, [f"{top}{part}/{name}" for part in parts for name in PETS])
+    assert found.images.counts() == TWO
+    assert [part and part.counts() for part in (found.validation, found.test)] == [
+        TWO if name else None for name in (validation, test)
+    ]
+    assert sorted(found.places.values()) == sorted(parts)
+    assert found.note == ""
 
 
-def test_the_test_split_of_a_zip_judges(tmp_path):
-    names = [f"{split}/{name}/{number}.png" for split in ("train", "test") for name in TWO for number in range(6)]
+USES = [
+    ({"train": 6, "test": 6}, "6 of train, chooses by 6 of train, and is evaluated on 12 of test", "test"),
+    ({"train": 6, "val": 4, "test": 3}, "12 of train, chooses by 8 of val, and is evaluated on 6 of test", "test"),
+    ({"train": 6, "val": 4}, "6 of train, chooses by 8 of val, and is evaluated on 6 of train", "test"),
+    ({"valid": 4, "test": 3}, "4 of valid, chooses by 4 of valid, and is evaluated on 6 of test", "test"),
+    ({"train": 1, "val": 1}, "2 of train, chooses by 2 of val, and is evaluated on the same", "validation"),
+    ({"": 2}, "2, chooses by 2, and is evaluated on the same, since there are no others", "validation"),
+    ({"": 9}, "6, chooses by 6, and is evaluated on 6", "test"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("counts", "words", "kind"), USES)
+def test_a_visitor_reads_what_the_images_of_a_zip_are_used_for(tmp_path, counts, words, kind):
+    names = [
+        f"{split}/{name}/{n}.png".lstrip("/") for split, count in counts.items() for name in TWO for n in range(count)
+    ]
     with zipfile.ZipFile(tmp_path / "sent.zip", "w") as archive:
         for number, name in enumerate(names):
             archive.writestr(name, picture(number))
-    made = collect_images(RunRequest.parse("embedded", "cat", "", "files", 50, files=[str(tmp_path / "sent.zip")]))
-    assert (made.kind, made.judged.counts()) == ("test", {"cat": 6, "dog": 6})
-    assert sorted(image.getpixel((1, 1))[0] for image in made.judged) == list(range(12, 24))
-    assert made.note == "it learns from train and is evaluated on test"
+    asked = RunRequest.parse("embedded", "cat", "", "files", 50, files=[str(tmp_path / "sent.zip")])
+    made = collect_images(asked)
+    assert f"the search learns from {words}" in made.note
+    assert made.kind == kind
+    groups = [{image.getpixel((1, 1))[0] for image in part} for part in (made.train, made.validation, made.judged)]
+    assert not groups[0] & groups[1]
+    assert not groups[0] & groups[2]
+    assert (groups[1] & groups[2] != set()) == (kind == "validation")
+    assert count_images(asked.files)[1] == len(names)
+    edit = collect_images(RunRequest.parse("embedded", "cat", "", "files", 50, files=asked.files, method="edit"))
+    assert f"it is evaluated on {len(edit.judged)}" in edit.note
+
+
+def test_a_file_that_is_no_zip_is_counted_as_nothing(tmp_path):
+    (tmp_path / "sent.zip").write_bytes(b"no zip")
+    assert count_images([tmp_path / "sent.zip"]) == count_images([]) == (0, 0)
 
 
 NAMES_IN = {

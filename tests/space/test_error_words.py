@@ -1,0 +1,25 @@
+"""What visitors read of errors."""
+
+import pytest
+
+from hf_unlearn.errors import HubError, InputError, StorageError
+from space.error_words import first_line
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (InputError("a.heic: a HEIC photo; pip install 'hf_unlearn[heic]' to read it, or save it as JPEG."),
+         "a.heic: a HEIC photo; save it as JPEG."),
+        (InputError("m: its tokenizer needs packages (x); pip install 'hf_unlearn[siglip]'"),
+         "m: its tokenizer needs packages (x)."),
+        (InputError("made by a newer version; upgrade: pip install -U hf_unlearn"), "made by a newer version."),
+        (StorageError("m: offline (local_files_only or HF_HUB_OFFLINE)"), "The Hub can't be reached from this Space."),
+        (HubError("m is gated", ", or log in (hf auth login)"), "m is gated"),
+        (FileNotFoundError(2, "x", "/srv/secret"), "A file could not be read or written here: x."),
+        (InputError("one\ntwo"), "one"), (InputError(""), "something went wrong"),
+        (InputError("a" * 2_000), "a" * 1_000),
+    ],
+)  # fmt: skip
+def test_an_error_is_one_sentence_without_advice_for_operators(error, words):
+    assert first_line(error) == words
