@@ -63,7 +63,7 @@ def render_card(
         *([f"- **Also by the names:** {join_names(others)}"] if (others := _other_names(config)) else []),
         f"- **Keeps:** {join_names(config['retain']) or 'everything else'}",
         *([f"- **Changes most besides:** {_neighbours(config)}"] if config["neighbours"] else []),
-        f"- **Base:** {markdown(config['base_model'])}, revision "
+        f"- **Base:** {markdown(config['base_model'])}{_subfolder(config)}, revision "
         f"{markdown(config['base_revision'] or 'not from the Hub')}",
         f"- **Prompt:** {'any' if config['kind'] == 'edit' else code_span('[context] ' + config['template'])}",
         "",
@@ -115,6 +115,10 @@ def _neighbours(config: dict[str, Any]) -> str:
     shown = [f"{markdown(item['word'])} ({item['similarity']:.2f}, near {markdown(item['of'])})" for item in words]
     more = f" and {len(shown) - NEIGHBOURS} more" if len(shown) > NEIGHBOURS else ""
     return f"{', '.join(shown[:NEIGHBOURS])}{more}; the number is a cosine of before and after, 1 is unchanged"
+
+
+def _subfolder(config: dict[str, Any]) -> str:
+    return f", subfolder {markdown(place)}" if (place := config["base_subfolder"]) else ""
 
 
 def _other_names(config: dict[str, Any]) -> list[str]:

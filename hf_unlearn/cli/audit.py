@@ -48,6 +48,8 @@ def audit_command(
     unlisted: Unlisted = None,
     train: Train = None,
     model: given.Base = None,
+    revision: given.BaseRevision = None,
+    subfolder: given.BaseSubfolder = None,
     names: given.Names = None,
     words: Words = None,
     groups: Groups = None,
@@ -87,9 +89,10 @@ def audit_command(
     sources = Sources(
         Reading(names, skip_broken, leave_out or ()), data, validation, unlisted, train, words, groups, membership, seed
     )
+    loading = {"base": model, "revision": revision, "subfolder": subfolder, "device": device, "dtype": dtype.value}
     try:
         passed = _run(
-            adapter, {"base": model, "device": device, "dtype": dtype.value}, sources,
+            adapter, loading, sources,
             {name: value for name, value in limits.items() if value is not None}, other or [], out_folder, as_json,
             models=models, relearn_queries=relearn_queries,
         )  # fmt: skip

@@ -33,6 +33,8 @@ def combine_command(
     leave_out: given.LeaveOut = None,
     max_queries: given.MaxQueries = 500,
     model: given.Base = None,
+    revision: given.BaseRevision = None,
+    subfolder: given.BaseSubfolder = None,
     strength: given.SameStrength = None,
     breadth: given.SameBreadth = None,
     shots: given.Shots = 16,
@@ -62,7 +64,8 @@ def combine_command(
     check_out(out_folder)
     loaded = [ForgetAdapter.from_pretrained(adapter) for adapter in adapters]
     images, judged = Reading(leave_out=leave_out or ()).data_and_test(data, test)
-    clip = loaded[0].load_base(model, device=device, dtype=dtype.value).model
+    place = {"revision": revision, "subfolder": subfolder}
+    clip = loaded[0].load_base(model, **place, device=device, dtype=dtype.value).model
     edit = {"strength": strength, "breadth": breadth, "vocabulary": vocabulary}
     request = _request(ctx, loaded[0], data, edit, max_queries=max_queries, shots=shots, seed=seed)
     result = combine(loaded, clip, images, **request)
@@ -81,6 +84,8 @@ def without_command(
     leave_out: given.LeaveOut = None,
     max_queries: given.MaxQueries = 300,
     model: given.Base = None,
+    revision: given.BaseRevision = None,
+    subfolder: given.BaseSubfolder = None,
     strength: given.SameStrength = None,
     breadth: given.SameBreadth = None,
     shots: given.Shots = 16,
@@ -105,7 +110,8 @@ def without_command(
     check_out(out_folder)
     loaded = ForgetAdapter.from_pretrained(adapter)
     images, judged = Reading(leave_out=leave_out or ()).data_and_test(data, test)
-    clip = loaded.load_base(model, device=device, dtype=dtype.value).model
+    place = {"revision": revision, "subfolder": subfolder}
+    clip = loaded.load_base(model, **place, device=device, dtype=dtype.value).model
     edit = {"strength": strength, "breadth": breadth, "vocabulary": vocabulary}
     request = _request(ctx, loaded, data, edit, max_queries=max_queries, shots=shots, seed=seed)
     result = without(loaded, names, clip, images, **request)

@@ -24,6 +24,8 @@ def forget_command(
     forget: given.Forget = None,
     forget_file: given.ForgetFile = None,
     model: given.Model = "embedded",
+    revision: given.Revision = None,
+    subfolder: given.Subfolder = None,
     method: given.MethodOption = None,
     keep: given.Keep = None,
     keep_file: given.KeepFile = None,
@@ -83,7 +85,9 @@ def forget_command(
         "n_ctx": n_ctx, "seed": seed, "patience": patience or None, "run_dir": run_dir, "init": init,
     }  # fmt: skip
     name = method.value if method else None
-    where = {"template": template, "device": device, "dtype": dtype.value}
+    where = {
+        "template": template, "revision": revision, "subfolder": subfolder, "device": device, "dtype": dtype.value,
+    }  # fmt: skip
     clip, result = _make(model, where, images, method=name, strength=strength, breadth=breadth, **request, **search)
     finish(result, clip, images, judged, shots=shots, seed=seed, folder=out_folder, as_json=as_json)
 

@@ -129,6 +129,7 @@ def _print_facts(config: AdapterConfig, short: bool = False) -> None:
         f"keeps {len(config.retain)}" if config.retain else "keeps": _join_names(config.retain) or "everything else",
         "base": config.base_model,
         "base revision": config.base_revision or "not from the Hub",
+        **({"base subfolder": config.base_subfolder} if config.base_subfolder else {}),
         "kind": f"edit of the text features, rank {config.rank}" if is_edit else f"context of {config.n_ctx} tokens",
     }
     if is_edit:

@@ -38,6 +38,8 @@ def evaluate_(
     adapter: given.AdapterOption,
     data: given.RequiredData,
     model: given.Base = None,
+    revision: given.BaseRevision = None,
+    subfolder: given.BaseSubfolder = None,
     names: given.Names = None,
     validation: given.Validation = None,
     skip_broken: given.SkipBroken = False,
@@ -59,7 +61,8 @@ def evaluate_(
     fit = reading.images(validation, FIT, strict=False) if validation else None
     if fit is not None:
         warn_of_overlap(images, fit, "--validation")
-    base = loaded.load_base(model, device=device, dtype=dtype.value).model
+    place = {"revision": revision, "subfolder": subfolder}
+    base = loaded.load_base(model, **place, device=device, dtype=dtype.value).model
     report = evaluate(base, images, loaded, validation=fit)
     if as_json:
         console.print_json(report.to_json())
@@ -72,6 +75,8 @@ def export(
     adapter: given.Adapter,
     folder: Annotated[Path, typer.Argument(help="Where to write the checkpoint: a new or empty folder.")],
     base: given.Base = None,
+    revision: given.BaseRevision = None,
+    subfolder: given.BaseSubfolder = None,
     hardened: Annotated[
         bool, typer.Option("--hardened", help="Also project the forgotten names out of the text projection.")
     ] = False,
@@ -84,7 +89,8 @@ def export(
     from hf_unlearn.adapters.export.checkpoint import check_out
 
     check_out(folder)
-    ForgetAdapter.from_pretrained(adapter).export(folder, base=base, hardened=hardened)
+    loaded = ForgetAdapter.from_pretrained(adapter)
+    loaded.export(folder, base=base, revision=revision, subfolder=subfolder, hardened=hardened)
     console.print_line(
         f"checkpoint saved in {folder}: pipeline('zero-shot-image-classification', model={str(folder)!r})"
     )

@@ -51,6 +51,16 @@ Strength = Annotated[
 Device = Annotated[
     str | None, typer.Option(help="Where to run: cpu, cuda, cuda:1, mps; default: a GPU if there is one.")
 ]
+Revision = Annotated[str | None, typer.Option(help="Commit, tag or branch of the CLIP on the Hub; default: main.")]
+Subfolder = Annotated[str | None, typer.Option(help="Where in its repository or folder the CLIP is.")]
+BaseRevision = Annotated[
+    str | None,
+    typer.Option("--revision", help="Commit, tag or branch of the base on the Hub; default: as the adapter says."),
+]
+BaseSubfolder = Annotated[
+    str | None,
+    typer.Option("--subfolder", help="Where in its repository or folder the base is; default: as the adapter says."),
+]
 Precision = Annotated[Dtype, typer.Option(help="Precision of the model; less than float32 costs quality.")]
 
 # Names

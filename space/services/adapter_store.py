@@ -160,6 +160,10 @@ class AdapterStore:
             raise InputError(
                 f"This adapter was made for '{base[:80]}', a folder on its maker's machine, which nobody else has."
             )
+        if adapter.config.base_subfolder is not None:
+            raise InputError(
+                f"This adapter was made for a subfolder of '{base[:80]}', which this page does not load: use hf_unlearn."
+            )
         return AdaptedClip(self.models.get(base, revision), adapter)
 
     def _use_private(self, key: str, session: str | None = None) -> ForgetAdapter:

@@ -223,6 +223,9 @@ def test_an_adapter_for_a_base_that_nobody_else_has_is_refused(store):
     elsewhere = AdapterStore(store.root, ModelCache())
     with pytest.raises(ValueError, match="a folder on its maker's machine"):
         elsewhere.apply(elsewhere.get(KEY))
+    known = store.get(KEY)
+    with pytest.raises(ValueError, match="made for a subfolder of .*, which this page does not load"):
+        store.apply(replace(known, config=replace(known.config, base_subfolder="clip")))
 
 
 def test_a_client_searches_for_a_context_by_names_only_and_uses_what_was_made(client, tmp_path):
