@@ -162,7 +162,7 @@ class AdapterStore:
             )
         if adapter.config.base_subfolder is not None:
             raise InputError(
-                f"This adapter was made for a subfolder of '{base[:80]}', which this page does not load: use hf_unlearn."
+                f"This adapter was for a subfolder of '{base[:80]}', which this page does not load: use hf_unlearn."
             )
         return AdaptedClip(self.models.get(base, revision), adapter)
 

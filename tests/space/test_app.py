@@ -224,7 +224,7 @@ def test_an_adapter_for_a_base_that_nobody_else_has_is_refused(store):
     with pytest.raises(ValueError, match="a folder on its maker's machine"):
         elsewhere.apply(elsewhere.get(KEY))
     known = store.get(KEY)
-    with pytest.raises(ValueError, match="made for a subfolder of .*, which this page does not load"):
+    with pytest.raises(ValueError, match=r"for a subfolder of .*, which this page does not load"):
         store.apply(replace(known, config=replace(known.config, base_subfolder="clip")))
 
 
