@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ PLACES = ("space/adapters/*", "runs/*/adapter", "runs/*")
 OWN = "own/"  # the start of a private adapter's key; the rest can't be guessed
 MAX_PRIVATE, PRIVATE_SECONDS = 500, 3_600  # a small adapter counts as a 500th of the room
 PRIVATE_BYTES, HUB_BYTES = 256 * 2**20, 128 * 2**20  # in memory, of visitors' adapters and of those from the Hub
+SAVED_BYTES = HUB_BYTES  # of the library's
 MAX_FROM_HUB = 64  # a small adapter counts as a 64th of the room
 TEXT_BYTES, IN_MEMORY = 4 * 2**20, 8  # of one adapter's config and report; parsed, a text is so many times as large
 MAX_N_CTX = 64
@@ -56,6 +58,7 @@ class AdapterStore:
         self.root, self.models = root, models
         self._private: TTLCache[str, _Private] = TTLCache(PRIVATE_BYTES, PRIVATE_SECONDS, getsizeof=_Private.room)
         self._from_hub: LRUCache[str, ForgetAdapter] = LRUCache(HUB_BYTES, getsizeof=_hub_room)
+        self._saved: LRUCache[object, ForgetAdapter] = LRUCache(SAVED_BYTES, getsizeof=_hub_room)
         self._lock = Lock()
 
     def list_saved(self, base: str | None = None) -> tuple[dict[str, ForgetAdapter], list[str]]:
@@ -214,10 +217,17 @@ class AdapterStore:
     def _read(self, key: str) -> ForgetAdapter:
         from hf_unlearn import ForgetAdapter
 
+        state = key, _state_of(self.root / key)
+        with self._lock:
+            if (known := self._saved.get(state)) is not None:
+                return known
         try:
-            return ForgetAdapter.from_pretrained(self.root / key)
+            adapter = ForgetAdapter.from_pretrained(self.root / key)
         except ValueError as error:
             raise InputError(str(error).replace(f"{self.root}/", "")) from error
+        with self._lock:
+            self._saved[state] = adapter
+        return adapter
 
 
 def _describe_excess(adapter: ForgetAdapter) -> str:
@@ -234,6 +244,17 @@ def _describe_excess(adapter: ForgetAdapter) -> str:
     if (size := _count_text(adapter)) > TEXT_BYTES:
         return f"config and report have {size / 2**20:,.0f} MB; at most {TEXT_BYTES >> 20} are read"
     return ""
+
+
+def _state_of(folder: Path) -> frozenset[tuple[object, ...]]:
+    """What changes with any file of a folder; empty without a folder."""
+    from hf_unlearn.files import whole
+
+    try:
+        found = [(file.name, file.stat()) for file in os.scandir(whole(folder))]
+    except OSError:
+        return frozenset()
+    return frozenset((name, facts.st_ino, facts.st_size, facts.st_mtime_ns) for name, facts in found)
 
 
 def _count_text(adapter: ForgetAdapter) -> int:

@@ -247,6 +247,19 @@ def test_visitors_adapters_are_counted_in_bytes_and_the_least_recently_seen_goes
         own.add(wordy, "one")
 
 
+def test_a_saved_adapter_is_read_again_only_when_its_files_have_changed(clip, tmp_path):
+    adapter = edit_adapter(clip)
+    own, folder = AdapterStore(tmp_path, ModelCache()), tmp_path / "runs" / "one"
+    adapter.save_pretrained(folder)
+    first = own.get("runs/one")
+    assert own.get("runs/one") is own.list_saved()[0]["runs/one"] is first
+    replace(adapter, config=replace(adapter.config, forget=["another"])).save_pretrained(folder)
+    assert own.get("runs/one").config.forget == ["another"]
+    (folder / "config.json").unlink()
+    with pytest.raises(ValueError, match="no saved adapter"):
+        own.get("runs/one")
+
+
 def test_labels_are_remembered_up_to_a_number_of_bytes(monkeypatch):
     monkeypatch.setattr(shared_clip, "CACHE_BYTES", 20_000)
     model = ModelCache().get("embedded")
