@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 PLACES = ("space/adapters/*", "runs/*/adapter", "runs/*")
 OWN = "own/"  # the start of a private adapter's key; the rest can't be guessed
 MAX_PRIVATE, PRIVATE_SECONDS = 500, 3_600  # a small adapter counts as a 500th of the room
-PRIVATE_BYTES, HUB_BYTES = 256 * 2**20, 128 * 2**20  # in memory, of visitors' adapters and of those from the Hub
-SAVED_BYTES = HUB_BYTES  # of the library's
+PRIVATE_BYTES, HUB_BYTES = (
+    256 * 2**20,
+    128 * 2**20,
+)  # in memory, of visitors' adapters; of the Hub's, and of the library's
 MAX_FROM_HUB = 64  # a small adapter counts as a 64th of the room
 TEXT_BYTES, IN_MEMORY = 4 * 2**20, 8  # of one adapter's config and report; parsed, a text is so many times as large
 MAX_N_CTX = 64
@@ -58,7 +60,7 @@ class AdapterStore:
         self.root, self.models = root, models
         self._private: TTLCache[str, _Private] = TTLCache(PRIVATE_BYTES, PRIVATE_SECONDS, getsizeof=_Private.room)
         self._from_hub: LRUCache[str, ForgetAdapter] = LRUCache(HUB_BYTES, getsizeof=_hub_room)
-        self._saved: LRUCache[object, ForgetAdapter] = LRUCache(SAVED_BYTES, getsizeof=_hub_room)
+        self._saved: LRUCache[object, ForgetAdapter] = LRUCache(HUB_BYTES, getsizeof=_hub_room)
         self._lock = Lock()
 
     def list_saved(self, base: str | None = None) -> tuple[dict[str, ForgetAdapter], list[str]]:
@@ -268,4 +270,5 @@ def _count_bytes(adapter: ForgetAdapter) -> int:
 
 
 def _hub_room(adapter: ForgetAdapter) -> int:
-    return max(_count_bytes(adapter), HUB_BYTES // MAX_FROM_HUB)
+    """The room an adapter takes beside others: at most all of it, as one of the library's may be of any size."""
+    return min(max(_count_bytes(adapter), HUB_BYTES // MAX_FROM_HUB), HUB_BYTES)

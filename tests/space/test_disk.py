@@ -247,7 +247,7 @@ def test_visitors_adapters_are_counted_in_bytes_and_the_least_recently_seen_goes
         own.add(wordy, "one")
 
 
-def test_a_saved_adapter_is_read_again_only_when_its_files_have_changed(clip, tmp_path):
+def test_a_saved_adapter_is_read_again_only_when_its_files_have_changed(clip, tmp_path, monkeypatch):
     adapter = edit_adapter(clip)
     own, folder = AdapterStore(tmp_path, ModelCache()), tmp_path / "runs" / "one"
     adapter.save_pretrained(folder)
@@ -255,6 +255,10 @@ def test_a_saved_adapter_is_read_again_only_when_its_files_have_changed(clip, tm
     assert own.get("runs/one") is own.list_saved()[0]["runs/one"] is first
     replace(adapter, config=replace(adapter.config, forget=["another"])).save_pretrained(folder)
     assert own.get("runs/one").config.forget == ["another"]
+    monkeypatch.setattr(store, "_count_bytes", lambda _: 2 * store.HUB_BYTES)
+    assert own.list_saved()[0]
+    (folder / "README.md").write_text("changed")
+    assert own.get("runs/one").config.forget == ["another"]  # however large it is
     (folder / "config.json").unlink()
     with pytest.raises(ValueError, match="no saved adapter"):
         own.get("runs/one")
