@@ -27,7 +27,7 @@ MAX_PRIVATE, PRIVATE_SECONDS = 500, 3_600  # a small adapter counts as a 500th o
 PRIVATE_BYTES, HUB_BYTES = (
     256 * 2**20,
     128 * 2**20,
-)  # in memory, of visitors' adapters; of the Hub's, and of the library's
+)  # in memory: visitors' adapters; the Hub's, and the library's
 MAX_FROM_HUB = 64  # a small adapter counts as a 64th of the room
 TEXT_BYTES, IN_MEMORY = 4 * 2**20, 8  # of one adapter's config and report; parsed, a text is so many times as large
 MAX_N_CTX = 64
