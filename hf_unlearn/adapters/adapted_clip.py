@@ -12,6 +12,7 @@ from torch import Tensor
 from hf_unlearn.data.class_names import check_names, text_list
 from hf_unlearn.models.adapted_box import Adapter
 from hf_unlearn.models.clip import ClipBlackBox
+from hf_unlearn.models.prompts import check_distinguishable
 
 
 class AdaptedClip:
@@ -43,10 +44,12 @@ class AdaptedClip:
                 A batch has four axes, `(N, height, width, 1 to 4)`. `hf_unlearn.to_rgb` says what pixels may be.
 
         Raises:
-            InputError: if there is no image or no label, or an image can't be read; the message says which.
+            InputError: if there is no image or no label, or an image can't be read; the message says which. Also if the
+                tokenizer makes the same tokens of two labels.
             PromptTooLongError: if a label has too many tokens.
         """
         labels = check_names(labels, "labels", in_order=True)
+        check_distinguishable(self.model, labels)
         handle = self.model.add_images(images)
         scores: Tensor = self._box().log_scores(self._no_context(), handle, labels)
         return scores[0].exp().cpu()

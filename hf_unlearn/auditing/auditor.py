@@ -17,6 +17,7 @@ from hf_unlearn.auditing.thresholds import Thresholds
 from hf_unlearn.data.labeled_images import LabeledImages, check_images
 from hf_unlearn.evaluation.class_checks import check_validation
 from hf_unlearn.models.black_box import BlackBox, Ledger, check_box
+from hf_unlearn.models.prompts import check_distinguishable
 
 __all__ = ["Audit", "Thresholds", "audit"]
 
@@ -69,7 +70,8 @@ def audit(
         progress: whether to show a bar on the terminal with the time left.
 
     Raises:
-        InputError: if images, groups or sizes don't fit the adapter; nothing is trained. It is a `ValueError`.
+        InputError: if images, groups or sizes don't fit the adapter; nothing is trained. Also if the tokenizer makes
+            the same tokens of two classes. It is a `ValueError`.
         WrongBaseError: if `model` is not the adapter's base.
         BudgetSpentError: if the model answers no more queries.
         RemoteError: if a remote model does not answer; an audit never passes for a missing answer.
@@ -83,6 +85,8 @@ def audit(
         vocabulary=vocabulary, pictures=pictures, others=others, drawings=drawings, groups=groups,
         group_pictures=group_pictures, training=training, models=models, relearn_queries=relearn_queries, seed=seed,
     )  # fmt: skip
+    for labelled in filter(None, (images, unlisted, group_pictures)):
+        check_distinguishable(model, labelled.names)
     case = Case(model, adapter, images)
     check_validation(validation, images.names)
     found = Plan.make(case, given).run(progress)

@@ -16,6 +16,7 @@ from hf_unlearn.evaluation.report_content import ReportContent, Row
 from hf_unlearn.evaluation.rows import Candidate, EvaluationImages, RowMaker
 from hf_unlearn.evaluation.score_memory import ScoreMemory
 from hf_unlearn.models.black_box import BlackBox, check_box
+from hf_unlearn.models.prompts import check_distinguishable
 from hf_unlearn.text import brief
 
 ZERO_SHOT, LABEL_MASK = "zero-shot", "label-mask"
@@ -51,7 +52,8 @@ def evaluate(
         kind: what the images are ("test", "validation"), for the report.
 
     Raises:
-        InputError: if the classes of images and adapters differ; it says which. It is a `ValueError`.
+        InputError: if the classes of images and adapters differ; it says which. Also if the tokenizer makes the same
+            tokens of two classes. It is a `ValueError`.
         WrongBaseError: if `model` is not the adapters' base.
         BudgetSpentError: if the model answers no more queries.
     """
@@ -80,6 +82,8 @@ def evaluate_from_memory(
     if len(names) < 2:
         raise InputError(f"expected images of at least two classes, got only {brief(names[0])}")
     check_validation(images.validation, names)
+    for labelled in filter(None, (images.test, images.unlisted)):
+        check_distinguishable(memory.model, labelled.names)
     every = [adapter for stack in stacks for adapter in stack]
     template = next((one.config.template for one in every if one.kind == "context"), memory.model.template)
     maker, plain, bypass = _make_maker(memory, images, every[0].config.forget, template, _find_unseen(every, synonyms))

@@ -15,6 +15,7 @@ from hf_unlearn.edits.by_name import forget_by_name, source_of
 from hf_unlearn.edits.vocabulary import distinct
 from hf_unlearn.errors import InputError, OtherVocabularyError
 from hf_unlearn.models.black_box import BlackBox, as_text_encoder
+from hf_unlearn.models.prompts import check_distinguishable
 from hf_unlearn.models.text_edit import digest
 from hf_unlearn.text import brief
 from hf_unlearn.training.forget_task import EDIT, ForgetTask
@@ -66,13 +67,13 @@ def make_edit(
         vocabulary: words to hold in place; the tokenizer's words if not given.
 
     Raises:
-        ValueError: if the model gives no text features, or names are missing, empty, or in both lists.
+        ValueError: if the model gives no text features, or names are missing, empty, in both lists or the same tokens.
     """
     start = time.monotonic()
     encoder = as_text_encoder(model, INSTEAD)
     forget, keep = _check_both(forget, keep)
     others = synonym_lists(synonyms)
-    asked_names([*forget, *keep], forget, others)
+    check_distinguishable(encoder, asked_names([*forget, *keep], forget, others))
     vocabulary = None if vocabulary is None else distinct(vocabulary)
     before = model.ledger.copy()
     every_name = [*forget, *(word for words in others.values() for word in words)]

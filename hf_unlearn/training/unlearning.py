@@ -11,6 +11,7 @@ from hf_unlearn.adapters.adapter import ForgetAdapter
 from hf_unlearn.data.labeled_images import LabeledImages
 from hf_unlearn.errors import InputError
 from hf_unlearn.models.black_box import BlackBox, check_box
+from hf_unlearn.models.prompts import check_distinguishable
 from hf_unlearn.optimizers.methods import Recipe
 from hf_unlearn.text import brief
 from hf_unlearn.training.checkpoint import Checkpoint
@@ -91,7 +92,8 @@ def unlearn(
             search continues, with what its queries showed; on others it is a start like its adapter.
 
     Raises:
-        ValueError: if names, images, a number or a combination makes no sense; nothing is run.
+        ValueError: if names, images, a number or a combination makes no sense; nothing is run. Also if the tokenizer
+            makes the same tokens of two names.
         WrongBaseError: if `init` was made for another model.
         RunError: if the run folder holds another run, is in use, or can't be written.
     """
@@ -133,6 +135,7 @@ def _search_context(
     """Searches for a context that forgets a task's classes; see `unlearn`."""
     start, earlier = (init.adapter, init.search) if isinstance(init, Result) else (init, None)
     resolved = resolve_method(model, task.all_names, method, start, settings)
+    check_distinguishable(model, task.asked_names)
     workers = Workers()
     cost = RunCost(model, workers)
     data = load_training_data(workers, model, task, settings)

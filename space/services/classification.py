@@ -55,13 +55,18 @@ def classify(
         OSError: if the Hub is needed and does not answer.
     """
     from hf_unlearn.models.black_box import TEMPLATE
+    from hf_unlearn.models.prompts import check_distinguishable
 
     picture, names, repeats = check_image(image), parse_labels(labels), describe_repeats(labels)
     if not adapter:
-        scores = _score_plain(store.models.get(base).with_template(TEMPLATE), picture, names)
+        model = store.models.get(base).with_template(TEMPLATE)
+        check_distinguishable(model, names)
+        scores = _score_plain(model, picture, names)
         return Classification(names, scores, None, [False] * len(names), None, enabled, repeats)
     chosen = store.get(adapter)
-    before, after = _score_both(store.apply(chosen), picture, names, enabled)
+    adapted = store.apply(chosen)
+    check_distinguishable(adapted.model, names)
+    before, after = _score_both(adapted, picture, names, enabled)
     forgotten = {clean_name(name).casefold() for name in chosen.config.forget}
     return Classification(
         names, before, after, [name.casefold() in forgotten for name in names], chosen, enabled, repeats

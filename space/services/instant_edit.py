@@ -97,7 +97,10 @@ class InstantEdits:
         Raises:
             ValueError: if the model is not offered, a name does not fit it, or the photo can't be used.
         """
+        from hf_unlearn.models.prompts import check_distinguishable
+
         scores = self.scores_of(recipe.base)
+        check_distinguishable(self._model(recipe.base), list(dict.fromkeys([*recipe.forget, *recipe.labels])))
         adapter = self.adapter(recipe)
         strip, others = self._strip(scores, recipe, adapter)
         labels = tuple(dict.fromkeys([*recipe.forget, *(recipe.labels or others)]))

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hf_unlearn import ClipBlackBox
+from hf_unlearn import ClipBlackBox, LabeledImages, audit, evaluate, unlearn
 from hf_unlearn.errors import InputError, PromptTooLongError
 from hf_unlearn.models.prompts import PromptReader, check_distinguishable
 from tests.support.families import FAMILIES, write_family
+from tests.support.images import coloured
 
 COLOURS = ["red", "green", "blue", "grey"]
 WORDS = ["This", "is", "a", "photo", "of", ".", "cat", *COLOURS]
@@ -140,3 +141,27 @@ def test_two_names_that_become_the_same_tokens_are_refused_by_name(siglip, famil
 
 def test_a_model_without_a_tokenizer_is_not_asked():
     check_distinguishable(object(), ["Apple", "apple"])
+
+
+def relabelled(*names: str) -> LabeledImages:
+    drawn = coloured(2)
+    return LabeledImages(list(drawn), [label % len(names) for label in drawn.labels], names)
+
+
+def test_evaluate_audit_and_classify_refuse_such_names_before_they_read_an_image():
+    model = ClipBlackBox(device="cpu")
+    adapter = unlearn(model, forget=["gun"]).adapter
+    adapted = adapter.load_base(device="cpu")
+    fine, alike = relabelled("gun", "cat"), relabelled("gun", "cat", "Cat")
+    calls = [
+        lambda: evaluate(model, alike, adapter),
+        lambda: evaluate(model, fine, adapter, unlisted=relabelled("Cat", "cat")),
+        lambda: audit(model, adapter, alike, progress=False),
+        lambda: audit(model, adapter, fine, unlisted=relabelled("Cat", "cat"), progress=False),
+        lambda: adapted.classify(list(fine), ["Cat", "gun", "cat"]),
+    ]
+    for call in calls:
+        with pytest.raises(InputError, match=r"'[Cc]at' and '[Cc]at' become the same tokens in embedded"):
+            call()
+    assert model.ledger.image_encodings == adapted.model.ledger.image_encodings == 0
+    assert adapted.text_features(["Cat", "cat"]).shape == (2, model.width)

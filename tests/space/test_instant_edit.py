@@ -7,6 +7,7 @@ from PIL import Image
 from hf_unlearn import ClipBlackBox, unlearn
 from hf_unlearn.errors import InputError
 from space.services.adapter_store import AdapterStore
+from space.services.classification import classify
 from space.services.instant_edit import InstantEdits
 from space.services.model_cache import ModelCache
 from space.services.pictures import find_picture, other_pictures, pictures_of
@@ -96,6 +97,15 @@ def test_a_model_that_is_not_offered_and_a_picture_that_is_not_there_are_refused
         edits.answer(Recipe(("gun",), base="user/clip"))
     with pytest.raises(InputError, match="no picture"):
         edits.answer(Recipe(("gun",), picture="../secret"))
+
+
+def test_names_that_the_model_can_not_distinguish_are_refused_by_both(edits):
+    said = "become the same tokens in embedded, which can't distinguish them"
+    for recipe in (Recipe(("gun", "Gun")), Recipe(("gun",), keep=("Gun",)), Recipe(("gun",), labels=("cat", "GUN"))):
+        with pytest.raises(InputError, match=f"'gun' and '(?i:gun)' {said}"):
+            edits.answer(recipe)
+    with pytest.raises(InputError, match=f"'Cat' and 'cat' {said}"):
+        classify(edits.store, Image.new("RGB", (32, 32)), "Cat\ndog\ncat", None, "embedded")
 
 
 def test_kept_pictures_share_no_word_with_what_is_forgotten():

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from hf_unlearn import ClipBlackBox, EmbeddingBlackBox, ForgetAdapter, combine, evaluate, unlearn, without
-from hf_unlearn.edits.by_name import OF_WORDS, name_features, source_of
+from hf_unlearn.edits.by_name import OF_WORDS, forget_by_name, name_features, source_of
 from hf_unlearn.edits.closed_form import FURTHEST
 from hf_unlearn.edits.vocabulary import load_vocabulary
-from hf_unlearn.errors import WrongBaseError
+from hf_unlearn.errors import InputError, WrongBaseError
 from hf_unlearn.training.result import StopReason
 from tests.support.families import FAMILIES
 from tests.support.images import COLOURS, coloured
@@ -313,7 +313,16 @@ def test_a_kept_name_that_the_model_can_not_tell_from_a_forgotten_one_is_refused
     embedded = ClipBlackBox(device="cpu")
     for kept in ("Gun", "GUN"):
         with pytest.raises(ValueError, match=f"'{kept}' is to be kept, and to this model it reads as 'gun'"):
-            unlearn(embedded, forget=["gun"], keep=["guitar", kept])
+            forget_by_name(embedded, ["gun"], ["guitar", kept])
+        for request in (
+            {"forget": ["gun"], "keep": ["guitar", kept]},
+            {"forget": ["gun", kept]},
+            {"forget": ["gun"], "synonyms": {"gun": [kept]}},
+            {"forget": ["gun"], "classes": ["cat", "gun", kept], "max_queries": 1},
+        ):
+            with pytest.raises(InputError, match=f"'gun' and '{kept}' become the same tokens in embedded, which can't"):
+                unlearn(embedded, **request)
+    assert embedded.ledger.queries == 0
     with pytest.raises(ValueError, match="is to be forgotten and to be kept"):
         unlearn(embedded, forget=["caf\u00e9"], keep=[" cafe\u0301 "])
     assert unlearn(embedded, forget=["gun", " gun", "cafe\u0301", "caf\u00e9"]).adapter.config.forget == ["gun", "café"]
