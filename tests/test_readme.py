@@ -1,96 +1,21 @@
 """Every block of Python and shell in the README and the documentation, run."""
 
-import io
 import json
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from tests.support.forked import Forked
 from tests.support.guides import CHECKS
 from tests.support.hub_client import Client, command, environment
 from tests.support.hub_server import Hub
+from tests.support.pages import FENCE, ROOT, blocks, execute, lines, run_page, run_shell
 
-ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
-LANGUAGES = {"python", "bash", "sh"}
-FENCE = re.compile(r"(?:^<!-- ((?:(?!-->).)*) -->\n)?^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-QUERIES = re.compile(r"(max_queries=|--max-queries |relearn_queries=|--relearn-queries )[\d_]+")
-PROMISED = {  # what a command prints
-    "forget": "adapter saved in", "combine": "adapter saved in", "without": "adapter saved in",
-    "evaluate": "label-mask", "export": "checkpoint saved", "audit": "verdict",
-}  # fmt: skip
-
-
-class Block(NamedTuple):
-    mark: str  # of the HTML comment above it
-    language: str
-    code: str
-
-
-def blocks(page: Path) -> list[Block]:
-    """The blocks of a page that are run, with few queries."""
-    found = [Block(*(each or "" for each in fence)) for fence in FENCE.findall(page.read_text(encoding="utf-8"))]
-    runnable = [block for block in found if block.language in LANGUAGES and not block.mark.startswith("not run: ")]
-    return [block._replace(code=QUERIES.sub(r"\g<1>20", block.code)) for block in runnable]
-
-
-def lines(code: str) -> list[str]:
-    """The commands of a block of shell."""
-    joined = code.replace("\\\n", " ").splitlines()
-    return [line for line in joined if line.strip() and not line.startswith("#")]
-
-
-def execute(code: str) -> str:
-    """Runs Python where it is called; returns what it prints."""
-    with redirect_stdout(io.StringIO()) as out:
-        exec(code, {"__name__": "__main__"})
-    return out.getvalue()
-
-
-def run_shell(line: str, folder: Path) -> str:
-    """Runs a line with this Python and this `hf-unlearn`; returns what it prints."""
-    words = shlex.split(line, comments=True)
-    if words[0] == "hf-unlearn":
-        process = Forked(words[1:], folder / ".said", folder=folder)
-        assert process.wait() == 0, process.said()
-        return process.said()[0]
-    python = shlex.quote(sys.executable)
-    line = line.replace("torchrun", f"{python} -m torch.distributed.run --standalone")
-    line = re.sub(r"^python ", f"{python} ", line)
-    environs = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(["sh", "-c", line], cwd=folder, env=environs, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def run_page(page: Path, folder: Path) -> tuple[dict, list[str]]:
-    """Runs a page's blocks in their order; returns the names its Python defines and what each block printed."""
-    scope: dict = {"__name__": "__main__"}
-    printed = []
-    with redirect_stdout(io.StringIO()) as out:
-        for block in blocks(page):
-            if block.mark == "hub":
-                continue
-            if block.language == "python":
-                exec(block.code, scope)
-            for line in lines(block.code) if block.language != "python" else ():
-                said = run_shell(line, folder)
-                print(said)
-                words = shlex.split(line)
-                assert PROMISED.get(words[1] if words[0] == "hf-unlearn" else "", "") in said
-            printed.append(out.getvalue())
-            out.truncate(out.seek(0))
-    return scope, printed
+ELSEWHERE = {"exports"}  # run by a test of their own
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +55,9 @@ def test_the_readme_runs_and_forgets(folder):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES[1:] if blocks(page)], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES[1:] if blocks(page) and page.stem not in ELSEWHERE], ids=lambda page: page.stem
+)
 def test_the_code_of_the_documentation_runs(page, folder):
     scope, _ = run_page(page, folder)
     if check := CHECKS.get(page.stem):
