@@ -42,7 +42,7 @@ class AdaptedBox:
     def __init__(self, model: BlackBox, context: Tensor | None = None, edit: TextEdit | None = None) -> None:
         self._model = model if edit is None else as_text_encoder(model)
         self._context, self._edit = context, edit
-        self.max_n_ctx: int = model.max_n_ctx - (0 if context is None else len(context))  # what the context leaves
+        self.max_n_ctx: int = max(0, model.max_n_ctx - (0 if context is None else len(context)))  # what it leaves
 
     @property
     def adapted_by(self) -> list[str]:

@@ -17,18 +17,24 @@ from hf_unlearn.text import brief
 
 POINTER = b"version https://git-lfs.github.com/spec/"
 LARGEST_POINTER = 1_024  # bytes; the format's limit
-TOKENIZERS = (  # any of these sets of files is a tokenizer
-    ("tokenizer.json",), ("vocab.json", "merges.txt"), ("vocab.txt",), ("spiece.model",), ("sentencepiece.bpe.model",),
-    ("tokenizer.model",),
-)  # fmt: skip
-IMAGE_PROCESSORS = (("preprocessor_config.json",), ("processor_config.json",))
+TOKENIZER, IMAGE_PROCESSOR = "tokenizer", "image processor"
+ONE_OF = {  # part of a checkpoint -> sets of files, any of which will do
+    TOKENIZER: (
+        ("tokenizer.json",), ("vocab.json", "merges.txt"), ("vocab.txt",), ("spiece.model",),
+        ("sentencepiece.bpe.model",), ("tokenizer.model",),
+    ),
+    IMAGE_PROCESSOR: (("preprocessor_config.json",), ("processor_config.json",)),
+}  # fmt: skip
+USUAL = {TOKENIZER: "tokenizer.json, or vocab.json and merges.txt", IMAGE_PROCESSOR: "preprocessor_config.json"}
 OTHER_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".gguf")
 LORA = re.compile(r"(^|[._])(lora|loha|lokr|dora)_")
+UNMERGED = "adapter_config.json"  # peft's
+MERGE = "merge it into the base with peft (merge_and_unload) and save that"
 OF_A_LAYER = re.compile(r"\.layers?\.\d+\.")
 NESTED = re.compile(r"^(base_model|model|module|clip|backbone)\.")
 
 
-def check_weights(name: str, model: torch.nn.Module, report: Mapping[str, Any]) -> None:
+def check_weights(name: str, model: Any, report: Mapping[str, Any]) -> None:
     """Refuses weights that are not all there, hold more than the model computes with, or are not finite.
 
     Args:
@@ -41,10 +47,7 @@ def check_weights(name: str, model: torch.nn.Module, report: Mapping[str, Any]) 
     """
     missing, unused = (sorted(report[key]) for key in ("missing_keys", "unexpected_keys"))
     if lora := [key for key in unused if LORA.search(key)]:
-        raise StorageError(
-            f"{name}: its weights hold an unmerged LoRA ({brief(lora[0])}); merge it into the base with peft "
-            "(merge_and_unload) and save that"
-        )
+        raise StorageError(f"{name}: its weights hold an unmerged LoRA ({brief(lora[0])}); {MERGE}")
     if missing:
         nested = next((found[0] for key in unused if (found := NESTED.match(key))), "")
         hint = f"; its names begin with {brief(nested)}, so remove that" if nested else ""
@@ -61,6 +64,11 @@ def check_weights(name: str, model: torch.nn.Module, report: Mapping[str, Any]) 
         raise StorageError(
             f"{name}: its weight {brief(odd)} is not finite (NaN or infinity) in {str(model.dtype)[6:]}; get the "
             "weights again, or load them in float32"
+        )
+    if not model.logit_scale.exp().isfinite().all():
+        raise StorageError(
+            f"{name}: its logit_scale is {model.logit_scale.item():.3g}, whose exponential is not finite; get the "
+            "weights again"
         )
 
 
@@ -81,16 +89,22 @@ def check_files(name: str, files: Iterable[str]) -> None:
         files: names of the files that it has.
 
     Raises:
-        StorageError: if they are missing; it names them.
+        StorageError: if they are missing; it names them. Also if there is an unmerged adapter of peft.
     """
     there = set(files)
-    for what, sets in (("tokenizer", TOKENIZERS), ("image processor", IMAGE_PROCESSORS)):
+    if UNMERGED in there:
+        raise StorageError(f"{name}: it holds an unmerged adapter of peft ({UNMERGED}); {MERGE}")
+    for what, sets in ONE_OF.items():
         if not any(there.issuperset(one) for one in sets):
-            wanted = "tokenizer.json, or vocab.json and merges.txt" if sets is TOKENIZERS else sets[0][0]
-            raise StorageError(
-                f"{name}: it lacks the files of its {what} ({wanted}); get the whole checkpoint, or save the "
-                "processor of its base beside it"
-            )
+            raise lacks(name, what)
+
+
+def lacks(name: str, what: str) -> StorageError:
+    """The refusal of a checkpoint without a part, `TOKENIZER` or `IMAGE_PROCESSOR`."""
+    return StorageError(
+        f"{name}: it lacks the files of its {what} ({USUAL[what]}); get the whole checkpoint, or save the processor of "
+        "its base beside it"
+    )
 
 
 def check_safetensors(name: str, files: Iterable[str]) -> None:
@@ -121,8 +135,15 @@ def check_pointers(name: str, folder: Path) -> None:
         StorageError: if there is one; it names it.
     """
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.stat().st_size <= LARGEST_POINTER and path.read_bytes().startswith(POINTER):
+        if _is_pointer(path):
             raise StorageError(
                 f"{name}: {path.name} is a Git LFS pointer in place of the file; run `git lfs pull` there, or get it "
                 "with `hf download`"
             )
+
+
+def _is_pointer(path: Path) -> bool:
+    try:
+        return path.is_file() and path.stat().st_size <= LARGEST_POINTER and path.read_bytes().startswith(POINTER)
+    except OSError:  # transformers says why a file that it needs can't be read
+        return False

@@ -161,6 +161,12 @@ class ClipBlackBox:
     @torch.no_grad()
     def _image_features(self, inputs: dict[str, Tensor]) -> Tensor:
         pixels = inputs["pixel_values"].to(self.model.dtype)
+        size = getattr(self.model.config.vision_config, "image_size", None)  # SigLIP 2 reads any
+        if isinstance(size, int) and pixels.shape[-2:] != (size, size):
+            raise InputError(
+                f"{self.model_id}: its image processor makes images of {pixels.shape[-1]} × {pixels.shape[-2]} pixels, "
+                f"its image tower reads {size} × {size}; the two are of different models: get both again"
+            )
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=torch.backends.cuda.matmul.allow_tf32):
             if self._image_tower is not None:
                 features = self.model.visual_projection(self._image_tower(pixels)).float()

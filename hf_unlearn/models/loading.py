@@ -19,7 +19,15 @@ from hf_unlearn.errors import HfUnlearnError, HubError, InputError, StorageError
 from hf_unlearn.hub.client import commit_of, files_at
 from hf_unlearn.hub.error_messages import loading
 from hf_unlearn.hub.ids import inside
-from hf_unlearn.models.checkpoint_checks import check_files, check_pointers, check_safetensors, check_weights
+from hf_unlearn.models.checkpoint_checks import (
+    IMAGE_PROCESSOR,
+    UNMERGED,
+    check_files,
+    check_pointers,
+    check_safetensors,
+    check_weights,
+    lacks,
+)
 from hf_unlearn.models.embedded import EMBEDDED, MODEL_FOLDER
 from hf_unlearn.text import brief
 
@@ -92,16 +100,35 @@ class Checkpoint:
         with self.explained():
             try:
                 return AutoProcessor.from_pretrained(self.source, **self._place())
+            except OSError as error:
+                if "load image processor" in str(error):
+                    raise lacks(self.name, IMAGE_PROCESSOR) from error
+                raise
             finally:  # transformers may have made a tokenizer without words
-                folder = self._folder()
-                check_pointers(self.name, folder)
-                check_files(self.name, (path.name for path in folder.iterdir()))
+                self._check_files()
 
     def _place(self) -> dict[str, Any]:
         return _pinned(self.revision, self.subfolder)
 
     def _folder(self) -> Path:
         return _folder_of(self.source, self.revision, self.subfolder)
+
+    def _check_files(self) -> None:
+        """Refuses a checkpoint without tokenizer or image processor, and one whose files did not arrive.
+
+        Raises:
+            StorageError: if their files are missing, or pointers.
+            HubError: if the Hub has them, or does not say.
+        """
+        folder = self._folder()
+        check_pointers(self.name, folder)
+        try:
+            check_files(self.name, (path.name for path in folder.iterdir()))
+        except StorageError:
+            if self.revision is None:
+                raise
+            check_files(self.name, files_at(self.source, self.revision, self.subfolder))
+            raise HubError(f"{self.name}: files of its processor did not arrive; try again in a minute") from None
 
     def _check_safetensors(self) -> None:
         """Refuses weights in other formats and pointers. Raises: StorageError: naming what there is instead."""
@@ -170,6 +197,8 @@ def _read_config(model: str, source: str, revision: str | None, commit: str | No
         if _has_file(source, "open_clip_config.json", commit, subfolder):
             raise InputError(f"{model}: {OPEN_CLIP}") from error
         if not _has_file(source, "config.json", commit, subfolder):
+            if _has_file(source, UNMERGED, commit, subfolder):
+                check_files(model, [UNMERGED])
             where = f"its subfolder {subfolder}" if subfolder else "it"
             raise StorageError(
                 f"{model}: no such CLIP, as {where} has no config.json; expected the folder of a checkpoint, or an id"

@@ -31,6 +31,11 @@ def test_which_boxes_give_text_features(clip, edit):
     assert as_text_encoder(clip) is clip
 
 
+def test_the_bound_of_a_context_is_never_negative(clip):
+    assert AdaptedBox(clip, torch.zeros(2, clip.dim)).max_n_ctx == clip.max_n_ctx - 2
+    assert AdaptedBox(clip, torch.zeros(clip.max_n_ctx + 2, clip.dim)).max_n_ctx == 0
+
+
 def test_an_edit_over_scores_is_refused_under_a_context_too(clip, edit):
     under_context = AdaptedBox(ScoresOnly(clip), torch.zeros(2, clip.dim))
     with pytest.raises(InputError, match="user/space answers with scores only, and an edit needs its text features"):

@@ -12,6 +12,7 @@ from hf_unlearn import ClipBlackBox, ForgetAdapter, unlearn
 from hf_unlearn.errors import HfUnlearnError, InputError, StorageError
 from hf_unlearn.models.checkpoint_checks import check_files, check_safetensors
 from tests.support.families import FAMILIES
+from tests.support.images import coloured
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 598641023\n"
 
@@ -114,6 +115,12 @@ def test_huge_weights_whose_sum_is_infinite_load(broken):
     assert ClipBlackBox(str(folder), device="cpu").width == 24
 
 
+def test_a_scale_whose_exponential_is_infinite_is_refused(broken):
+    folder = broken()
+    rewrite(folder, lambda weights: weights | {"logit_scale": torch.tensor(1000.0)})
+    assert "its logit_scale is 1e+03, whose exponential is not finite" in refusal(folder)
+
+
 def test_position_ids_which_old_checkpoints_hold_are_harmless(broken):
     folder = broken()
     ids = {
@@ -138,8 +145,11 @@ def test_a_base_without_a_tokenizer_is_refused(broken, family, gone):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_base_without_an_image_processor_is_refused(broken, family):
     folder = broken(family)
+    said = "it lacks the files of its image processor (preprocessor_config.json)"
     (folder / "processor_config.json").unlink()
-    assert "it lacks the files of its image processor (preprocessor_config.json)" in refusal(folder)
+    assert said in refusal(folder)
+    (folder / "processor_config.json").write_text('{"processor_class": "CLIPProcessor"}', encoding="utf-8")
+    assert said in refusal(folder)
 
 
 def test_any_form_of_a_tokenizer_will_do_and_half_of_one_will_not():
@@ -159,6 +169,15 @@ def test_weights_in_a_pickle_are_named_with_what_to_do(broken):
     assert "convert it where you trust it, with from_pretrained and save_pretrained" in said
 
 
+def test_an_unmerged_adapter_of_peft_is_refused_with_and_without_its_base(broken):
+    folder = broken()
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}', encoding="utf-8")
+    said = "it holds an unmerged adapter of peft (adapter_config.json); merge it into the base with peft"
+    assert said in refusal(folder)
+    (folder / "config.json").unlink()
+    assert said in refusal(folder)
+
+
 def test_a_base_without_weights_says_so(broken):
     folder = broken()
     (folder / "model.safetensors").unlink()
@@ -171,6 +190,15 @@ def test_a_pointer_of_git_lfs_in_place_of_a_file_is_named(broken, name):
     folder = broken()
     (folder / name).write_bytes(POINTER)
     assert f"{name} is a Git LFS pointer in place of the file; run `git lfs pull` there" in refusal(folder)
+
+
+def test_an_image_processor_of_another_size_is_refused_when_it_is_used(broken):
+    folder = broken()
+    content = (folder / "processor_config.json").read_text(encoding="utf-8")
+    (folder / "processor_config.json").write_text(content.replace(": 24", ": 32"), encoding="utf-8")
+    model = ClipBlackBox(str(folder), device="cpu")
+    with pytest.raises(InputError, match="makes images of 32 × 32 pixels, its image tower reads 24 × 24; the two are"):
+        model.add_images(coloured(1))
 
 
 # Where it is
