@@ -124,14 +124,19 @@ def _refusal(status: int, error: errors.HfHubHTTPError) -> str:
     if status in (408, 425, 429) or status >= 500:
         why = "is busy" if status == 429 else "has trouble" if status >= 500 else "timed out"
         return f"{why} (status {status}); nothing half-done is kept: try again in a minute"
+    file = _file_of(error)
+    if status in (404, 410) and file:
+        return f"has no {file} (status {status}): check the names, the revision and the subfolder"
     if status in (404, 410):
-        return f"has no {_path_of(error)} (status {status}): check the names, the revision and the subfolder"
+        return f"has no such repository or file, or you may not see it (status {status}): check user and name"
+    if status == 413:
+        return "did not accept this (status 413): it is too large; an adapter has a few kilobytes"
     if status == 416:
-        return f"can't resume {_path_of(error)} (status 416): delete it from the Hub's cache"
-    return f"did not accept this (status {status}); it would not the next time: see {_path_of(error)}"
+        return f"can't resume {file} (status 416): delete it from the Hub's cache"
+    return f"did not accept this (status {status}); it would not the next time" + (f": see {file}" if file else "")
 
 
-def _path_of(error: errors.HfHubHTTPError) -> str:
-    """The path that was asked for, in a repository its path there; never a query, which may hold a signature."""
-    path = unquote(error.response.url.path)
-    return path.split("/resolve/", 1)[-1].split("/", 1)[-1] if "/resolve/" in path else path
+def _file_of(error: errors.HfHubHTTPError) -> str:
+    """The file that was asked for, by its path in the repository; nothing where the request was for no file."""
+    _, _, asked = unquote(error.response.url.path).partition("/resolve/")
+    return asked.partition("/")[2]

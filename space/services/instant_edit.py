@@ -19,7 +19,7 @@ from space.services.floor_scores import FloorScores
 from space.services.pictures import Picture, find_picture, other_pictures, picture_names, pictures_of
 from space.services.real_model import REAL_MODEL
 from space.services.recipe import OWN_PHOTO, Recipe
-from space.services.verdict import NONE, Guess, Verdict, judge
+from space.services.verdict import NONE, Bar, Guess, Verdict, judge
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,16 +29,6 @@ if TYPE_CHECKING:
 
 SHOWN, MOST_FORGOTTEN, FEWEST_KEPT = 12, 6, 6  # pictures of the strip
 EDITS, FEATURES, PHOTOS = 256, 4_096, 256  # kept in memory
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A label's share of the score before and after, each from 0 to 1."""
-
-    name: str
-    before: float
-    after: float
-    forgotten: bool
 
 
 @dataclass(frozen=True)

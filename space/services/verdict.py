@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from space.services.instant_edit import Bar
-    from space.services.recipe import Recipe
+from space.services.recipe import Recipe
 
 NONE = "none of these"
 CONFIDENT = 0.5  # share of the score
@@ -23,6 +21,16 @@ class Guess:
 
     name: str
     share: float
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A label's share of the score before and after, each from 0 to 1."""
+
+    name: str
+    before: float
+    after: float
+    forgotten: bool
 
 
 @dataclass(frozen=True)

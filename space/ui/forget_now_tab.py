@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from hf_unlearn.errors import HfUnlearnError
 from space.error_words import first_line
 from space.inputs.limits import open_image, plain_text
 from space.services.instant_edit import Answer, InstantEdits
@@ -117,7 +118,7 @@ def fill(screen: FirstScreen, edits: InstantEdits) -> None:
     """Puts the example into the page as it is first painted. Loads the first model; without it the page says why."""
     try:
         found = _updates(edits.answer(Recipe(EXAMPLE.forget, base=edits.first_base)), "")
-    except (ValueError, OSError) as error:
+    except HfUnlearnError as error:
         found = {"verdict": view.render_error(first_line(error))}
     for name, value in found.items():
         set_first_value(getattr(screen, name), value)
@@ -156,7 +157,7 @@ def open_link(edits: InstantEdits, query: Mapping[str, str]) -> list[Any]:
     found: dict[str, Any] = {}
     try:
         found = show_recipe(edits, recipe)
-    except (ValueError, OSError) as error:
+    except HfUnlearnError as error:
         problems.append(first_line(error))
     asked = bool(query.get("forget"))
     if found:
@@ -200,7 +201,7 @@ def _respond(edits: InstantEdits, values: Any, act: str = "", name: str = "") ->
             recipe = recipe.showing(find_picture(name).key)
         photo = _open(path) if recipe.picture == OWN_PHOTO else None
         return found | {"picture": recipe.picture} | _updates(edits.answer(recipe, photo), str(shown))
-    except (ValueError, OSError) as error:
+    except HfUnlearnError as error:
         return {"comparison": "", "verdict": view.render_error(first_line(error))}
 
 

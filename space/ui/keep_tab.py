@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from hf_unlearn.errors import HfUnlearnError
 from space.services.adapter_store import AdapterStore
 from space.services.downloads import Downloads, file_name
 from space.services.run_progress import RunResult
@@ -50,7 +51,7 @@ def draw(store: AdapterStore, downloads: Downloads, shown: gr.HTML, made: gr.Bro
     def resume(key: str, request: gr.Request) -> tuple[Any, ...]:
         try:
             adapter = store.reclaim(str(key), session_of(request))
-        except ValueError:  # none was made, or it is no longer here
+        except HfUnlearnError:  # none was made, or it is no longer here
             return "", gr.skip(), gr.skip(), gr.skip()
         again = RunResult(adapter, key, "made before this page was loaded", ())
         zipped = gr.DownloadButton(value=downloads.zip_adapter(adapter))

@@ -19,6 +19,7 @@ from gradio.data_classes import GradioModel
 from gradio.processing_utils import move_files_to_cache
 from PIL import Image
 
+from hf_unlearn.errors import HfUnlearnError
 from space.error_log import log_error
 from space.error_words import first_line
 from space.inputs.limits import open_image
@@ -47,14 +48,14 @@ CSS = (HERE / "style.css").read_text(encoding="utf-8")
 
 
 def in_words(function: Callable[P, R]) -> Callable[P, R]:
-    """What a handler refuses becomes one sentence on the page, in which nothing is markup."""
+    """What a handler refuses becomes one sentence on the page, in which nothing is markup; `guard` sees to bugs."""
     if isgeneratorfunction(function):
 
         @wraps(function)
         def streamed(*args: P.args, **kwargs: P.kwargs) -> Iterator[Any]:
             try:
                 yield from function(*args, **kwargs)
-            except (ValueError, OSError) as error:
+            except HfUnlearnError as error:
                 raise _said(error) from error
 
         return cast(Callable[P, R], streamed)
@@ -63,7 +64,7 @@ def in_words(function: Callable[P, R]) -> Callable[P, R]:
     def explained(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
-        except (ValueError, OSError) as error:
+        except HfUnlearnError as error:
             raise _said(error) from error
 
     return explained
@@ -131,5 +132,5 @@ def session_of(request: gr.Request) -> str:
     return str(request.session_hash)
 
 
-def _said(error: Exception) -> gr.Error:
+def _said(error: HfUnlearnError) -> gr.Error:
     return gr.Error(escape(first_line(error), quote=False), print_exception=False)

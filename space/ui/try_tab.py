@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from hf_unlearn.errors import HfUnlearnError
 from space.error_words import first_line
 from space.inputs.limits import plain_text
 from space.services.adapter_store import OWN, AdapterStore
@@ -155,7 +156,7 @@ def _wire_choice(
         saved, problem = None, ""
         try:
             saved = store.get(adapter) if adapter else None
-        except (ValueError, OSError) as error:
+        except HfUnlearnError as error:
             problem = f"<p class='panel' role='alert'>{plain_text(first_line(error))} You see the plain model.</p>"
         fresh = suggest_labels(saved)
         drawn = [name for _, name in example_images(saved)]

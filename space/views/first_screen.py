@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from html import escape
 
 from space.inputs.limits import one_line
-from space.services.instant_edit import Answer, Bar, Cell
+from space.services.instant_edit import Answer, Cell
 from space.services.pictures import Picture
 from space.services.recipe import Recipe
-from space.services.verdict import NONE, Guess, Verdict
+from space.services.verdict import NONE, Bar, Guess, Verdict
 
 BARS = 3
 WORDS = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from hf_unlearn.adapters.model_card import DUAL_USE, EDIT_SCOPE, SCOPE
+from hf_unlearn.errors import HfUnlearnError
 from hf_unlearn.models.embedded import EMBEDDED
 from space.error_words import first_line
 from space.inputs.limits import one_line, plain_text
@@ -63,7 +64,7 @@ def render_hub(store: AdapterStore, base: str) -> str:
     for info in find((base or "").strip() or None, limit=FROM_HUB):
         try:
             cards.append(render_card(info.id, store.get(info.id), of_hub=True))
-        except (ValueError, OSError) as error:
+        except HfUnlearnError as error:
             why = plain_text(first_line(error))[:300]
             cards.append(f'<article class="card"><h3>{plain_text(info.id)}</h3><p>Left out: {why}</p></article>')
     return f'<div class="cards">{"".join(cards)}</div>' if cards else "<p>The Hub lists no adapter for this base.</p>"

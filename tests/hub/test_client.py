@@ -259,7 +259,14 @@ def test_a_push_survives_a_fault_that_passes(hub, client, adapters, method, path
     ("method", "path", "act", "message"),
     [
         ("PUT", "/storage/", 403, r"refused \(403\)"),
-        ("POST", "/preupload/", 413, r"did not accept this \(status 413\)"),
+        (
+            "POST",
+            "/preupload/",
+            413,
+            r"did not accept this \(status 413\): it is too large; an adapter has a few kilob",
+        ),
+        ("POST", "/preupload/", 404, r"no such repository or file, or you may not see it \(status 404\): check user"),
+        ("POST", "/preupload/", 418, r"did not accept this \(status 418\); it would not the next time$"),
         ("POST", "/commit/", RESET, "no connection to the Hub, or it broke"),
         ("POST", "/commit/", 500, r"has trouble \(status 500\)"),
         ("POST", "/commit/", 429, r"is busy \(status 429\); nothing half-done is kept: try again in a minute"),

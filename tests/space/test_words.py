@@ -79,17 +79,20 @@ def test_what_is_no_request(stranger, body, capfd):
     assert not re.search(r"Traceback|site-packages", answer.text + "".join(capfd.readouterr()))
 
 
-def test_an_error_of_ours_is_a_sentence_on_the_page_and_a_traceback_in_the_log(stranger, monkeypatch, caplog, capfd):
+@pytest.mark.parametrize("kind", [RuntimeError, ValueError, OSError])
+def test_an_error_of_ours_is_a_sentence_on_the_page_and_a_traceback_in_the_log(
+    stranger, monkeypatch, caplog, capfd, kind
+):
     def breaks(*_):
-        raise RuntimeError(f"while at {SECRET}")
+        raise kind(f"while at {SECRET}")
 
     monkeypatch.setattr("space.inputs.run_request.parse_labels", breaks)
     order = [SECRET, "", "embedded", "names", 300, "normal", "", ""]
     (words,) = said(stranger, [(stranger.named("forget"), order)])
-    assert words.startswith("Something went wrong here (RuntimeError), which is not your fault")
+    assert words.startswith(f"Something went wrong here ({kind.__name__}), which is not your fault")
     (entry,) = [record for record in caplog.records if record.name == "space"]
     first, *frames = entry.getMessage().splitlines()
-    assert first.startswith("RuntimeError at ")
+    assert first.startswith(f"{kind.__name__} at ")
     assert [line for line in frames if "run_request.py" in line and "in parse: " in line]
     logged = caplog.text + "".join(capfd.readouterr())
     assert "zebra" not in logged
