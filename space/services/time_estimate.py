@@ -24,6 +24,8 @@ LAST_RUNS = 6
 FIRST_RUN = (0.8, 2.2)  # real time over forecast, before any run is known: 0.9 to 1.7 measured with two models
 MARGIN = (0.85, 1.2)  # around the smallest and the largest ratio of the last runs
 DRAWINGS_A_NAME, DRAWINGS_BESIDE = 40, 360  # to learn from and to evaluate on; the latter of other names
+REST = (0.5, 2.0)  # seconds of all else
+LEARNED_SECONDS = 5.0  # of a run that says something about others
 LISTS = 60  # lists of names that an evaluation encodes
 
 
@@ -77,7 +79,11 @@ class Timing:
         """The range in which the time of some work is expected if a search costs nothing but its queries."""
         query, image = _spread(self.query), _spread(self.image)
         texts = work.names * (work.queries + (LISTS if work.images else 0))
-        return Seconds(texts * query.low + work.images * image.low, texts * query.high + work.images * image.high)
+        low, high = (
+            rest + texts * per_text + work.images * per_image
+            for rest, per_text, per_image in zip(REST, (query.low, query.high), (image.low, image.high), strict=True)
+        )
+        return Seconds(low, high)
 
 
 class TimeEstimates:
@@ -110,6 +116,8 @@ class TimeEstimates:
     def learn(self, timing: Timing, work: Work, seconds: float) -> None:
         """Learns from the time that some work took."""
         bare = timing.forecast(work)
+        if seconds < LEARNED_SECONDS:
+            return
         with self._lock:
             self._ratios.append(2 * seconds / (bare.low + bare.high))
 

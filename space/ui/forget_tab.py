@@ -15,10 +15,7 @@ from space.inputs.data_sources import everyday_names
 from space.inputs.limits import has_names, parse_labels, plain_text
 from space.inputs.run_request import (
     BUDGETS,
-    CONTEXT,
-    DATASET,
     EDIT,
-    FILES,
     METHODS,
     NAMES,
     SOURCES,
@@ -54,7 +51,14 @@ SEARCH = """(text) => {
 }"""
 
 
-# a context without images of the visitor's needs names to keep; in the browser, so that no answer overtakes typing
+# in the browser, so that no answer of the server overtakes what a visitor does next:
+BRING = """(source) => [
+  {__type__: 'update', visible: source === 'files'}, {__type__: 'update', visible: source === 'dataset'},
+  source === 'names' ? 'edit' : 'context',
+]"""
+NAMES_ALONE = "(base, method, source) => base === %s ? [method, source] : ['edit', 'names']"
+SHOW_BUDGET = "(method) => ({__type__: 'update', visible: method === 'context'})"
+# a context without images of the visitor's needs names to keep
 FILL_KEEP = """(method, source, keep) => {
   const everyday = %s.join('\\n'), own = source === 'files' || source === 'dataset';
   if (own) return keep === everyday ? '' : keep;
@@ -201,19 +205,12 @@ def _wire_form(store: AdapterStore, runs: Runs, on: _Form, estimate: gr.Markdown
         except (ValueError, OSError) as error:
             return plain_text(first_line(error))
 
-    def bring(kind: str) -> tuple[Any, ...]:
-        return (
-            gr.File(visible=kind == FILES), gr.Textbox(visible=kind == DATASET), EDIT if kind == NAMES else CONTEXT,
-        )  # fmt: skip
-
-    on.source.input(bring, on.source, [on.files, on.dataset, on.method], **LIGHT, **PRIVATE)
+    fields: list[Any] = [on.method, on.source, on.keep]
+    on.source.input(None, on.source, [on.files, on.dataset, on.method], js=BRING, **PRIVATE)
     for changed in (on.source.input, on.method.change):
-        changed(None, [on.method, on.source, on.keep], on.keep, js=FILL_KEEP % json.dumps(everyday_names()), **PRIVATE)
-    on.base.input(
-        lambda base: (gr.skip(), gr.skip()) if base == EMBEDDED else (NAMES, EDIT), on.base, [on.source, on.method],
-        **LIGHT, **PRIVATE,
-    )  # fmt: skip
-    on.method.change(lambda method: gr.Slider(visible=method == CONTEXT), on.method, on.budget, **LIGHT, **PRIVATE)
+        changed(None, fields, on.keep, js=FILL_KEEP % json.dumps(everyday_names()), **PRIVATE)
+    on.base.input(None, [on.base, *fields[:2]], fields[:2], js=NAMES_ALONE % json.dumps(EMBEDDED), **PRIVATE)
+    on.method.change(None, on.method, on.budget, js=SHOW_BUDGET, **PRIVATE)
     gr.on(
         [on.forget.change, on.keep.change, on.source.input, on.method.change, on.budget.release, on.files.change],
         estimate_time, on.inputs(), estimate, **LAST, **HEAVY, **PRIVATE, show_progress="hidden",

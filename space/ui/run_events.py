@@ -122,16 +122,18 @@ def wire_run(
 
 def _progress(news: RunProgress, before: RunProgress | None, downloads: Downloads) -> list[Any]:
     """Values of `RunView.outputs`; what a visitor may have changed since the news before stays."""
-    folded = key = panel = zipped = stop = gr.skip()
-    if before is None:
-        folded, key, panel = gr.Accordion(visible=False), "", gr.Column(visible=False)
-    if news.steps and not (before and before.steps):
+    summary = details = folded = key = panel = zipped = stop = gr.skip()
+    if news.steps and not (before and before.steps):  # only now: a run that is refused leaves the last one's end
+        summary, details, key, panel = "", "", "", gr.Column(visible=False)
         folded = gr.Accordion(visible=True, open=True)
     if news.made and not (before and before.made):
-        key, panel, stop = news.made.key, gr.Column(visible=True), gr.Button(SKIP, interactive=True)
-        zipped = gr.DownloadButton(value=downloads.zip_adapter(news.made.adapter))
-    chart = gr.LinePlot(_frame(news.steps), visible=bool(news.steps))
-    return [render_progress(news), chart, "", "", folded, key, panel, zipped, stop]
+        summary, details, key, panel = "", "", news.made.key, gr.Column(visible=True)
+        zipped, stop = (
+            gr.DownloadButton(value=downloads.zip_adapter(news.made.adapter)),
+            gr.Button(SKIP, interactive=True),
+        )
+    chart = gr.LinePlot(_frame(news.steps), visible=True) if news.steps else gr.skip()
+    return [render_progress(news), chart, summary, details, folded, key, panel, zipped, stop]
 
 
 def _end(made: RunResult, downloads: Downloads) -> list[Any]:

@@ -3,6 +3,7 @@
 import re
 import shutil
 import zipfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 from hf_unlearn import ForgetAdapter
 from hf_unlearn.demo import emoji_tasks as demo
 from tests.support.browser import REPOSITORY, browsing, expect, in_chromium, serving
+from tests.support.gradio_http import Stranger
 
 pytestmark = in_chromium
 # Gradio fades a tab's panel in, and what is being computed out; colours are measured after that
@@ -18,6 +20,7 @@ FADED_IN = (
     "!document.querySelector('.pending') && "
     "[...document.querySelectorAll('[role=tabpanel]')].every(panel => getComputedStyle(panel).opacity === '1')"
 )
+LONG = ["bomb", "guitar", "embedded", "drawings", 3_000, "normal", "", "context"]
 GRADIOS_OWN = "aria-prohibited-attr"  # an empty gr.Label has an aria-label where none belongs
 
 
@@ -167,6 +170,51 @@ def test_a_refused_run_leaves_the_tab_unlocked(page, address):
     expect(page.get_by_role("button", name="Stop, keep the best so far")).to_be_disabled()
 
 
+def test_a_visitor_in_the_queue_reads_their_place_and_leaves_it(page, address):
+    with ExitStack() as others:
+        for _ in range(2):
+            other = Stranger(address)
+            other.join(other.named("forget"), *LONG)
+            next(others.enter_context(other.listening()))
+        page.goto(f"{address}/?tab=forget")
+        page.get_by_label("Names only").check()
+        page.get_by_label("Context: searched").check()
+        page.get_by_label("Ticked names").fill("absinthe")
+        expect(page.get_by_text("2 visitors are before you.")).to_be_visible()
+        start = page.get_by_role("button", name="Make it forget")
+        start.click()
+        expect(page.locator("#run-progress")).to_contain_text("Waiting: 2 visitors are before you")
+        page.get_by_role("button", name="Stop, keep the best so far").click()
+        expect(page.get_by_text("Stopped before there was anything to keep").last).to_be_visible()
+        expect(start).to_be_enabled()
+
+
+def test_what_a_visitor_chooses_on_the_form_is_shown_by_the_browser_alone(page, address):
+    config = httpx.get(f"{address}/config", timeout=600).json()
+    ids = {c["props"].get("label"): c["id"] for c in config["components"]}
+    chosen = {ids["Images"], ids["Make it by"]}  # no answer of the server overtakes what a visitor does next
+    written = {ids["Make it by"], ids["Keep"], ids["Budget, queries"]}
+    changes = [d for d in config["dependencies"] if written & {*d["outputs"]} and chosen & {t for t, _ in d["targets"]}]
+    assert len(changes) == 4
+    assert not any(change["backend_fn"] for change in changes)
+    page.goto(f"{address}/?tab=forget")
+    method, keep = page.get_by_label("Context: searched"), page.get_by_label("What must not suffer")
+    page.get_by_label("My images").check()
+    expect(method).to_be_checked()
+    expect(page.get_by_text("A zip: one folder").first).to_be_visible()
+    page.get_by_label("The demo's drawings").check()
+    expect(keep).to_have_value(re.compile("red apple\n"))
+    page.get_by_label("My images").check()
+    expect(keep).to_have_value("")
+    keep.fill("rose")
+    page.get_by_label("Names only").check()
+    expect(page.get_by_label("Edit: names")).to_be_checked()
+    method.check()
+    page.get_by_role("button", name="Advanced").click()
+    expect(page.get_by_label("number input for Budget")).to_be_visible()
+    expect(keep).to_have_value("rose")
+
+
 def test_a_visitor_tries_the_plain_model_with_a_drawing_and_own_labels(page, address):
     page.goto(f"{address}/?tab=try")
     page.locator(".drawings [data-act]").first.click()
@@ -201,6 +249,11 @@ def test_a_visitor_gives_names_alone_and_an_edit_forgets_them(page, address, roo
         page.locator("a[download$='-checkpoint.zip']").first.click()
     with zipfile.ZipFile(download.value.path()) as archive:
         assert "model.safetensors" in {Path(name).name for name in archive.namelist()}
+    page.get_by_label("The demo's drawings").check()
+    page.get_by_label("Ticked names").fill("zebra crossing")
+    page.get_by_role("button", name="Make it forget").click()
+    expect(page.get_by_text("There are no drawings of 'zebra crossing'").last).to_be_visible()
+    expect(page.get_by_text("Done: solved in closed form")).to_be_visible()  # a refusal takes nothing away
     page.get_by_role("button", name="Use it in Try").click()
     page.locator(".drawings [data-act]").first.click()
     expect(page.get_by_text("with the adapter it says").first).to_be_visible()
