@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import gradio as gr
+from gradio import processing_utils
 from gradio.component_meta import ComponentMeta
 from gradio.components.base import Component
 from gradio.data_classes import GradioModel
+from gradio.exceptions import InvalidPathError
 from gradio.processing_utils import move_files_to_cache
 from PIL import Image
 
@@ -23,8 +25,10 @@ from hf_unlearn.errors import HfUnlearnError
 from space.error_log import log_error
 from space.error_words import first_line
 from space.inputs.limits import open_image
+from space.inputs.web_files import fetch
 
 ODD_REQUEST = "This request lacks a value, or one is of a wrong kind; 'Use via API' on the page shows what is taken."
+NO_FILE = "This file can't be read here; upload it, or give an address that begins with http or https."
 OUR_FAULT = "Something went wrong here ({}), which is not your fault. Try again, or with other input."
 FOREVER = 2**32  # seconds; a file with this time is not old for a century
 OURS = tuple(str(Path(__file__).resolve().parents[2] / name) for name in ("space", "hf_unlearn"))
@@ -71,7 +75,11 @@ def in_words(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def guard(demo: gr.Blocks) -> None:
-    """Whatever goes wrong in an event, the visitor reads one sentence; the log repeats no word of the visitor."""
+    """Whatever goes wrong in an event, the visitor reads one sentence; the log repeats no word of the visitor.
+
+    Files at strangers' addresses are fetched within bounds: Gradio has none for their size.
+    """
+    processing_utils.async_ssrf_protected_download = fetch
     process = demo.process_api
 
     @wraps(process)
@@ -82,6 +90,10 @@ def guard(demo: gr.Blocks) -> None:
             if not error.print_exception:
                 raise
             raise gr.Error(ODD_REQUEST, print_exception=False) from None
+        except HfUnlearnError as error:  # of a file's address, which Gradio fetches before a handler sees it
+            raise _said(error) from None
+        except InvalidPathError:
+            raise gr.Error(NO_FILE, print_exception=False) from None
         except Exception as error:
             ours = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(OURS)]
             if len(ours) < 2:  # this function alone: Gradio could not read the request
