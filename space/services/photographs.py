@@ -19,6 +19,7 @@ NAMES = {  # by file: what it shows, then its other names
     "brick-wall": ("brick wall", "bricks"),
     "grass": ("grass", "lawn"),
     "gravel": ("gravel", "pebbles"),
+    "retina": ("retina", "fundus of an eye"),
 }
 
 

@@ -16,7 +16,7 @@ from space.services.recipe import Recipe
 from space.views.how_to_use import python_code
 from tests.support.browser import browsing, expect, in_chromium, serving
 from tests.support.checkpoints import write_clip
-from tests.support.gradio_http import free_port
+from tests.support.gradio_http import Stranger, free_port
 from tests.support.hub_client import Client, environment
 from tests.support.hub_server import Hub
 
@@ -140,6 +140,15 @@ def test_the_page_says_when_the_model_is_ready_and_shows_it(hub, tmp_path):
         expect(notice).to_contain_text("is being fetched")
         arrived.set()
         expect(notice).to_contain_text("is ready")
+        for tab, label in (("Scores only", "Base model"), ("Try an adapter", "Base model")):
+            page.get_by_role("tab", name=tab).click()
+            page.get_by_label(label).filter(visible=True).first.click()
+            expect(page.get_by_role("option", name=REAL_MODEL, exact=True)).to_be_visible()
+            page.keyboard.press("Escape")
+        visitor = Stranger(address)
+        (described,) = visitor.call(visitor.named("describe"), REAL_MODEL, "{}")
+        assert described["revision"] == COMMIT
+        page.get_by_role("tab", name="Forget now").click()
         notice.get_by_role("button").click()
         expect(page.locator("#forget-chips li")).to_have_count(1)
         expect(page.locator("#link button")).to_have_attribute(
@@ -154,6 +163,7 @@ def test_the_code_pins_the_models_commit():
 
 def test_photographs_are_offered_in_place_of_drawings():
     shown = all_pictures(of_photographs=True)
+    assert len(shown) == 12  # as many as a strip shows
     assert {picture.key for picture in shown}.isdisjoint(picture.key for picture in all_pictures())
     assert [picture.name for picture in pictures_of(["pagoda"], of_photographs=True)] == ["temple"]
     assert len(other_pictures(["cat"], of_photographs=True)) == len(shown) - 1
