@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from hf_unlearn.cli.inputs import read_strings
 from hf_unlearn.errors import InputError
 
 if TYPE_CHECKING:
+    from hf_unlearn.data.hub_datasets import HubDataset
     from hf_unlearn.data.image_files import BrokenFile
     from hf_unlearn.data.labeled_images import LabeledImages
 
@@ -41,17 +42,23 @@ class Reading:
     leave_out: Sequence[str] = ()
 
     def images(self, folder: Path, purpose: str, strict: bool = True) -> LabeledImages:
-        """Reads a folder of classes; of a folder of splits, those for a purpose, which stderr names.
+        """Reads a folder of classes; of a folder of splits, or of a data set on the Hub, those for a purpose.
+
+        Standard error names them.
 
         Args:
             purpose: a key of `SPLITS_FOR`.
             strict: whether a class to leave out must be there.
 
         Raises:
-            InputError: see `LabeledImages.from_folder`.
+            InputError: see `LabeledImages.from_folder` and `HubDataset`.
+            HubError: if the Hub does not answer.
         """
         from hf_unlearn.data.folder_layout import split_folders
+        from hf_unlearn.data.hub_datasets import find_dataset
 
+        if dataset := find_dataset(folder):
+            return self._stream(dataset, purpose, strict)
         splits = split_folders(folder) if is_folder(folder) else {}
         if not splits:
             return self._read(folder, strict)
@@ -65,14 +72,34 @@ class Reading:
         """Reads `--data` and `--test`; without `--test`, the test split of `--data` if it has one.
 
         Raises:
-            InputError: see `LabeledImages.from_folder`.
+            InputError, HubError: see `images`.
         """
-        from hf_unlearn.data.folder_layout import TEST, split_folders
+        from hf_unlearn.data.folder_layout import TEST
 
         images = self.images(data, LEARN) if data else None
-        if test is None and data is not None and TEST in split_folders(data):
+        if test is None and data is not None and TEST in _split_names(data):
             test = data
         return images, self.images(test, EVALUATE, strict=data is None) if test else None
+
+    def _stream(self, dataset: HubDataset, purpose: str, strict: bool) -> LabeledImages:
+        from hf_unlearn.data.class_names import clean_name
+        from hf_unlearn.data.hub_datasets import choose_splits
+        from hf_unlearn.hub.error_messages import explained
+
+        if self.names is not None or self.skip_broken:
+            option = "--names" if self.names is not None else "--skip-broken"
+            raise InputError(f"{option} goes with a folder; {dataset.id} is a data set, which names its classes itself")
+        with explained(dataset.id, dataset.revision):
+            splits = dataset.splits()
+            chosen = choose_splits(splits, SPLITS_FOR[purpose])
+            images = _joined([dataset.read(splits[kind]) for kind in chosen])
+        used = " and ".join(splits[kind] for kind in chosen)
+        console.print_notice("note", f"{dataset.id}: for {purpose}: {used} ({len(images):,} images)")
+        absent = {clean_name(name) for name in self.leave_out} - set(images.names)
+        if strict and absent:
+            raise InputError(f"no class {sorted(absent)[0]!r} to leave out in {dataset.id}")
+        left = {clean_name(name) for name in self.leave_out}
+        return images.only([name for name in images.names if name not in left]) if left else images
 
     def _read(self, folder: Path, strict: bool) -> LabeledImages:
         from hf_unlearn.data.class_names import clean_name
@@ -96,6 +123,15 @@ class Reading:
             count = f"{len(broken):,} of {len(broken) + len(images):,} images"
             console.print_notice("warning", f"{folder}: {count} are left out")
         return images
+
+
+def _split_names(data: Path) -> Collection[str]:
+    """The splits of a folder or of a data set on the Hub."""
+    from hf_unlearn.data.folder_layout import split_folders
+    from hf_unlearn.data.hub_datasets import find_dataset
+
+    dataset = find_dataset(data)
+    return dataset.splits() if dataset else split_folders(data)
 
 
 def read_names(path: Path | None) -> dict[str, str] | str | None:

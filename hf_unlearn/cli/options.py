@@ -106,12 +106,9 @@ Vocabulary = Annotated[
 ]
 
 # Images
-Data = Annotated[
-    Path | None, typer.Option(help="Folder with one sub-folder of images per class.", rich_help_panel=IMAGES)
-]
-RequiredData = Annotated[
-    Path, typer.Option("--data", help="Folder with one sub-folder of images per class.", rich_help_panel=IMAGES)
-]
+FOLDER = "Folder with one sub-folder of images per class, or hf://datasets/USER/NAME on the Hub."
+Data = Annotated[Path | None, typer.Option(help=FOLDER, rich_help_panel=IMAGES)]
+RequiredData = Annotated[Path, typer.Option("--data", help=FOLDER, rich_help_panel=IMAGES)]
 Test = Annotated[
     Path | None,
     typer.Option(
