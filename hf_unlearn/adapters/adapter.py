@@ -212,6 +212,7 @@ class ForgetAdapter:
         revision: str | None = None,
         subfolder: str | None = None,
         hardened: bool = False,
+        device: str | None = None,
     ) -> None:
         """Writes a plain transformers checkpoint that forgets by itself; loading it needs no hf_unlearn.
 
@@ -221,6 +222,7 @@ class ForgetAdapter:
             revision, subfolder: of the base, as for `load_base`.
             hardened: for a context, also project the forgotten names out of the text projection, so that leaving
                 the context out does not bring them back.
+            device: where the base computes what the export is compared with; see `ClipBlackBox`.
 
         Raises:
             InputError: if the folder holds something, or an edit is to be hardened: it needs no hardening.
@@ -228,7 +230,7 @@ class ForgetAdapter:
             WrongBaseError: if the base is not the model that the adapter was made for.
         """
         check_out(folder_path("folder", folder))
-        model = self.load_base(base, revision=revision, subfolder=subfolder).model
+        model = self.load_base(base, revision=revision, subfolder=subfolder, device=device).model
         export(self.weights, self.config, model, folder, hardened)
 
     def edit_vectors(self, vectors: np.ndarray) -> np.ndarray:

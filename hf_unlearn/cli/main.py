@@ -80,6 +80,7 @@ def export(
     hardened: Annotated[
         bool, typer.Option("--hardened", help="Also project the forgotten names out of the text projection.")
     ] = False,
+    device: given.Device = None,
 ) -> None:
     """Export a plain transformers checkpoint that forgets by itself; loading it needs no hf_unlearn.
 
@@ -90,7 +91,7 @@ def export(
 
     check_out(folder)
     loaded = ForgetAdapter.from_pretrained(adapter)
-    loaded.export(folder, base=base, revision=revision, subfolder=subfolder, hardened=hardened)
+    loaded.export(folder, base=base, revision=revision, subfolder=subfolder, hardened=hardened, device=device)
     console.print_line(
         f"checkpoint saved in {folder}: pipeline('zero-shot-image-classification', model={str(folder)!r})"
     )
@@ -104,12 +105,14 @@ app.add_typer(hub)
 def demo(
     out_folder: Annotated[Path, typer.Option("--out", help="Folder for the adapters.")] = Path("runs/demo"),
     max_queries: Annotated[int, typer.Option(help="Queries for each of the two searches.")] = 300,
+    device: given.Device = None,
+    dtype: given.Precision = given.Dtype.float32,
     as_json: given.Json = False,
 ) -> None:
     """Run the whole job on the embedded CLIP: forget alcohol, weapons, gambling and tobacco, keep everyday things."""
     from hf_unlearn.demo.walkthrough import walk_through
 
-    report = walk_through(out_folder, max_queries, quiet=as_json)
+    report = walk_through(out_folder, max_queries, quiet=as_json, device=device, dtype=dtype.value)
     if as_json:
         console.print_json(report.to_json())
 

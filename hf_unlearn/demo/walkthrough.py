@@ -24,18 +24,23 @@ from hf_unlearn.training.unlearning import unlearn
 SEARCHED = ("lcs-cma", "proximal")  # with scores alone; the last one is ours
 
 
-def walk_through(folder: Path, max_queries: int, quiet: bool = False) -> Report:
+def walk_through(
+    folder: Path, max_queries: int, quiet: bool = False, device: str | None = None, dtype: str = "float32"
+) -> Report:
     """Forgets `moderation` by name, then with scores alone, compares, saves under `folder`, reloads and classifies.
 
+    Args:
+        device, dtype: see `ClipBlackBox`.
+
     Raises:
-        InputError: if a folder of adapters there holds something else.
+        InputError: if a folder of adapters there holds something else, or there is no such device.
         StorageError: if it can't be written.
     """
     by_name, by_scores = folder / "adapter", folder / "adapter-by-scores"
     for place in (by_name, by_scores):
         check_out(place)
     console = Console(quiet=quiet)
-    task, model = demo.task("moderation"), ClipBlackBox()
+    task, model = demo.task("moderation"), ClipBlackBox(device=device, dtype=dtype)
     edit = _forget_by_name(console, model, task)
     console.print(f"[bold]2. With scores alone.[/] A context, trained on {len(task.train)} labelled images:")
     searched = [_search(console, model, task, method, max_queries, quiet) for method in SEARCHED]
@@ -51,7 +56,7 @@ def walk_through(folder: Path, max_queries: int, quiet: bool = False) -> Report:
     saved = f"saved in {by_name} (the edit) and {by_scores} (the context), each with its card and report.png"
     console.print(Text(visible(saved)))
     console.print("\n[bold]4. In use.[/] A new process loads the edit and classifies test images:")
-    command = [sys.executable, "-m", "hf_unlearn.demo.walkthrough", str(by_name)]
+    command = [sys.executable, "-m", "hf_unlearn.demo.walkthrough", str(by_name), str(model.device), dtype]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL if quiet else None)
     console.print("\nThis is suppression on the text side, not erasure: the base model still has everything.")
     console.print("Try it in the browser: [bold]make space[/] (or python app.py), then open http://127.0.0.1:7860")
@@ -83,10 +88,10 @@ def _search(
     return result.adapter
 
 
-def show_classifications(folder: Path) -> None:
+def show_classifications(folder: Path, device: str, dtype: str) -> None:
     """Loads the adapter and prints how a few test images are classified, without and with it."""
     adapter = ForgetAdapter.from_pretrained(folder)
-    adapted = adapter.load_base()
+    adapted = adapter.load_base(device=device, dtype=dtype)
     labels = [*adapter.config.forget, *adapter.config.retain]
     chosen = [name for group in (adapter.config.forget[::6], adapter.config.retain[::8]) for name in group]
     images = demo.plain(chosen, "test")
@@ -106,4 +111,4 @@ def show_classifications(folder: Path) -> None:
 
 if __name__ == "__main__":
     with lasting():
-        show_classifications(Path(sys.argv[1]))
+        show_classifications(Path(sys.argv[1]), *sys.argv[2:])

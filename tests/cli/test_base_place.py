@@ -75,3 +75,13 @@ def test_the_card_and_info_say_where_the_base_is(world):
     )
     shown = hf_unlearn_here("info", world.top / "red").stdout
     assert [line.split() for line in shown.splitlines() if "subfolder" in line] == [["base", "subfolder", "clip"]]
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, "demo"])
+def test_every_command_that_loads_a_model_takes_a_device_and_refuses_one_that_is_not_here(world, name):
+    asked = ["demo", "--out", world.top / "demo"] if name == "demo" else command(world, name, "nowhere")
+    place = [] if name == "demo" else [base_option(name), world.top / "models", "--subfolder", "clip"]
+    if name == "without":
+        asked[1] = world.top / "red"
+    done = hf_unlearn_here(*asked, *place, "--device", "abacus")
+    assert (done.returncode, "device 'abacus': can't be used here" in done.stderr) == (2, True), done.stderr

@@ -126,6 +126,7 @@ def test_the_professions_for_a_bias_report_are_there():
 
 def test_the_demo_runs_from_end_to_end(tmp_path):
     command = [sys.executable, "-m", "hf_unlearn", "demo", "--out", str(tmp_path), "--max-queries", "80"]
+    command += ["--device", "cpu", "--dtype", "float32"]  # which the process that loads the edit gets too
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for said in ("also forgotten: ", "label-mask", "edit", "proximal", "with the adapter", "make space", "not erasure"):
