@@ -9,12 +9,12 @@ import tempfile
 from pathlib import Path
 
 import httpx
-from gradio.processing_utils import PUBLIC_HOSTNAME_WHITELIST  # the Hub, at private addresses for its machines
 from safehttpx import AsyncSecureTransport, matches_domain_whitelist
 
 from hf_unlearn.errors import InputError
 from space.inputs.transient_files import process_files
 
+HUB = ["hf.co", "huggingface.co", "*.hf.co", "*.huggingface.co"]  # may be at private addresses for a Space
 MOST = 50_000_000  # bytes, as of an upload
 SECONDS, REDIRECTS = 30.0, 5
 NOT_PUBLIC = "This address leads to no machine on the public internet; give another, or send the file itself."
@@ -60,7 +60,7 @@ async def _transport(where: httpx.URL) -> httpx.AsyncBaseTransport | None:
     """Connects to the address that was checked, whatever the name means a moment later."""
     if where.scheme not in ("http", "https") or not where.host:
         raise InputError(NOT_PUBLIC)
-    if matches_domain_whitelist(where.host, PUBLIC_HOSTNAME_WHITELIST):
+    if matches_domain_whitelist(where.host, HUB):
         return None
     found = await asyncio.get_running_loop().getaddrinfo(where.host, None, type=socket.SOCK_STREAM)
     address = next((str(place[0]) for *_, place in found if is_public(str(place[0]))), None)

@@ -40,8 +40,7 @@ class Downloads:
     def zip_adapter(self, adapter: ForgetAdapter) -> str:
         """Zips what `save_pretrained` writes, in one folder, and returns the path."""
         name = file_name(adapter)
-        files = adapter.stored().files()
-        return self.write(f"{name}.zip", zip_files({f"{name}/{path}": content for path, content in files.items()}))
+        return self.write(f"{name}.zip", zip_adapter_as(name, adapter))
 
     def zip_checkpoint(self, store: AdapterStore, adapter: ForgetAdapter, hardened: bool = False) -> str:
         """Zips a plain transformers checkpoint that forgets without this library, and returns the path.
@@ -75,6 +74,11 @@ def file_name(adapter: ForgetAdapter) -> str:
     words = one_line("-".join(adapter.config.forget[:2])).lower()
     kept = "".join(c if c.isascii() and c.isalnum() else "-" for c in words).strip("-")[:40]
     return f"no-{kept or 'adapter'}"
+
+
+def zip_adapter_as(name: str, adapter: ForgetAdapter) -> bytes:
+    """A zip of what `save_pretrained` writes, in one folder of this name."""
+    return zip_files({f"{name}/{path}": content for path, content in adapter.stored().files().items()})
 
 
 def zip_files(files: Mapping[str, bytes]) -> bytes:

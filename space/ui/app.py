@@ -25,7 +25,7 @@ from space.services.memory import release_memory
 from space.services.model_cache import ModelCache
 from space.services.real_model import RealModel
 from space.services.scoring_service import AT_ONCE, PICTURE_BYTES, ScoringService
-from space.ui import forget_now_tab, forget_tab, library_tab, picture_files, try_tab
+from space.ui import adapter_files, forget_now_tab, forget_tab, library_tab, picture_files, try_tab
 from space.ui.endpoints import answer_agents_in_json, offer_endpoints
 from space.ui.links import TABS, choose_tab, read_query
 from space.ui.now_results import draw_results
@@ -90,6 +90,7 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
         offer_endpoints(store, runs, edits, downloads)
         offer_remote_box(ScoringService(lambda: models.bases, models.get, queries))
     guard(demo)
+    demo.files = [picture_files.ROUTE, adapter_files.route(store)]
     demo.fill = partial(forget_now_tab.fill, screen, edits)  # before the page is served
     demo.fetch = partial(real.start, edits.scores_of) if bases is None else lambda: None  # else as the operator says
     return demo
@@ -123,7 +124,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
         "mcp_server": find_spec("mcp") is not None, "run_history": False,
         "state_session_capacity": SESSIONS,
         "app_kwargs": {
-            "lifespan": served, "routes": [picture_files.ROUTE],
+            "lifespan": served, "routes": demo.files,  # type: ignore[attr-defined]
             "middleware": [Middleware(RequestLimits, process_files(), UPLOAD, BODY)],
         },
     }  # fmt: skip

@@ -9,6 +9,7 @@ import gradio as gr
 from space.services.adapter_store import AdapterStore
 from space.ui.page import LIGHT, PRIVATE, in_words
 from space.views import library as cards
+from space.views.about import render_about
 
 
 def draw(store: AdapterStore, demo: gr.Blocks) -> None:
@@ -31,5 +32,5 @@ def draw(store: AdapterStore, demo: gr.Blocks) -> None:
 
 def draw_about() -> None:
     """Draws the tab About."""
-    gr.HTML(cards.render_about(), elem_classes="about")
+    gr.HTML(render_about(), elem_classes="about")
     gr.HTML(f"<p class='note'>{escape('API and MCP: see the link at the bottom of the page.')}</p>")

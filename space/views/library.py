@@ -1,13 +1,11 @@
-"""The Library's cards and the About page, as HTML."""
+"""The Library's cards as HTML."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
-from hf_unlearn.adapters.model_card import DUAL_USE, EDIT_SCOPE, SCOPE
 from hf_unlearn.errors import HfUnlearnError
 from hf_unlearn.models.embedded import EMBEDDED
 from space.error_words import first_line
@@ -16,31 +14,17 @@ from space.services.adapter_store import AdapterStore
 from space.services.model_cache import PRESETS
 from space.services.pictures import pictures_named
 from space.services.recipe import MAX_NAMES, Recipe
+from space.views.kinds import render_pairs
 from space.views.run_report import list_figures
 
 if TYPE_CHECKING:
     from hf_unlearn import ForgetAdapter
 
 NAMED, FROM_HUB, DRAWN = 12, 12, 6
-PICTURE = """
-<svg class="how" viewBox="0 0 720 200" role="img" aria-labelledby="how-title">
-<title id="how-title">An image goes through the image tower. A learned context goes before each label's prompt, through
-the text tower. The two are compared; names to be forgotten no longer match, the others still do.</title>
-<g class="box"><rect x="10" y="14" width="120" height="54" rx="8"/><rect x="180" y="14" width="150" height="54" rx="8"/>
-<rect x="180" y="122" width="150" height="54" rx="8"/><rect x="400" y="68" width="110" height="54" rx="8"/></g>
-<rect class="context" x="10" y="122" width="62" height="54" rx="8"/><g class="box">
-<rect x="76" y="122" width="84" height="54" rx="8"/></g>
-<g class="line"><path d="M130 41H176M160 149H176
-M330 41C370 41 360 85 396 88M330 149C370 149 360 106 396 102M510 95H546"/>
-</g><g class="words"><text x="70" y="46">image</text><text x="255" y="46">image tower</text>
-<text x="255" y="154">text tower</text><text class="on-colour" x="41" y="154">context</text>
-<text x="118" y="154">“beer mug”</text>
-<text x="455" y="100">compare</text></g>
-<g class="words left"><text x="556" y="66" class="gone">beer mug: no match</text>
-<text x="556" y="100">guitar: as before</text>
-<text x="556" y="134">banana: as before</text><text x="10" y="196">a few KB</text>
-<text x="180" y="196">weights as they were</text></g></svg>
-"""
+NEEDS = {
+    "edit": "An edit: needs the text features, so weights or embeddings.",
+    "context": "A context: needs the scores alone.",
+}
 
 
 def render_library(store: AdapterStore) -> str:
@@ -48,8 +32,9 @@ def render_library(store: AdapterStore) -> str:
     found, left_out = store.list_saved()
     cards = "".join(render_card(key, adapter, of_hub=False) for key, adapter in found.items())
     if not cards:
-        cards = "<p>No adapter is saved here yet. Make one under <b>Forget</b>, or look on the Hub.</p>"
-    return f'<div class="cards">{cards}</div>' + "".join(f"<p class='note'>{line}</p>" for line in left_out)
+        cards = "<p>No adapter is saved here yet. Make one under <b>Forget now</b>, or look on the Hub.</p>"
+    notes = "".join(f"<p class='note'>{line}</p>" for line in left_out)
+    return f'<div class="cards">{cards}</div>{render_pairs(found)}{notes}'
 
 
 def render_hub(store: AdapterStore, base: str) -> str:
@@ -79,13 +64,15 @@ def render_card(key: str, adapter: ForgetAdapter, of_hub: bool) -> str:
     shares = "".join(
         f"<div><dt>{escape(words)}</dt><dd>{100 * value:.0f} %</dd></div>" for words, value in list_figures(adapter)
     )
+    name = plain_text(key if of_hub else name_of(key))
     link = "?" + urlencode({"tab": "try", "model": config.base_model, "adapter": key})
     return (
-        f'<article class="card"><h3>{plain_text(key if of_hub else key.split("/")[-1])}</h3>{_pictures(adapter)}'
+        f'<article class="card"><h3>{name}</h3>{_pictures(adapter)}'
         f"<p><b>Forgets {len(config.forget)}</b>{of_all}: {names}</p>"
         f"<p>Base: {plain_text(config.base_model)}</p><dl>{shares}</dl>"
-        f"<code>{escape(_code(key, adapter, of_hub))}</code>{_open_here(adapter)}"
-        f'<p><a href="{escape(link)}" aria-label="Open {plain_text(key)} in Try">Open in Try</a></p></article>'
+        f"<p>{NEEDS[adapter.kind]}</p>"
+        f"{'' if of_hub else _download(key)}<code>{escape(_code(key, of_hub))}</code>{_open_here(adapter)}"
+        f'<p><a href="{escape(link)}" aria-label="Open {name} in Try">Open in Try</a></p></article>'
     )
 
 
@@ -96,12 +83,23 @@ def _pictures(adapter: ForgetAdapter) -> str:
     return f'<p class="thumbnails">{images}</p>' if shown else ""
 
 
-def _code(key: str, adapter: ForgetAdapter, of_hub: bool) -> str:
-    """A line that works outside a checkout of this repository, where there is one."""
-    if of_hub or adapter.kind != "edit" or adapter.config.base_model != EMBEDDED:
-        return f'ForgetAdapter.from_pretrained("{key}")'
-    names = ", ".join(f'"{one_line(name)}"' for name in adapter.config.forget)
-    return f'unlearn(ClipBlackBox("{EMBEDDED}"), forget=[{names}]).adapter'
+def name_of(key: str) -> str:
+    """The name of one of the library's adapters, which its zip and the folder in it have."""
+    parts = [part for part in key.split("/") if part != "adapter"]
+    return parts[-1]
+
+
+def _code(key: str, of_hub: bool) -> str:
+    """A line that works on any machine: with a name on the Hub, or with the folder of the download."""
+    name = key if of_hub else name_of(key)
+    return f'ForgetAdapter.from_pretrained("{one_line(name)}")' + ("" if of_hub else "  # the folder in the zip")
+
+
+def _download(key: str) -> str:
+    return (
+        f'<p><a href="adapters/{escape(quote(key))}.zip" download aria-label="Download {plain_text(name_of(key))}">'
+        "Download (zip)</a></p>"
+    )
 
 
 def _open_here(adapter: ForgetAdapter) -> str:
@@ -115,27 +113,6 @@ def _open_here(adapter: ForgetAdapter) -> str:
         return ""
     link = Recipe(tuple(config.forget), tuple(config.retain)).link()
     return f'<p><a href="{escape(link)}">Open here</a></p>'
-
-
-def render_about() -> str:
-    """How it works in one picture, limits, scope and dual use."""
-    parts: Mapping[str, str] = {
-        "How it works": "A CLIP scores an image against each label's prompt. An edit is a small map behind the text "
-        "tower that turns the names to forget away and leaves all other words in place; it is computed from names in "
-        "a second. Where a model answers with scores only, a context, a few learned token embeddings, is put before "
-        "the prompt (the picture). It is searched for with forward calls. Either way images of the names to forget no "
-        "longer find their label, the other names keep theirs.",
-        "What it is not": f"A context: {SCOPE} An edit of the text features: {EDIT_SCOPE}",
-        "Dual use": DUAL_USE.replace("Dual use: a", "A", 1),
-        "Limits": "A label mask, which only strikes the names from the list, is hard to beat: see every table. "
-        "Other names of the same thing are forgotten only in part, and names in neither list often lose accuracy. "
-        "Scores are shares among the labels given. The embedded model is small, was trained on emoji drawings, and "
-        "knows little of photos.",
-        "Your data": "Images are looked at and not kept. Adapters that you make or bring stay in this app's memory for "
-        "an hour after their last use, under a key that only you have; your browser keeps the last one. "
-        "A token you log in with is used for your push and stored nowhere.",
-    }
-    return PICTURE + "".join(f"<h2>{title}</h2><p>{escape(text)}</p>" for title, text in parts.items())
 
 
 def label_base(base: str) -> str:

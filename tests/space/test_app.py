@@ -10,6 +10,7 @@ from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 import torch
 from gradio_client import Client, handle_file
@@ -23,6 +24,7 @@ from space.services.adapter_store import AdapterStore
 from space.services.examples import example_images
 from space.services.model_cache import ModelCache
 from space.views.adapter_facts import describe_adapter
+from space.views.library import name_of
 from tests.support.gradio_http import Stranger, launched
 from tests.support.images import coloured
 
@@ -133,6 +135,18 @@ def test_an_agent_makes_an_edit_asks_what_goes_along_and_fetches_it(client, tmp_
     scores = client.predict(handle_file(tmp_path / "mug.png"), adapter=made["adapter"], api_name="/classify")
     assert scores["forgotten"] == ["beer mug"]
     assert scores["before"]["beer mug"] > 0.9 > 0.1 > scores["after"]["beer mug"]
+
+
+def test_an_adapter_of_the_library_is_downloaded_in_a_folder_of_the_name_that_its_card_gives(client, store, tmp_path):
+    answer = httpx.get(f"{client.src.rstrip('/')}/adapters/{KEY}.zip", timeout=600)
+    assert answer.headers["content-disposition"] == 'attachment; filename="colours.zip"'
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        archive.extractall(tmp_path)
+    fetched = ForgetAdapter.from_pretrained(tmp_path / name_of(KEY))
+    assert fetched.config == store.get(KEY).config
+    for key in ("runs/nothing", "own/guess", "..%2F..%2Fetc%2Fpasswd", "%3Cb%3E"):
+        missing = httpx.get(f"{client.src.rstrip('/')}/adapters/{key}.zip", timeout=600)
+        assert (missing.status_code, missing.headers["content-type"]) == (404, "text/plain; charset=utf-8")
 
 
 @pytest.mark.parametrize(

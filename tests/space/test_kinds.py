@@ -24,6 +24,7 @@ from space.services.run_evaluation import RunEvaluation
 from space.services.run_progress import RunProgress, RunResult
 from space.services.runs import Runs
 from space.views import library as cards
+from space.views.about import render_about
 from space.views.adapter_facts import describe_adapter, describe_status
 from space.views.comparison import render_comparison
 from space.views.run_progress import render_progress
@@ -133,7 +134,7 @@ def test_an_edit_that_names_nothing_it_keeps_is_tried_beside_names_of_the_demo(a
     assert lines[0] == "red"
     assert len(lines) > 10
     assert len(set(lines)) == len(lines)
-    assert "image-to-image search still finds what is forgotten" in cards.render_about()
+    assert "image-to-image search still finds what is forgotten" in render_about()
 
 
 # ---- edits made in the Space

@@ -16,6 +16,7 @@ from hf_unlearn.adapters.storage import CONTEXT, EDIT, FILES
 from hf_unlearn.demo import emoji_tasks as demo
 from hf_unlearn.evaluation.metrics import accuracies, harmonic_mean
 from space.services.recipe import read_link
+from space.views.kinds import render_pairs
 from space.views.library import render_card
 
 FOLDER = Path(__file__).parents[2] / "space" / "adapters"
@@ -116,11 +117,28 @@ def test_the_reports_are_plain_json_and_hold_no_path_of_the_maker():
         assert "/work" not in text
 
 
+def test_a_context_is_shown_beside_the_edit_of_the_same_names():
+    found = {name: ForgetAdapter.from_pretrained(FOLDER / name) for name in NAMES}
+    shown = render_pairs(found)
+    assert shown.count("<table>") == 1
+    rows = dict(re.findall(r'<th scope="row">([^<]+)</th>(.*?)</tr>', shown))
+    assert list(rows) == ["before", "label mask", "edit", "context"]
+    for name, row in (("moderation", "edit"), ("moderation-by-scores", "context")):
+        for key in ("err_for", "acc_mem", "short_list_4", "synonym_err", "collateral"):
+            assert f"<td>{round(100 * found[name].config.metrics[key])}</td>" in rows[row]
+    assert "1,000 queries" in rows["context"]
+    assert render_pairs({"weapons": found["weapons"]}) == ""
+
+
 def test_a_card_of_an_edit_has_pictures_a_link_to_the_first_screen_and_a_line_that_works_outside_a_checkout():
     adapter = ForgetAdapter.from_pretrained(FOLDER / "alcohol")
     card = render_card("space/adapters/alcohol", adapter, of_hub=False)
     assert "pictures/beer-mug-twemoji.png" in card
-    assert "unlearn(ClipBlackBox(&quot;embedded&quot;), forget=[" in card
+    assert "ForgetAdapter.from_pretrained(&quot;alcohol&quot;)  # the folder in the zip" in card
+    assert 'href="adapters/space/adapters/alcohol.zip"' in card
+    on_hub = render_card("user/alcohol", adapter, of_hub=True)
+    assert "from_pretrained(&quot;user/alcohol&quot;)</code>" in on_hub
+    assert ".zip" not in on_hub
     link = unescape(re.search(r'href="(\?forget=[^"]+)"', card)[1])
     recipe, problems = read_link(dict(parse_qsl(link.removeprefix("?"))), ["embedded"])
     assert (sorted(recipe.forget), sorted(recipe.keep), problems) == (
