@@ -23,6 +23,9 @@ from tests.support.hub_server import Hub
 STARTED = {}  # in the client's process
 
 
+PATIENT = {"HF_HUB_DOWNLOAD_TIMEOUT": "600"}  # seconds; a busy machine takes long to answer while the file waits
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> dict[str, bytes]:
     """A small random CLIP whose tokenizer has the words that an edit takes."""
@@ -85,7 +88,7 @@ def forget_cat() -> tuple[int, str, str | None, str]:
 def test_a_slow_hub_delays_the_model_and_nothing_else(hub, tmp_path):
     arrived = Event()
     hub.fail("GET", r"model\.safetensors", lambda _: arrived.wait(), times=100)
-    process = client(hub.endpoint, tmp_path)
+    process = client(hub.endpoint, tmp_path, **PATIENT)
     assert process(begin) == "coming"
     arrived.set()
     assert process(finish) == ("ready", ["embedded", REAL_MODEL])
@@ -133,7 +136,7 @@ def test_the_page_says_when_the_model_is_ready_and_shows_it(hub, tmp_path):
     arrived = Event()
     hub.fail("GET", r"model\.safetensors", lambda _: arrived.wait(), times=100)
     settings = {**environment(hub.endpoint, tmp_path / "hf"), "HF_UNLEARN_CACHE": str(tmp_path / "cache")}
-    with serving(tmp_path / "root", tmp_path / "log", **settings) as address, browsing() as browser:
+    with serving(tmp_path / "root", tmp_path / "log", **{**settings, **PATIENT}) as address, browsing() as browser:
         page = browser.new_page()
         page.goto(address)
         notice = page.locator("#real-model")
