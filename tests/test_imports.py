@@ -108,7 +108,7 @@ def test_every_module_is_short_enough_to_be_read(name):
 def test_everything_imported_is_declared_as_a_dependency():
     project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    dependencies = project["dependencies"] + extras["remote"] + extras["siglip"] + extras["heic"]
+    dependencies = project["dependencies"] + extras["remote"] + extras["siglip"] + extras["heic"] + extras["datasets"]
     declared = {re.split(r"[^\w-]", line)[0].lower().replace("-", "_") for line in dependencies}
     declared |= {{"pillow": "PIL", "scikit_learn": "sklearn"}.get(name, name) for name in declared}
     used = set().union(*(tops(name) for name in MODULES)) - set(sys.stdlib_module_names) - {"hf_unlearn", "__future__"}

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import sys
 
 import datasets
 import pytest
@@ -123,3 +124,9 @@ def test_a_folder_is_no_data_set(tmp_path):
     assert find_dataset(tmp_path) is None
     with pytest.raises(InputError, match="expected hf://datasets/USER/NAME"):
         find_dataset("hf://models/user/pets")
+
+
+def test_without_the_extra_the_sentence_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(InputError, match=r"user/pets: .* pip install 'hf_unlearn\[datasets\]'"):
+        find_dataset("hf://datasets/user/pets").splits()
