@@ -6,6 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,8 @@ class LabeledImages:
         """A `datasets.Dataset` with an image column and a `ClassLabel` column (extra `datasets`).
 
         Raises:
-            InputError: if a column is missing or `label` is not a `ClassLabel`; a ValueError.
+            InputError: if a column is missing, `label` is not a `ClassLabel`, or a row has no readable image; the
+                message names the row; a ValueError.
         """
         for column in (image, label):
             if column not in dataset.column_names:
@@ -120,7 +122,7 @@ class LabeledImages:
         names = getattr(dataset.features[label], "names", None)
         if names is None:
             raise InputError(f"column {brief(label)} has no class names; cast it to datasets.ClassLabel first")
-        return cls.from_arrays(dataset[image], dataset[label], names)
+        return cls.from_arrays(_read_rows(dataset[image]), dataset[label], names)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -205,6 +207,23 @@ class LabeledImages:
 
     def _ordered(self, seed: int) -> list[list[int]]:
         return order_classes(self.items, self.labels, len(self.names), seed)
+
+
+def _read_rows(column: Iterable[Any]) -> Iterator[Any]:
+    """The images of a column; one that is not decoded is the bytes of its file."""
+    rows = iter(column)
+    for number in count():
+        try:
+            item = next(rows)
+        except StopIteration:
+            return
+        except Exception as error:  # damaged files make decoders raise anything
+            raise InputError(f"row {number}: not a readable image; take the row out of the data set") from error
+        if isinstance(item, Mapping):
+            item = item.get("bytes") or item.get("path")
+        if item is None:
+            raise InputError(f"row {number}: has no image; take the row out of the data set")
+        yield item
 
 
 def check_images(**given: object) -> None:

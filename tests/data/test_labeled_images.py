@@ -11,6 +11,7 @@ from PIL import Image
 from hf_unlearn import LabeledImages
 from hf_unlearn.data.class_names import check_names, split_names
 from hf_unlearn.data.pixels import to_rgb
+from hf_unlearn.errors import InputError
 from tests.support.images import COLOURS, coloured
 
 
@@ -273,6 +274,26 @@ def test_a_dataset_of_the_hub_library_is_read():
 
 
 # The few-shot draw
+
+
+def test_a_row_without_an_image_is_named_and_files_need_no_decoding(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
+    whole = {"bytes": (tmp_path / "red.png").read_bytes(), "path": None}
+    kinds = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
+
+    def read(second, image: object, **kind: str) -> LabeledImages:
+        rows = [{"image": whole, "label": 0}, {"image": second, "label": 1}]
+        table = datasets.Dataset.from_list(rows, features=kinds).cast_column("image", image).with_format(**kind)
+        return LabeledImages.from_dataset(table)
+
+    for second, why in ((None, "has no image"), ({"bytes": b"no image", "path": None}, "not a readable image")):
+        with pytest.raises(InputError, match=f"row 1: {why}"):
+            read(second, datasets.Image())
+    undecoded = read({"bytes": None, "path": str(tmp_path / "red.png")}, datasets.Image(decode=False))
+    for images in (undecoded, read(whole, datasets.Image(), type="torch")):
+        assert [image.getpixel((0, 0)) for image in images] == [(255, 0, 0)] * 2
+        assert images.labels == (0, 1)
 
 
 def test_the_three_parts_are_disjoint_and_together_everything(images):
