@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hf_unlearn.models import fused
+from hf_unlearn.models.packed_layer import PackedLayer, PlainLayer
 
 Tail = tuple[int, ...]  # a prompt's tokens behind the common prefix
 
@@ -99,11 +100,13 @@ class Layer:
 
     Attributes:
         weight, bias: `(heads * 3 * width, dim)` and as many.
+        packed: its products on a CPU.
     """
 
     module: Any
     weight: Tensor
     bias: Tensor
+    packed: PackedLayer | None = None
 
     @classmethod
     def of(cls, module: Any) -> Layer:
@@ -112,7 +115,8 @@ class Layer:
         parts = (attention.q_proj, attention.k_proj, attention.v_proj)
         heads = (attention.num_heads, attention.head_dim)
         weight = torch.stack([part.weight.unflatten(0, heads) for part in parts], 1).flatten(0, 2)
-        return cls(module, weight, torch.stack([part.bias.unflatten(0, heads) for part in parts], 1).flatten())
+        bias = torch.stack([part.bias.unflatten(0, heads) for part in parts], 1).flatten()
+        return cls(module, weight, bias, PackedLayer.of(module, weight, bias))
 
     def __call__(
         self, hidden: Tensor, mask: Tensor, before: Tensor | None = None, rows: Tensor | None = None
@@ -124,8 +128,8 @@ class Layer:
             before: `(1, L, P * heads, 2 * width)`, keys and values of `L` tokens before all sequences.
             rows: `(T, e)`, places in the sequences that alone are wanted.
         """
-        attention = self.module.self_attn
-        qkv = F.linear(self.module.layer_norm1(hidden), self.weight, self.bias)
+        attention, products = self.module.self_attn, self._products(hidden)
+        qkv = products.qkv(self.module.layer_norm1(hidden))
         width = attention.head_dim
         query, own = qkv.view(*hidden.shape[:2], -1, 3 * width).split((width, 2 * width), -1)
         if rows is not None:
@@ -134,8 +138,14 @@ class Layer:
         seen = own if before is None else torch.cat([before.expand(len(own), -1, -1, -1), own], 1)
         query, key, value = (part.transpose(1, 2) for part in (query, *seen.split(width, -1)))
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=attention.scale)
-        hidden = hidden + attention.out_proj(mixed.transpose(1, 2).reshape(hidden.shape))
-        return hidden + _mlp(self.module.mlp, self.module.layer_norm2(hidden)), own
+        hidden = hidden + products.out(mixed.transpose(1, 2).reshape(hidden.shape))
+        return hidden + products.mlp(self.module.layer_norm2(hidden)), own
+
+    def _products(self, hidden: Tensor) -> PackedLayer | PlainLayer:
+        """The layer's products; packed ones have no gradient."""
+        if self.packed is None or (torch.is_grad_enabled() and hidden.requires_grad):
+            return PlainLayer(self.module, self.weight, self.bias)
+        return self.packed
 
 
 class PrefixTower:
@@ -237,17 +247,6 @@ def _mask(length: int, sees: Tensor, dtype: torch.dtype) -> Tensor:
     room = -(-size // 16) * 16  # rows begin where fast attention wants them to
     mask = torch.full((len(sees), 1, size, room), -torch.inf, dtype=dtype, device=sees.device)[..., :size]
     return mask.masked_fill_(allowed[:, None], 0)
-
-
-def _mlp(mlp: Any, hidden: Tensor) -> Tensor:
-    """`mlp(hidden)`; OpenAI's GELU, `x · sigmoid(1.702 x)`, as one SiLU whose scales the matrix products take along."""
-    from transformers.activations import QuickGELUActivation
-
-    if not isinstance(mlp.activation_fn, QuickGELUActivation):
-        return mlp(hidden)
-    scale, (fc1, fc2) = 1.702, (mlp.fc1, mlp.fc2)
-    inner = F.silu(torch.addmm(fc1.bias, hidden.flatten(0, -2), fc1.weight.T, beta=scale, alpha=scale))
-    return torch.addmm(fc2.bias, inner, fc2.weight.T, alpha=1 / scale).view_as(hidden)
 
 
 def _parts(tails: list[Tail], most: int) -> Iterator[list[Tail]]:
