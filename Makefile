@@ -47,10 +47,12 @@ bench: dev
 # On a bare machine with a GPU: nothing is installed, its own Python and PyTorch are used; cmaes is all it may lack.
 gpu: export PYTHONPATH := $(CURDIR):$(PYTHONPATH)
 gpu:
+	@$(PYTHON) -c "import sys, torch; torch.cuda.is_available() or sys.exit('make gpu: this PyTorch sees no CUDA device')"
 	$(PYTHON) -m pytest -m gpu tests/test_gpu.py
 	$(PYTHON) benchmarks/whole_run.py --queries 2000 --moderation 500
 	$(PYTHON) benchmarks/speed.py --device cuda --shapes ViT-B/16 --protocols cifar10 cifar100 imagenet \
 		--dtypes float16 bfloat16 tf32 float32 --seconds 2 --json runs/speed-gpu.json
+	$(PYTHON) benchmarks/image_encoding.py --files 2000 --peer-files 500
 
 screenshots: dev
 	$(BIN)/python docs/make_screenshots.py

@@ -248,6 +248,11 @@ def main() -> None:
         folder, shape, protocol, dtype = args.row
         print(json.dumps(asdict(measure(Path(folder), shape, protocol, dtype, args))))
         return
+    if args.device != "cpu":
+        import torch
+
+        if not torch.cuda.is_available():
+            parser.error(f"--device {args.device}: this PyTorch sees no CUDA device")
     if args.quick:
         args.shapes, args.protocols = ["ViT-B/16"], ["cifar10", "cifar100"]
     rows: list[dict] = []
