@@ -273,9 +273,6 @@ def test_a_dataset_of_the_hub_library_is_read():
         LabeledImages.from_dataset(plain)
 
 
-# The few-shot draw
-
-
 def test_a_row_without_an_image_is_named_and_files_need_no_decoding(tmp_path):
     datasets = pytest.importorskip("datasets")
     Image.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
@@ -294,6 +291,9 @@ def test_a_row_without_an_image_is_named_and_files_need_no_decoding(tmp_path):
     for images in (undecoded, read(whole, datasets.Image(), type="torch")):
         assert [image.getpixel((0, 0)) for image in images] == [(255, 0, 0)] * 2
         assert images.labels == (0, 1)
+
+
+# The few-shot draw
 
 
 def test_the_three_parts_are_disjoint_and_together_everything(images):
