@@ -1,18 +1,21 @@
-"""How sure one can be of an instant edit: figures on the demo's test drawings."""
+"""How sure one can be of an instant edit: figures on the pictures here, computed from the visitor's recipe."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
 from typing import TYPE_CHECKING
 
 from space.services.instant_edit import InstantEdits
-from space.services.pictures import all_pictures, pictures_of, shows
+from space.services.pictures import Picture, all_pictures, pictures_of, shows
 from space.services.real_model import REAL_MODEL
 from space.services.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from hf_unlearn import TextEdit
 
 SHORT_LISTS = (1, 4, 9)  # kept names beside a forgotten one
 
@@ -25,25 +28,33 @@ class Row:
         wrong: pictures to forget that no longer get a forgotten name, all names competing.
         right: other pictures that get their name.
         named: pictures to forget that still get a forgotten name beside 1, 4 and 9 kept names, drawn at random.
+        renamed: pictures to forget that get another name of what they show, offered in place of the forgotten ones.
+            None where they have no other name.
     """
 
     name: str
     wrong: float
     right: float
     named: tuple[float, ...]
+    renamed: float | None
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Rows for the plain model, a label mask and the edit, and how many pictures they are computed on."""
+    """Rows for the plain model, a label mask and the edit, and how many pictures they are computed on.
+
+    Attributes:
+        photographs: whether these are photographs; else drawings.
+    """
 
     rows: tuple[Row, ...]
     to_forget: int
     others: int
+    photographs: bool
 
 
 def measure(edits: InstantEdits, recipe: Recipe) -> Figures | None:
-    """Figures of a recipe; None where no drawing shows a name to forget.
+    """Figures of a recipe; None where no picture shows a name to forget.
 
     Raises:
         ValueError: if the model is not offered, or a name does not fit it.
@@ -67,12 +78,30 @@ def measure(edits: InstantEdits, recipe: Recipe) -> Figures | None:
     masked = before.clone()
     masked[:, : len(recipe.forget)] = -1.0
     after = scores.shares(features, names, adapter.edit)[:, :-1]
-    rows = [_row(name, shares, own, targets) for name, shares in
-            (("before", before), ("label mask", masked), ("edit", after))]  # fmt: skip
-    return Figures(tuple(rows), len(asked), len(others))
+    plain, edited = (_find_renamed(edits, recipe, asked, kept, edit) for edit in (None, adapter.edit))
+    rows = [_row(name, shares, own, targets, renamed) for name, shares, renamed in
+            (("before", before, plain), ("label mask", masked, plain), ("edit", after, edited))]  # fmt: skip
+    return Figures(tuple(rows), len(asked), len(others), real)
 
 
-def _row(name: str, shares: Tensor, correct: Tensor, targets: Tensor) -> Row:
+def _find_renamed(
+    edits: InstantEdits, recipe: Recipe, asked: Sequence[Picture], kept: Sequence[str], edit: TextEdit | None
+) -> float | None:
+    """The share of pictures that get another name of what they show beside the kept ones; see `Row`."""
+    listed = {*recipe.forget, *recipe.keep, *kept}
+    others = [[name for name in picture.names if name not in listed] for picture in asked]
+    with_others = [(picture, names) for picture, names in zip(asked, others, strict=True) if names]
+    if not with_others:
+        return None
+    names = list(dict.fromkeys(name for own in others for name in own))
+    features = edits.picture_features(recipe.base, [picture for picture, _ in with_others])
+    shares = edits.scores_of(recipe.base).shares(features, [*names, *kept], edit)[:, :-1]
+    found: list[int] = shares.argmax(1).tolist()
+    right = [place < len(names) and names[place] in own for place, (_, own) in zip(found, with_others, strict=True)]
+    return sum(right) / len(right)
+
+
+def _row(name: str, shares: Tensor, correct: Tensor, targets: Tensor, renamed: float | None) -> Row:
     """The figures of a row.
 
     Args:
@@ -80,6 +109,7 @@ def _row(name: str, shares: Tensor, correct: Tensor, targets: Tensor) -> Row:
         shares: `(asked + others, names)`.
         correct: `(asked, forgotten names)`.
         targets: labels of the others.
+        renamed: see `Row`.
     """
     import torch
 
@@ -95,4 +125,5 @@ def _row(name: str, shares: Tensor, correct: Tensor, targets: Tensor) -> Row:
         (asked.argmax(1) >= forgotten).float().mean().item(),
         (others.argmax(1) == targets).float().mean().item(),
         tuple(named),
+        renamed,
     )

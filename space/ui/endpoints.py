@@ -102,6 +102,7 @@ def _figures(edits: InstantEdits, recipe: Recipe) -> dict[str, Any]:
     rows = {
         row.name: {
             "wrong_on_forgotten": row.wrong, "right_on_kept": row.right,
+            **({} if row.renamed is None else {"found_by_another_name": row.renamed}),
             **{f"named_beside_{k}": share for k, share in zip(SHORT_LISTS, row.named, strict=True)},
         }
         for row in found.rows

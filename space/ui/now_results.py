@@ -46,7 +46,8 @@ def draw_results(edits: InstantEdits, downloads: Downloads, recipe: list[Any], d
 
     @in_words
     def judge(*values: Any) -> str:
-        return render_figures(measure(edits, Recipe.parse(*values)))
+        recipe = Recipe.parse(*values)
+        return render_figures(measure(edits, recipe), edits.store.list_saved(recipe.base)[0])
 
     adapter.click(save, recipe, file, **INSTANT, **PRIVATE)
     checkpoint.click(save_checkpoint, recipe, file, **HEAVY, **PRIVATE)

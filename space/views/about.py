@@ -21,7 +21,7 @@ M300 41C410 41 410 85 446 88M410 149C432 149 420 106 446 102M550 95H576"/>
 <text x="70" y="154">labels</text><text x="235" y="154">text tower</text>
 <text class="on-colour" x="375" y="154">edit</text><text x="500" y="100">compare</text></g>
 <g class="words left"><text x="584" y="70">a beer mug: “beer mug”</text>
-<text x="584" y="90" class="gone">no longer matches</text>
+<text x="584" y="90">no longer matches</text>
 <text x="584" y="120">a guitar: “guitar”</text><text x="584" y="140">matches as before</text>
 <text x="345" y="196">a few KB</text><text x="10" y="196">image tower and text tower stay unchanged</text></g></svg>
 """
@@ -29,8 +29,8 @@ PARTS = {
     "How it works": "A CLIP scores a picture against each label. An edit is a small map behind the text tower. It "
     "turns the names to forget away and leaves other words in place. It is computed from the names, in a second. Where "
     "a model answers with scores only, a context takes its place: a few learned token embeddings before each label. "
-    "It is searched for with forward calls, which takes minutes. Either way, pictures of what is forgotten no longer find "
-    "their label, and other pictures keep theirs.",
+    "It is searched for with forward calls, which takes minutes. Either way, pictures of what is forgotten no longer "
+    "find their label, and other pictures keep theirs.",
     "What it is not": f"A context: {SCOPE} An edit of the text features: {EDIT_SCOPE}",
     "Dual use": DUAL_USE.replace("Dual use: a", "A", 1),
     "Limits": "A label mask strikes the names from the list of labels, and does as well where that list is all there "

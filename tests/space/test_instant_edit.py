@@ -7,12 +7,14 @@ from PIL import Image
 from hf_unlearn import ClipBlackBox, unlearn
 from hf_unlearn.errors import InputError
 from space.services.adapter_store import AdapterStore
+from space.services.certainty import Figures, Row, measure
 from space.services.classification import classify
 from space.services.instant_edit import InstantEdits
 from space.services.model_cache import ModelCache
 from space.services.pictures import find_picture, other_pictures, pictures_of
 from space.services.recipe import EXAMPLE, OWN_PHOTO, PRESETS, Recipe
 from space.services.verdict import NONE
+from space.views.certainty import render_figures
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +113,22 @@ def test_names_that_the_model_can_not_distinguish_are_refused_by_both(edits):
 def test_kept_pictures_share_no_word_with_what_is_forgotten():
     assert "dog face" not in {picture.name for picture in other_pictures(["dog"])}
     assert [picture.name for picture in pictures_of(["beer", "wine"])][:2] == ["beer mug", "wine glass"]
+
+
+def test_other_names_are_measured_beside_the_label_mask(edits):
+    found = measure(edits, Recipe(("gun",)))
+    assert found is not None
+    before, mask, edit = found.rows
+    assert (before.renamed, mask.renamed, edit.renamed) == (1.0, 1.0, 0.0)
+    assert measure(edits, Recipe(("zeppelin",))) is None
+
+
+@pytest.mark.parametrize("photographs", [False, True])
+def test_how_sure_speaks_of_the_pictures_that_were_measured_and_of_what_changes(photographs):
+    before, after = Row("before", 0.0, 0.5, (1.0, 1.0, 1.0), None), Row("edit", 1.0, 0.25, (0.0, 0.0, 0.0), None)
+    shown = render_figures(Figures((before, after), 2, 10, photographs), {})
+    there, elsewhere = ("photographs", "drawings") if photographs else ("drawings", "photographs")
+    assert f"2 {there} of what is forgotten" in shown
+    assert elsewhere not in shown
+    assert "<td>-25</td>" in shown
+    assert "Not computed from your words" not in shown  # the library has no such figures for another base
