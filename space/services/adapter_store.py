@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from cachetools import LRUCache, TTLCache
 
 from hf_unlearn.errors import InputError
+from hf_unlearn.hub.ids import is_repo_id
 from space.inputs.archives import find_adapter, unpack
 from space.inputs.limits import plain_text
 from space.services.model_cache import ModelCache
@@ -148,7 +149,7 @@ class AdapterStore:
             return self._use_private(key)
         if key in self._folders():
             return self._read(key)
-        if key.count("/") != 1 or key.startswith(("runs/", ".", "/")):
+        if key.count("/") != 1 or key.startswith("runs/") or not is_repo_id(key):
             raise InputError(f"There is no saved adapter '{key[:80]}'; choose one of the list, or give user/name.")
         return self._download(key)
 

@@ -117,6 +117,7 @@ def test_an_upload_larger_than_allowed(stranger, tmp_path):
         ({"labels": "x" * 300_000}, "too long a text"), ({"labels": "a\n" + "b" * 201}, "at most 200"),
         ({"labels": "\n".join(map(str, range(1_001)))}, "1,001 labels"), ({"labels": " ,"}, "no labels"),
         ({"adapter": "../../etc"}, "no saved adapter"), ({"adapter": "/etc"}, "no saved adapter"),
+        ({"adapter": "<b>x</b>"}, "no saved adapter"), ({"adapter": "user/na me"}, "no saved adapter"),
         ({"adapter": "runs/nothing"}, "no saved adapter"), ({"adapter": "own/guess"}, "no longer here"),
         ({"adapter": MARKUP}, "no saved adapter '&lt;img"), ({"base": MARKUP}, "'&lt;img.*no model id"),
         ({"base": "../../etc/passwd"}, "no model id"), ({"base": "a" * 9_999}, "no model id"),
