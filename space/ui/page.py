@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 import gradio as gr
 from gradio import processing_utils
+from gradio.blocks import BlockFunction
 from gradio.component_meta import ComponentMeta
 from gradio.components.base import Component
 from gradio.data_classes import GradioModel
@@ -84,6 +85,8 @@ def guard(demo: gr.Blocks) -> None:
 
     @wraps(process)
     async def guarded(*args: Any, **kwargs: Any) -> Any:
+        if "block_fn" in kwargs:
+            kwargs["inputs"] = _with_defaults(kwargs["block_fn"], kwargs["inputs"])
         try:
             return await process(*args, **kwargs)
         except gr.Error as error:
@@ -103,6 +106,13 @@ def guard(demo: gr.Blocks) -> None:
             raise gr.Error(OUR_FAULT.format(kind), print_exception=False) from None
 
     demo.process_api = guarded  # type: ignore[method-assign]
+
+
+def _with_defaults(endpoint: BlockFunction, inputs: list[Any]) -> list[Any]:
+    """What a client sent to a documented endpoint, with defaults in place of last values that it left out."""
+    if not inputs or endpoint.api_visibility != "public":
+        return inputs
+    return [*inputs, *(getattr(component, "value", None) for component in endpoint.inputs[len(inputs) :])]
 
 
 def _image_class(name: str, preprocess: Callable[[Any, Any], Any]) -> type[gr.Image]:

@@ -25,7 +25,7 @@ from space.services.examples import example_images
 from space.services.model_cache import ModelCache
 from space.views.adapter_facts import describe_adapter
 from space.views.library import name_of
-from tests.support.gradio_http import Stranger, launched
+from tests.support.gradio_http import Refusal, Stranger, launched
 from tests.support.images import coloured
 
 REPOSITORY = Path(__file__).parents[2]
@@ -135,6 +135,18 @@ def test_an_agent_makes_an_edit_asks_what_goes_along_and_fetches_it(client, tmp_
     scores = client.predict(handle_file(tmp_path / "mug.png"), adapter=made["adapter"], api_name="/classify")
     assert scores["forgotten"] == ["beer mug"]
     assert scores["before"]["beer mug"] > 0.9 > 0.1 > scores["after"]["beer mug"]
+
+
+def test_a_call_over_http_with_the_first_values_alone_gets_the_defaults_of_the_others(client, tmp_path):
+    stranger = Stranger(client.src.rstrip("/"))
+    for sent in (["beer mug"], ["beer mug", ""]):  # as the page's line of curl does
+        (made,) = stranger.call(stranger.named("forget_now"), *sent)
+        assert (made["forget"], made["keep"], made["model"]) == (["beer mug"], [], "embedded")
+    coloured(1)[0].save(tmp_path / "red.png")
+    (scores,) = stranger.call(stranger.named("classify"), stranger.upload(tmp_path / "red.png"))
+    assert scores["after"] == {}
+    with pytest.raises(Refusal, match="lacks a value"):
+        stranger.call(stranger.named("forget_now"))
 
 
 def test_an_adapter_of_the_library_is_downloaded_in_a_folder_of_the_name_that_its_card_gives(client, store, tmp_path):
