@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from hf_unlearn.models.embedded import EMBEDDED
+from hf_unlearn.errors import HfUnlearnError
 from space.error_words import first_line
 from space.inputs.data_sources import everyday_names
 from space.inputs.limits import has_names, parse_labels, plain_text
@@ -202,7 +203,7 @@ def _wire_form(store: AdapterStore, runs: Runs, on: _Form, estimate: gr.Markdown
             else:
                 words = _estimate(runs, asked)
             return f"{words} {asked.repeats}".rstrip()
-        except (ValueError, OSError) as error:
+        except HfUnlearnError as error:
             return plain_text(first_line(error))
 
     fields: list[Any] = [on.method, on.source, on.keep]

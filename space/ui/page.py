@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 import gradio as gr
 from gradio import processing_utils
-from gradio.blocks import BlockFunction
+from gradio.block_function import BlockFunction
 from gradio.component_meta import ComponentMeta
 from gradio.components.base import Component
 from gradio.data_classes import GradioModel
