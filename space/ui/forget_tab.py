@@ -9,8 +9,8 @@ from typing import Any
 
 import gradio as gr
 
-from hf_unlearn.models.embedded import EMBEDDED
 from hf_unlearn.errors import HfUnlearnError
+from hf_unlearn.models.embedded import EMBEDDED
 from space.error_words import first_line
 from space.inputs.data_sources import everyday_names
 from space.inputs.limits import has_names, parse_labels, plain_text
