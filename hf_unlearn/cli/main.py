@@ -11,6 +11,7 @@ from hf_unlearn import console
 from hf_unlearn.cli import options as given
 from hf_unlearn.cli.audit import audit_command
 from hf_unlearn.cli.combine import compose
+from hf_unlearn.cli.convert import convert_command
 from hf_unlearn.cli.forget import forget_command
 from hf_unlearn.cli.hub import hub
 from hf_unlearn.cli.images import EVALUATE, FIT, Reading, warn_of_overlap
@@ -97,6 +98,7 @@ def export(
     )
 
 
+app.command(name="convert")(convert_command)
 app.add_typer(compose)
 app.add_typer(hub)
 

@@ -1,4 +1,4 @@
-"""Reads a checkpoint of transformers: finds it, pins its commit, and refuses what is not a whole zero-shot CLIP.
+"""Reads a checkpoint of transformers or open_clip: finds it, pins its commit, refuses what is no whole zero-shot CLIP.
 
 Only safetensors are read, and no code of the checkpoint runs. Whatever transformers raises for bad files becomes one
 sentence; `hf_unlearn.models.checkpoint_checks` refuses what transformers loads with a warning.
@@ -29,14 +29,11 @@ from hf_unlearn.models.checkpoint_checks import (
     lacks,
 )
 from hf_unlearn.models.embedded import EMBEDDED, MODEL_FOLDER
+from hf_unlearn.models.open_clip import OpenClip
+from hf_unlearn.models.open_clip_config import OPEN_CLIP_CONFIG
 from hf_unlearn.text import brief
 
 FAMILIES = ("clip", "metaclip_2", "siglip", "siglip2", "chinese_clip")
-OPEN_CLIP = (
-    "holds an open_clip model (open_clip_config.json), not one of transformers. OpenAI's architectures (a ViT and the "
-    "built-in text tower) can be converted to a CLIPModel: github.com/mlfoundations/open_clip/issues/591 has its "
-    "author's script; save model and CLIPProcessor in one folder and give that"
-)
 LONGEST = 4_096  # characters of a path
 
 
@@ -51,6 +48,7 @@ class Checkpoint:
         revision: the commit on the Hub; None for a folder.
         config: transformers' config.
         subfolder: where in the repository or folder it is; nothing for the folder itself.
+        open_clip: its files, where they are in open_clip's format alone.
     """
 
     name: str
@@ -59,6 +57,7 @@ class Checkpoint:
     revision: str | None
     config: Any
     subfolder: str = ""
+    open_clip: OpenClip | None = None
 
     @property
     def family(self) -> str:
@@ -77,6 +76,8 @@ class Checkpoint:
         from transformers import AutoModel
 
         with self.explained():
+            if self.open_clip is not None:
+                return self.open_clip.load_weights(dtype).eval().requires_grad_(False)
             try:
                 model, report = AutoModel.from_pretrained(
                     self.source, dtype=dtype, use_safetensors=True, output_loading_info=True, **self._place()
@@ -98,6 +99,8 @@ class Checkpoint:
         from transformers import AutoProcessor
 
         with self.explained():
+            if self.open_clip is not None:
+                return self.open_clip.load_processor()
             try:
                 return AutoProcessor.from_pretrained(self.source, **self._place())
             except OSError as error:
@@ -157,8 +160,8 @@ def open_checkpoint(model: str, revision: str | None = None, subfolder: str | No
     Raises:
         HubError: if the Hub does not give it.
         StorageError: if there is no such checkpoint, or Git LFS pointers are in place of its files.
-        InputError: if it is a file, an open_clip model, or of another family. Also if a revision of a folder is asked
-            for, or the subfolder leads out of the folder.
+        InputError: if it is a file, of another family, or an open_clip model that can't be converted. Also if a
+            revision of a folder is asked for, or the subfolder leads out of the folder.
     """
     source = str(MODEL_FOLDER) if model == EMBEDDED else model
     if not 0 < len(source.strip()) <= len(source) <= LONGEST:
@@ -169,12 +172,12 @@ def open_checkpoint(model: str, revision: str | None = None, subfolder: str | No
     commit = None if is_folder(source) else commit_of(source, revision)
     if commit is None:
         _check_folder(model, Path(source, inner), revision)
-    config = _read_config(model, source, revision, commit, inner)
+    config, open_clip = _read_config(model, source, revision, commit, inner)
     if config.model_type not in FAMILIES:
         raise InputError(
             f"{model}: {brief(config.model_type)} is no zero-shot CLIP we know; expected {', '.join(FAMILIES)}"
         )
-    return Checkpoint(model, source, revision, commit, config, inner)
+    return Checkpoint(model, source, revision, commit, config, inner, open_clip)
 
 
 def _check_folder(model: str, folder: Path, revision: str | None) -> None:
@@ -185,17 +188,21 @@ def _check_folder(model: str, folder: Path, revision: str | None) -> None:
     check_pointers(str(folder), folder)
 
 
-def _read_config(model: str, source: str, revision: str | None, commit: str | None, subfolder: str) -> Any:
+def _read_config(
+    model: str, source: str, revision: str | None, commit: str | None, subfolder: str
+) -> tuple[Any, OpenClip | None]:
+    """The config; and the files in open_clip's format, where transformers finds no config."""
     from transformers import AutoConfig
 
     try:
         with loading(source, revision):
-            return AutoConfig.from_pretrained(source, **_pinned(commit, subfolder))
+            return AutoConfig.from_pretrained(source, **_pinned(commit, subfolder)), None
     except HubError:
         raise
     except Exception as error:
-        if _has_file(source, "open_clip_config.json", commit, subfolder):
-            raise InputError(f"{model}: {OPEN_CLIP}") from error
+        if _has_file(source, OPEN_CLIP_CONFIG, commit, subfolder):
+            open_clip = _read_open_clip(model, source, revision, commit, subfolder)
+            return open_clip.config, open_clip
         if not _has_file(source, "config.json", commit, subfolder):
             if _has_file(source, UNMERGED, commit, subfolder):
                 check_files(model, [UNMERGED])
@@ -209,6 +216,20 @@ def _read_config(model: str, source: str, revision: str | None, commit: str | No
         raise StorageError(
             f"{model}: no such CLIP, as a folder or on the Hub ({str(error).splitlines()[0]})"
         ) from error
+
+
+def _read_open_clip(model: str, source: str, revision: str | None, commit: str | None, subfolder: str) -> OpenClip:
+    from transformers.utils.hub import cached_file
+
+    place = _pinned(commit, subfolder)
+
+    def file(name: str) -> Path | None:
+        if not _has_file(source, name, commit, subfolder):
+            return None
+        return Path(str(cached_file(source, name, revision=commit, subfolder=subfolder)))
+
+    with _explained(model, "open_clip"), loading(source, revision):
+        return OpenClip.read(model, file, lambda kind: kind.from_pretrained(source, **place))
 
 
 def _pinned(commit: str | None, subfolder: str) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Every family, precision and shard size: trained, saved, loaded, applied, exported; and what can't be, by name."""
 
-import json
-
 import pytest
 import torch
 
@@ -52,15 +50,6 @@ def test_a_family_runs_in_half_precision_and_takes_an_adapter_made_in_full(famil
     scores, expected = (m.log_scores(adapter.context[None], m.add_images(coloured(1)), LABELS) for m in (half, full))
     assert scores.dtype == torch.float32
     torch.testing.assert_close(scores.exp(), expected.exp(), rtol=0, atol=0.05)
-
-
-@pytest.mark.parametrize("config", [None, {"projection_dim": 512}])
-def test_an_open_clip_repository_is_named_and_told_how_to_convert(tmp_path, config):
-    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": {"embed_dim": 512}}))
-    if config is not None:
-        (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match=r"holds an open_clip model .* can be converted to a CLIPModel"):
-        ClipBlackBox(str(tmp_path))
 
 
 def test_a_tokenizer_whose_package_is_missing_is_named(clip_folder, monkeypatch):

@@ -1,0 +1,175 @@
+"""Checkpoints of open_clip: the features that open_clip computes, the whole way to an export, and what is refused.
+
+`benchmarks/make_open_clip_fixtures.py` made tests/fixtures/open_clip with open_clip itself.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from hf_unlearn import ClipBlackBox, ForgetAdapter, unlearn
+from hf_unlearn.errors import HfUnlearnError, InputError, StorageError
+from hf_unlearn.models.loading import open_checkpoint
+from tests.support.checkpoints import byte_vocabulary
+from tests.support.command_line import hf_unlearn_here
+from tests.support.families import word_tokenizer
+from tests.support.images import COLOURS, coloured
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "open_clip"
+KINDS = sorted(path.name for path in FIXTURES.iterdir())
+
+
+def write(kind: str, folder: Path) -> Path:
+    """A fixture with a tokenizer of its vocabulary beside it, as open_clip's repositories have."""
+    from transformers import CLIPTokenizer
+
+    shutil.copytree(FIXTURES / kind, folder)
+    if kind.startswith("siglip"):
+        roles = {"eos_token": "</s>", "pad_token": "</s>", "unk_token": "<unk>"}
+        tokenizer, _ = word_tokenizer(["</s>", "<unk>"], [], ["</s>"], **roles)
+    else:
+        tokenizer = CLIPTokenizer(vocab=byte_vocabulary(), merges=[], model_max_length=77)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def stored(tmp_path):
+    return lambda kind="clip": write(kind, tmp_path / kind)
+
+
+def change(folder: Path, part: str, **values) -> None:
+    path = folder / "open_clip_config.json"
+    content = json.loads(path.read_text())
+    target = {"model": content["model_cfg"], "preprocess": content["preprocess_cfg"]}.get(part)
+    (content["model_cfg"][part] if target is None else target).update(values)
+    path.write_text(json.dumps(content))
+
+
+def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_features_are_those_of_open_clip(stored, kind):
+    model = open_checkpoint(str(stored(kind))).load_weights(torch.float32)
+    expected = load_file(FIXTURES / kind / "expected.safetensors")
+    image = model.get_image_features(pixel_values=expected["pixels"]).pooler_output
+    text = model.get_text_features(input_ids=expected["text"]).pooler_output
+    assert relative(image, expected["image_features"]) <= 1e-5
+    assert relative(text, expected["text_features"]) <= 1e-5
+    logits = model(pixel_values=expected["pixels"], input_ids=expected["text"]).logits_per_image
+    assert relative(logits, expected["logits"]) <= 1e-5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_adapter_goes_all_the_way(stored, kind, tmp_path):
+    folder = str(stored(kind))
+    model = ClipBlackBox(folder, device="cpu")
+    made = unlearn(model, coloured(4), forget=["red"], max_queries=20, shots=2, n_ctx=2, progress=False)
+    made.adapter.save_pretrained(tmp_path / "adapter")
+    adapter = ForgetAdapter.from_pretrained(tmp_path / "adapter")
+    adapted = adapter.load_base(folder, device="cpu")
+    expected = adapted.classify(list(coloured(1)), list(COLOURS))
+    adapter.export(tmp_path / "export", base=folder)
+    exported = ClipBlackBox(str(tmp_path / "export"), device="cpu")
+    found = exported.zero_shot(exported.add_images(coloured(1)), list(COLOURS)).exp()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+CONFIG_REFUSED = [
+    ("clip", "text_cfg", {"hf_model_name": "roberta-base"}, "Hugging Face text tower"),
+    ("clip", "text_cfg", {"embed_cls": True}, "class token of CoCa's text tower"),
+    ("clip", "text_cfg", {"pool_type": "last"}, "pooling"),
+    ("clip", "text_cfg", {"no_causal_mask": True}, "text tower without causal mask"),
+    ("clip", "text_cfg", {"proj_bias": True}, "bias of the text projection"),
+    ("clip", "text_cfg", {"ls_init_value": 0.1}, "LayerScale"),
+    ("clip", "text_cfg", {"proj_type": "none"}, "proj_type: 'none'"),
+    ("clip", "text_cfg", {"new_option": 1}, "new_option: 1"),
+    ("clip", "vision_cfg", {"timm_model_name": "convnext_base"}, "timm image tower"),
+    ("clip", "vision_cfg", {"layers": [3, 4, 6, 3]}, "ResNet"),
+    ("clip", "vision_cfg", {"pool_type": "avg"}, "pooling"),
+    ("clip", "vision_cfg", {"attentional_pool": True}, "attentional pooling"),
+    ("clip", "vision_cfg", {"qk_norm": True}, "qk_norm"),
+    ("clip", "vision_cfg", {"image_size": [24, 48]}, "image is not square"),
+    ("clip", "vision_cfg", {"act_kwargs": {"approximate": "other"}}, "act_kwargs"),
+    ("clip", "vision_cfg", {"norm_kwargs": {"elementwise_affine": False}}, "norm_kwargs"),
+    ("clip", "model", {"multimodal_cfg": {}}, "CoCa decoder"),
+    ("clip", "model", {"init_logit_bias": -10}, "logit bias"),
+    ("clip", "preprocess", {"resize_mode": "longest"}, "longest"),
+    ("clip", "preprocess", {"interpolation": "random"}, "random"),
+    ("siglip", "vision_cfg", {"timm_pool": "avg"}, "timm_pool"),
+    ("siglip", "vision_cfg", {"timm_proj": "linear"}, "timm_proj"),
+    ("siglip", "text_cfg", {"pool_type": "argmax"}, "pooling"),
+    ("siglip", "text_cfg", {"no_causal_mask": False}, "causal mask"),
+    ("siglip", "text_cfg", {"tokenizer_kwargs": {"clean": "other"}}, "tokenizer has unknown options"),
+]
+
+
+@pytest.mark.parametrize(("kind", "part", "values", "said"), CONFIG_REFUSED)
+def test_what_transformers_does_not_compute_is_refused_by_name(stored, kind, part, values, said):
+    folder = stored(kind)
+    change(folder, part, **values)
+    with pytest.raises(InputError) as refused:
+        ClipBlackBox(str(folder), device="cpu")
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda w: {key: value for key, value in w.items() if key != "text_projection"}, "lack 1 tensors"),
+        (lambda w: w | {"extra": torch.ones(1)}, "hold 'extra', which neither"),
+        (lambda w: w | {"text.ln_final.bias": torch.ones(24)}, "twice"),
+        (lambda w: w | {"visual.proj": torch.ones(24, 3)}, "expected (24, 24) by its config"),
+        (lambda w: w | {"visual.ln_post.bias": torch.full((24,), torch.nan)}, "not finite"),
+        (lambda w: w | {"visual.transformer.resblocks.2.ln_1.bias": torch.ones(24)}, "its config does not have"),
+    ],
+)
+def test_every_weight_is_used_once_in_its_shape(stored, damage, said):
+    path = stored() / "open_clip_model.safetensors"
+    save_file(damage(load_file(path)), path)
+    with pytest.raises(StorageError) as refused:
+        ClipBlackBox(str(path.parent), device="cpu")
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("gone", "said"),
+    [("tokenizer.json", "lacks the files of its tokenizer"), ("open_clip_model.safetensors", "no weights in safetens")],
+)
+def test_missing_files_are_named(stored, gone, said):
+    folder = stored()
+    (folder / gone).unlink()
+    with pytest.raises(HfUnlearnError, match=said):
+        ClipBlackBox(str(folder), device="cpu")
+
+
+def test_where_both_formats_are_transformers_wins(clip_folder, stored, tmp_path):
+    both = Path(shutil.copytree(clip_folder, tmp_path / "both"))
+    shutil.copy(stored() / "open_clip_config.json", both)
+    assert open_checkpoint(str(both)).open_clip is None
+
+
+def test_text_is_cleaned_as_open_clip_does(stored):
+    model = ClipBlackBox(str(stored("siglip")), device="cpu")
+    assert model.tokenizer("A  Photo_of, (a) CAT!").input_ids == model.tokenizer("a photo of a cat").input_ids
+
+
+@pytest.mark.parametrize("kind", ["clip-shapes", "siglip"])
+@torch.no_grad()
+def test_a_converted_checkpoint_is_the_same_model(stored, kind, tmp_path):
+    folder = stored(kind)
+    done = hf_unlearn_here("convert", folder, tmp_path / "made")
+    assert done.returncode == 0, done.stderr
+    models = [ClipBlackBox(str(path), device="cpu") for path in (folder, tmp_path / "made")]
+    found, expected = (m.zero_shot(m.add_images(coloured(1)), list(COLOURS)) for m in models)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    again = hf_unlearn_here("convert", tmp_path / "made", tmp_path / "again")
+    assert "checkpoint of transformers already" in again.stderr
