@@ -27,6 +27,7 @@ def run(page: Page, address: str) -> None:
     page.get_by_label("Ticked names").fill("beer mug\nwine glass\nbomb\ndagger")
     page.get_by_label("What must not suffer").fill("guitar\nbanana\npizza\ncat face\nbicycle\nkey")
     page.get_by_role("button", name="Make it forget").click()
+    page.get_by_role("button", name="Details").click()
     page.get_by_role("heading", name="What still leaks").wait_for()
 
 
