@@ -86,7 +86,7 @@ def guard(demo: gr.Blocks) -> None:
     @wraps(process)
     async def guarded(*args: Any, **kwargs: Any) -> Any:
         if "block_fn" in kwargs:
-            kwargs["inputs"] = _with_defaults(kwargs["block_fn"], kwargs["inputs"])
+            kwargs["inputs"] = _with_defaults(kwargs["block_fn"], _mark_files(kwargs["block_fn"], kwargs["inputs"]))
         try:
             return await process(*args, **kwargs)
         except gr.Error as error:
@@ -106,6 +106,22 @@ def guard(demo: gr.Blocks) -> None:
             raise gr.Error(OUR_FAULT.format(kind), print_exception=False) from None
 
     demo.process_api = guarded  # type: ignore[method-assign]
+
+
+def _mark_files(endpoint: BlockFunction, inputs: list[Any]) -> list[Any]:
+    """Every image as a marked file: without the mark Gradio would read any path of this machine, and fetch nothing."""
+    images = [isinstance(component, gr.Image) for component in endpoint.inputs]
+    marked = [_mark(value) if image else value for image, value in zip(images, inputs, strict=False)]
+    return [*marked, *inputs[len(images) :]]
+
+
+def _mark(image: Any) -> Any:
+    if isinstance(image, str):
+        image = {"path": image}
+    if not isinstance(image, dict):
+        return image
+    path = image.get("path") or image.get("url")
+    return {**image, "path": path, "meta": {"_type": "gradio.FileData"}} if path else None
 
 
 def _with_defaults(endpoint: BlockFunction, inputs: list[Any]) -> list[Any]:

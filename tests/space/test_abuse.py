@@ -105,6 +105,19 @@ def test_what_is_no_upload(stranger, image):
     assert "root:" not in str(refusal.value)
 
 
+def test_a_file_of_this_machine_that_nobody_uploaded_is_not_read_whatever_the_request_calls_it(stranger, tmp_path):
+    secret = str(tmp_path / "secret.png")
+    coloured(1)[0].save(secret)
+    file = {"_type": "gradio.FileData"}
+    for form in (
+        secret, {"path": secret}, {"path": secret, "meta": {"_type": "x"}}, {"path": secret, "meta": "x"},
+        {"path": secret, "meta": file}, {"url": secret}, {"url": f"file://{secret}", "meta": file},
+        {"path": secret, "is_stream": True}, {"path": None, "url": secret, "meta": file},
+    ):  # fmt: skip
+        with pytest.raises(Refusal, match="can't be read here; upload it"):
+            classify(stranger, form)
+
+
 def test_an_upload_larger_than_allowed(stranger, tmp_path):
     (tmp_path / "large.png").write_bytes(bytes(51 * 2**20))
     with pytest.raises(Exception, match="413"):

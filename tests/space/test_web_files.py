@@ -127,11 +127,15 @@ def test_the_page_never_asks_a_private_address_and_says_why(address, site):
 def test_the_page_scores_an_image_by_its_address_and_says_what_is_none(address, site, public):
     stranger = Stranger(address)
 
-    def classify(path):
-        image = {"path": site + path, "meta": {"_type": "gradio.FileData"}}
+    def classify(image):
         return stranger.call(stranger.named("classify"), image, LABELS, "", "embedded", True)[0]
 
-    assert list(classify("/image.png")["before"]) == ["red", "green"]
+    def forms(path):
+        return site + path, {"url": site + path}, {"path": site + path, "meta": {"_type": "gradio.FileData"}}
+
+    for form in forms("/image.png"):
+        assert list(classify(form)["before"]) == ["red", "green"]
     for path, words in (("/text.png", "not an image we can read"), ("/missing", "status 404")):
-        with pytest.raises(Refusal, match=words):
-            classify(path)
+        for form in forms(path):
+            with pytest.raises(Refusal, match=words):
+                classify(form)
