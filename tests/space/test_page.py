@@ -315,7 +315,7 @@ def test_a_visitor_opens_an_adapter_of_the_library_by_its_link(page, address, ro
     page.goto(f"{address}/?tab=library")
     card = page.locator(".card", has_text="Forgets 3").first
     expect(card).to_be_visible()
-    card.get_by_role("link").click()
+    card.get_by_role("link", name="in Try").click()
     expect(page.get_by_role("tab", name="Try an adapter")).to_have_attribute("aria-selected", "true")
     expect(page.get_by_text("The adapter is in effect").first).to_be_visible()
 
