@@ -152,14 +152,14 @@ def open_link(edits: InstantEdits, query: Mapping[str, str]) -> list[Any]:
     if not any(query.get(part) for part in LINKED):
         return updates({}, ALL)  # it is painted already, and the visitor may have begun
     recipe, problems = read_link(query, edits.store.models.bases)
-    if not recipe.forget:
+    asked = bool(recipe.forget)
+    if not asked:
         recipe = Recipe.parse(EXAMPLE.forget, recipe.keep, recipe.labels, recipe.picture, recipe.base, recipe.breadth)
     found: dict[str, Any] = {}
     try:
         found = show_recipe(edits, recipe)
     except HfUnlearnError as error:
         problems.append(first_line(error))
-    asked = bool(query.get("forget"))
     if found:
         # a visitor may have begun to type: what the link does not say stays
         found |= {name: list(names) for name in ("keep", "labels") if (names := getattr(recipe, name))}

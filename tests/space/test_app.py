@@ -22,7 +22,10 @@ from hf_unlearn.demo import emoji_tasks as demo
 from space.inputs.limits import parse_labels, plain_text
 from space.services.adapter_store import AdapterStore
 from space.services.examples import example_images
+from space.services.instant_edit import InstantEdits
 from space.services.model_cache import ModelCache
+from space.services.recipe import EXAMPLE
+from space.ui.forget_now_tab import ALL, open_link
 from space.views.adapter_facts import describe_adapter
 from space.views.library import name_of
 from tests.support.gradio_http import Refusal, Stranger, launched
@@ -335,6 +338,14 @@ def test_a_visitor_of_the_page_downloads_the_edit_and_loads_it_with_the_library(
     after = ask(client, str(tmp_path / "bomb.png"), key, "\n".join(labels))[1]
     own = adapter.load_base(device="cpu").classify([drawing], labels)[0].tolist()
     assert [after["bomb"], after["pizza"], after["rose"]] == pytest.approx(own, abs=1e-5)
+
+
+@pytest.mark.parametrize(("names", "ours"), [("gun", True), ("a" * 5_000, False), ("\x00", False)])
+def test_a_banner_says_what_a_link_forgets_and_nothing_of_the_example(store, names, ours):
+    found = dict(zip(ALL, open_link(InstantEdits(store), {"forget": names, "labels": "gun, key"}), strict=True))
+    assert found["labels"] == ["gun", "key"]
+    assert found["forget"] == (["gun"] if ours else list(EXAMPLE.forget))
+    assert found["banner"].visible is ours
 
 
 def test_strings_from_an_adapter_are_no_markup(store):
