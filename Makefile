@@ -28,7 +28,7 @@ space: setup
 	$(BIN)/python app.py
 
 test: dev check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/space/test_page.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --ignore tests/space/test_page.py
 	$(BIN)/python -m pytest tests/space/test_page.py  # alone: a browser needs both cores
 
 check: dev

@@ -83,7 +83,7 @@ def _save(name: str, config: dict[str, Any], kind: Any, **preprocessing: Any) ->
     save_file({key: value.half().contiguous() for key, value in model.state_dict().items()},
               folder / "open_clip_model.safetensors")  # fmt: skip
     whole = {"model_cfg": config, "preprocess_cfg": {"mean": [0.4] * 3, "std": [0.3] * 3, **preprocessing}}
-    (folder / "open_clip_config.json").write_text(json.dumps(whole, indent=2) + "\n")
+    (folder / "open_clip_config.json").write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8", newline="\n")
     text = torch.randint(1, 500, (2, 32))
     text[0, 5:], text[1, 11:] = 0, 0
     text[0, 5], text[1, 11] = 513, 513  # EOS

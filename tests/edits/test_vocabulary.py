@@ -217,7 +217,7 @@ def test_a_model_under_an_edit_that_leaves_the_fixed_texts_alone_is_not_taken_fo
     answers = clip.with_template("{}").text_features(torch.zeros(1, 0, clip.dim), PROBES)[0]
     torch.manual_seed(0)
     edit = TextEdit(
-        torch.randn(24, 1), torch.randn(1, 24), Gate(torch.zeros(24), 1e6 * base[0, :1], torch.tensor([1e6 - 0.5]))
+        torch.randn(24, 1), torch.randn(1, 24), Gate(torch.zeros(24), 1e3 * base[0, :1], torch.tensor([1e3 - 0.5]))
     )
     torch.testing.assert_close(edit(answers), answers, atol=1e-6, rtol=0)
     under = AdaptedBox(clip, edit=edit)

@@ -34,11 +34,24 @@ def last_of(runs: Runs, stops) -> tuple[RunResult, list[RunProgress]]:
     return news[-1], news[:-1]
 
 
-def test_a_stopped_search_is_evaluated_with_what_was_computed_before_it_began(runs):
-    encoded = []
+def test_a_stopped_search_is_evaluated_with_what_was_computed_before_it_began(runs, monkeypatch):
+    encoded, seen = [], threading.Event()
+    original = RunEvaluation.judge
+
+    def later(self, adapter):
+        assert seen.wait(600)  # an evaluation may be faster than the news before it
+        return original(self, adapter)
+
+    monkeypatch.setattr(RunEvaluation, "judge", later)
     model = runs.store.models.get("embedded")
     model.model.vision_model.register_forward_pre_hook(lambda *_: encoded.append(threading.current_thread().name))
-    end, news = last_of(runs, lambda item: bool(item.steps) and not encoded.clear() and not item.made)
+
+    def stops(item: RunProgress) -> bool:
+        if item.made:
+            seen.set()
+        return bool(item.steps) and not encoded.clear() and not item.made
+
+    end, news = last_of(runs, stops)
     assert end.reason == "stopped; the best so far is kept"
     assert end.steps[-1].queries < LONG.budget
     assert end.adapter.report["images"]["kind"] == "test"

@@ -8,11 +8,12 @@ import pytest
 from PIL import Image
 
 from hf_unlearn import unlearn
-from space.inputs.archives import read_images, unpack
+from space.inputs.archives import unpack
 from space.inputs.data_sources import collect_images
 from space.inputs.hub_datasets import images_from_table
 from space.inputs.limits import open_image
 from space.inputs.run_request import CONTEXT, DRAWINGS, EDIT, FILES, NAMES, RunRequest
+from space.inputs.uploaded_images import read_images
 from space.services.adapter_store import AdapterStore
 from space.services.downloads import zip_files
 from space.services.model_cache import ModelCache

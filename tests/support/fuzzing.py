@@ -30,9 +30,10 @@ from hf_unlearn.edits import feature_cache
 from hf_unlearn.errors import AdapterError, RunError
 from hf_unlearn.files import STATE
 from hf_unlearn.training.checkpoint import Checkpoint
-from space.inputs.archives import find_adapter, read_images, unpack
+from space.inputs.archives import find_adapter, unpack
 from space.inputs.limits import open_image
 from space.inputs.run_request import RunRequest
+from space.inputs.uploaded_images import read_images
 from space.services.scoring_service import ScoringService
 from tests.support.fuzzing_strangers import Strangers, says
 from tests.support.hostile import (
