@@ -225,7 +225,8 @@ def forget(clip_folder, image_folder, out, run_dir, *more) -> list[str]:
     ]  # fmt: skip
 
 
-def test_killed_five_times_at_random_the_adapter_is_the_same(clip_folder, image_folder, tmp_path, threads=2):
+def test_killed_five_times_at_random_the_adapter_is_the_same(clip_folder, image_folder, tmp_path):
+    threads = 2
     alone = forget(clip_folder, image_folder, tmp_path / "whole", tmp_path / "a")
     whole = Forked(alone, tmp_path / "whole", threads=threads)
     draw = random.Random(0)
