@@ -124,6 +124,7 @@ def _in_turn(shelves: Sequence[Sequence[Picture]]) -> Iterator[Picture]:
         yield from (shelf[place] for shelf in shelves if place < len(shelf))
 
 
-def _words(name: str) -> list[str]:
+@lru_cache(maxsize=4_096)
+def _words(name: str) -> tuple[str, ...]:
     """Words in lower case, a plural's last letter removed."""
-    return [word.removesuffix("s") for word in re.findall(r"\w+", name.casefold())]
+    return tuple(word.removesuffix("s") for word in re.findall(r"\w+", name.casefold()))

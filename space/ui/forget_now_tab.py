@@ -13,6 +13,7 @@ from PIL import Image
 from hf_unlearn.errors import HfUnlearnError
 from space.error_words import first_line
 from space.inputs.limits import open_image, plain_text
+from space.services.certainty import measure
 from space.services.instant_edit import Answer, InstantEdits
 from space.services.pictures import find_picture
 from space.services.recipe import EXAMPLE, LINKED, OWN_PHOTO, PRESETS, Recipe, read_link
@@ -117,7 +118,9 @@ def base_choices(edits: InstantEdits) -> list[tuple[str, str]]:
 def fill(screen: FirstScreen, edits: InstantEdits) -> None:
     """Puts the example into the page as it is first painted. Loads the first model; without it the page says why."""
     try:
-        found = _updates(edits.answer(Recipe(EXAMPLE.forget, base=edits.first_base)), "")
+        example = Recipe(EXAMPLE.forget, base=edits.first_base)
+        found = _updates(edits.answer(example), "")
+        measure(edits, example)  # encodes all pictures and their names, for which visitors would wait
     except HfUnlearnError as error:
         found = {"verdict": view.render_error(first_line(error))}
     for name, value in found.items():
