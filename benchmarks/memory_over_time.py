@@ -1,11 +1,13 @@
 """Memory and files of the Space over thousands of visits: what stays when visitors have left.
 
-    python benchmarks/memory_over_time.py [--visits 3000] [--every 250] [--visitors 1] [--types]
+    python benchmarks/memory_over_time.py [--visits 3000] [--every 250] [--visitors 1] [--pause 0] [--types]
 
 A visit is a new browser with new words and a new photo. It opens the page, forgets words, classifies
-the photo, fetches the adapter, types on the page and leaves, often in the middle of an answer. Visits follow each other
-without a pause. Every row has medians of the last `--every` visits. With `--types` the app runs in this process,
-and the types are listed of which there are more at the end than after a third.
+the photo, fetches the adapter, types on the page and leaves, often in the middle of an answer. The next visit begins
+`--pause` seconds later. Every row has medians of the last `--every` visits. With `--types` the app runs in this
+process, and the types are listed of which there are more at the end than after a third. Two hours:
+
+    python benchmarks/memory_over_time.py --visits 2400 --pause 2
 """
 
 from __future__ import annotations
@@ -43,8 +45,9 @@ def new_word(draw: random.Random) -> str:
     return "".join(draw.choice(letters) for _ in range(3) for letters in SYLLABLES)
 
 
-def visit(address: str, number: int) -> None:
-    """One visitor."""
+def visit(address: str, number: int, pause: float) -> None:
+    """One visitor, who comes after a pause."""
+    time.sleep(pause)
     draw, visitor = random.Random(number), Stranger(address)
     with visitor.http:
         look(visitor, draw)
@@ -110,9 +113,9 @@ class Watch:
         self.app, self.home, self.start, self.wrong = app, home, time.monotonic(), 0
         self.medians: list[float] = []
 
-    def over(self, address: str, pool: ThreadPoolExecutor, numbers: range) -> None:
+    def over(self, address: str, pool: ThreadPoolExecutor, numbers: range, pause: float) -> None:
         """Has these visits made, and prints a row."""
-        left, read = {pool.submit(visit, address, number) for number in numbers}, []
+        left, read = {pool.submit(visit, address, number, pause) for number in numbers}, []
         visits = set(left)
         while left:
             left = wait(left, READ_EVERY).not_done
@@ -134,6 +137,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, number in (("visits", 3_000), ("every", 250), ("visitors", 1)):
         parser.add_argument(f"--{name}", type=int, default=number)
+    parser.add_argument("--pause", type=float, default=0.0, metavar="SECONDS")
     parser.add_argument("--types", action="store_true")
     given = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -144,7 +148,7 @@ def main() -> None:
             for first in range(0, given.visits, given.every):
                 if given.types and not types and first * 3 >= given.visits:
                     types = live_types()
-                watch.over(address, pool, range(first, min(first + given.every, given.visits)))
+                watch.over(address, pool, range(first, min(first + given.every, given.visits)), given.pause)
         if given.types:
             print(*(live_types() - types).most_common(30), sep="\n")
     third = watch.medians[len(watch.medians) // 3]
