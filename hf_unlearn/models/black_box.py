@@ -180,14 +180,16 @@ def check_adapter(adapter: object) -> None:
 
 
 def check_contexts(contexts: Tensor, dim: int) -> None:
-    """Refuses contexts that are not of shape `(P, m, dim)`.
+    """Refuses contexts that are not of shape `(P, m, dim)`, and none, `(0, m, dim)`.
 
     Raises:
-        InputError: if they have another shape, or are no tensor; a ValueError.
+        InputError: if they have another shape, if there is none, or if they are no tensor; a ValueError.
     """
     if not isinstance(contexts, Tensor) or contexts.ndim != 3 or contexts.shape[2] != dim:
         came = tuple(contexts.shape) if isinstance(contexts, Tensor) else f"{type(contexts).__name__} {brief(contexts)}"
         raise InputError(f"expected contexts of shape (P, m, {dim}), got {came}")
+    if not len(contexts):
+        raise InputError("expected at least one context, got none")
 
 
 def check_box(model: object) -> None:

@@ -22,7 +22,16 @@ from hf_unlearn.data.class_names import text_list
 from hf_unlearn.data.pixels import as_images, rgb_images
 from hf_unlearn.errors import InputError
 from hf_unlearn.hub.ids import is_commit, is_repo_id
-from hf_unlearn.models.black_box import PROBES, TEMPLATE, ImageSet, Ledger, batches, check_adapter, check_template
+from hf_unlearn.models.black_box import (
+    PROBES,
+    TEMPLATE,
+    ImageSet,
+    Ledger,
+    batches,
+    check_adapter,
+    check_contexts,
+    check_template,
+)
 from hf_unlearn.text import brief
 
 if TYPE_CHECKING:
@@ -146,6 +155,7 @@ class EmbeddingBlackBox:
                 f"{self.model_id}: this box has no token embeddings, so it can't be searched for a context; use an "
                 f"edit (expected contexts of shape (P, 0, 0), got {tuple(contexts.shape)})"
             )
+        check_contexts(contexts, 0)
         texts = [self.template.format(name) for name in text_list("names", names)]
         return torch.stack(self._vectors_of(texts)).expand(len(contexts), -1, -1)
 

@@ -292,6 +292,14 @@ def test_contexts_of_another_shape_are_refused(clip, shape):
         clip.text_features(torch.zeros(shape), NAMES)
 
 
+@pytest.mark.parametrize("family", ["clip", "siglip"])
+@pytest.mark.parametrize("n_ctx", [0, 2])
+def test_no_context_at_all_is_refused(family_folder, family, n_ctx):
+    model = ClipBlackBox(family_folder(family))
+    with pytest.raises(InputError, match="expected at least one context, got none"):
+        model.text_features(torch.zeros(0, n_ctx, model.dim), NAMES)
+
+
 def test_no_image_and_unreadable_images_are_refused(clip, tmp_path):
     with pytest.raises(ValueError, match="expected at least one image, got none"):
         clip.add_images([])

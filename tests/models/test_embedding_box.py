@@ -100,6 +100,8 @@ def test_a_context_is_refused(box):
     for contexts in (torch.zeros(1, 1, 0), torch.zeros(1, 0, 32), torch.zeros(2, 4, 32), torch.zeros(0, 0)):
         with pytest.raises(ValueError, match="has no token embeddings, so it can't be searched for a context; use an"):
             box.text_features(contexts, LABELS)
+    with pytest.raises(ValueError, match="expected at least one context, got none"):
+        box.text_features(torch.zeros(0, 0, 0), LABELS)
     assert box.text_features(torch.zeros(3, 0, 0), LABELS).shape == (3, 4, 26)
 
 
