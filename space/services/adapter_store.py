@@ -161,16 +161,13 @@ class AdapterStore:
         """
         from hf_unlearn import AdaptedClip
 
-        base, revision = adapter.config.base_model, adapter.config.base_revision
-        if base not in self.models.bases and revision is None:
+        config = adapter.config
+        base, revision, subfolder = config.base_model, config.base_revision, config.base_subfolder
+        if revision is None and not self.models.offers(base, subfolder):
             raise InputError(
                 f"This adapter was made for '{base[:80]}', a folder on its maker's machine, which nobody else has."
             )
-        if adapter.config.base_subfolder is not None:
-            raise InputError(
-                f"This adapter was for a subfolder of '{base[:80]}', which this page does not load: use hf_unlearn."
-            )
-        return AdaptedClip(self.models.get(base, revision), adapter)
+        return AdaptedClip(self.models.get(base, revision, subfolder), adapter)
 
     def _use_private(self, key: str, session: str | None = None) -> ForgetAdapter:
         with self._lock:

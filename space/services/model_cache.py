@@ -31,6 +31,9 @@ MAX_CACHED = 1_000_000_000  # parameters, 4 GB in float32; the free tier has 16
 MOST_CACHED = 8  # models: a small one counts as an eighth of the room
 
 
+Key = tuple[str, str | None, str]  # name, revision, subfolder
+
+
 class ModelCache:
     """Base models by name.
 
@@ -45,15 +48,16 @@ class ModelCache:
     ) -> None:
         self.bases = dict(bases or {EMBEDDED: EMBEDDED})
         self.any_on_hub, self.hub = any_on_hub, hub or HubCache()
-        self._models: LRUCache[tuple[str, str | None], ThreadSafeClip] = LRUCache(MAX_CACHED, getsizeof=_room)
+        self._models: LRUCache[Key, ThreadSafeClip] = LRUCache(MAX_CACHED, getsizeof=_room)
         self._kept: dict[str, ThreadSafeClip] = {}  # never removed from memory
         self._lock, self._loading = Lock(), Lock()
 
-    def get(self, base: str, revision: str | None = None) -> ThreadSafeClip:
+    def get(self, base: str, revision: str | None = None, subfolder: str | None = None) -> ThreadSafeClip:
         """A model with a fresh ledger; its weights are shared and only read.
 
         Args:
             revision: the commit of a model on the Hub.
+            subfolder: where in its repository it is; what the operator offers is in none.
 
         Raises:
             ValueError: if the model can't be loaded or may not be; the message says why.
@@ -63,7 +67,7 @@ class ModelCache:
 
         if not isinstance(base, str):
             raise InputError(f"Expected a base model's name as text, got {type(base).__name__}.")
-        key = (base, None if base in self.bases else revision)
+        key = (base, None, "") if self.offers(base, subfolder) else (base, revision, subfolder or "")
         model = self._find(key)
         if model is None:
             with self._loading:  # else two first visitors load the same model twice
@@ -72,13 +76,17 @@ class ModelCache:
         fresh.ledger = Ledger()
         return fresh
 
+    def offers(self, base: str, subfolder: str | None = None) -> bool:
+        """Whether the operator offers this model."""
+        return base in self.bases and not subfolder
+
     def offer(self, base: str, commit: str) -> None:
         """Downloads a model of the Hub, keeps it in memory and offers it like those of the operator.
 
         Raises:
             ValueError, OSError: as `get` does; nothing is offered then.
         """
-        model = self._download(base, commit)
+        model = self._download(base, commit, "")
         with self._lock:
             self._kept[base] = model
             self.bases = {**self.bases, base: base}  # others may iterate over the old one
@@ -89,37 +97,38 @@ class ModelCache:
             if self._kept.pop(base, None) is not None:
                 self.bases = {name: place for name, place in self.bases.items() if name != base}
 
-    def _find(self, key: tuple[str, str | None]) -> ThreadSafeClip | None:
+    def _find(self, key: Key) -> ThreadSafeClip | None:
+        base, _, subfolder = key
         with self._lock:
-            return self._kept.get(key[0]) or self._models.get(key)
+            return (None if subfolder else self._kept.get(base)) or self._models.get(key)
 
-    def _load(self, base: str, revision: str | None) -> ThreadSafeClip:
+    def _load(self, base: str, revision: str | None, subfolder: str) -> ThreadSafeClip:
         from space.services.thread_safe_clip import ThreadSafeClip
 
-        if base in self.bases:
+        if self.offers(base, subfolder):
             model = ThreadSafeClip(self.bases[base], device=model_device())
         elif self.any_on_hub:
-            model = self._download(base, revision)
+            model = self._download(base, revision, subfolder)
         else:
-            raise InputError(f"This Space offers {', '.join(self.bases)}, not '{str(base)[:80]}'.")
+            asked = f"'{base[:80]}'" + (f", subfolder {subfolder[:80]}" if subfolder else "")
+            raise InputError(f"This Space offers {', '.join(self.bases)}, not {asked}.")
         with self._lock:
-            self._models[base, revision] = model
+            self._models[base, revision, subfolder] = model
         gc.collect()  # a model refers to itself: without this a removed one keeps its memory
         return model
 
-    def _download(self, base: str, revision: str | None) -> ThreadSafeClip:
+    def _download(self, base: str, revision: str | None, subfolder: str) -> ThreadSafeClip:
         from huggingface_hub import hf_hub_download
 
         from space.services.thread_safe_clip import ThreadSafeClip
 
-        commit, files = screen_model(base, revision, self.hub)
-        with self.hub.holding(base, commit, files) as folder:
+        commit, files = screen_model(base, revision, self.hub, subfolder)
+        with self.hub.holding(base, commit, files) as cache:
             with explained(base, commit):
                 paths = [
-                    hf_hub_download(base, path, revision=commit, cache_dir=folder, token=False)
-                    for path in sorted(files, key=lambda path: path != "config.json")
+                    hf_hub_download(base, path, revision=commit, cache_dir=cache, token=False) for path in sorted(files)
                 ]
-            return ThreadSafeClip.from_snapshot(Path(paths[0]).parent, base, commit, model_device())
+            return ThreadSafeClip.from_snapshot(Path(paths[0]).parent, base, commit, model_device(), subfolder)
 
 
 def _room(model: ThreadSafeClip) -> int:

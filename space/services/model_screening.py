@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from hf_unlearn.errors import InputError
 from hf_unlearn.hub.client import commit_of
 from hf_unlearn.hub.error_messages import explained
-from hf_unlearn.hub.ids import is_repo_id
+from hf_unlearn.hub.ids import inside, is_repo_id
 from hf_unlearn.text import brief
 from space.services.hub_cache import HubCache
+from space.services.hub_folder import HubFolder
 
 FAMILIES = ("clip", "metaclip_2", "siglip", "siglip2", "chinese_clip")
 MAX_PARAMETERS = 500_000_000  # 2 GB in float32
 SIDE_FILES, MAX_SIDE_FILE = (".json", ".txt", ".model", ".jinja"), 64 * 2**20  # configs, tokenizers
-MOST_SIDE_FILES = 64
-JSONS = ("config.json", "preprocessor_config.json", "processor_config.json", "tokenizer_config.json")
-NO_HEADER = (AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)  # in the Hub's client
+MOST_SIDE_FILES = MOST_WEIGHT_FILES = 64
+CONFIG, INDEX = "config.json", "model.safetensors.index.json"
+JSONS = (CONFIG, "preprocessor_config.json", "processor_config.json", "tokenizer_config.json")
 BOUNDS = {  # of a config: without them a few weights could demand a model of any size
     "num_hidden_layers": 64, "hidden_size": 4_096, "intermediate_size": 16_384, "num_attention_heads": 64,
     "vocab_size": 512_000, "max_position_embeddings": 1_024, "image_size": 1_024, "projection_dim": 4_096,
@@ -28,10 +28,15 @@ BOUNDS = {  # of a config: without them a few weights could demand a model of an
 }  # fmt: skip
 
 
-def screen_model(repo_id: str, revision: str | None = None, hub: HubCache | None = None) -> tuple[str, dict[str, int]]:
+def screen_model(
+    repo_id: str, revision: str | None = None, hub: HubCache | None = None, subfolder: str | None = None
+) -> tuple[str, dict[str, int]]:
     """Checks that a stranger's model is safe to load: known kind, no code, safetensors, limited size.
 
     It is read without a token, so that visitors do not see through this Space what only its owner may see.
+
+    Args:
+        subfolder: where in the repository it is.
 
     Returns:
         The model's commit, and the files to download, path -> bytes.
@@ -40,58 +45,65 @@ def screen_model(repo_id: str, revision: str | None = None, hub: HubCache | None
         InputError: if it is not safe; the message says why and what to do.
         HubError: if the Hub does not answer.
     """
-    from huggingface_hub import HfApi
-
-    name, hub = str(repo_id)[:80], hub or HubCache()
+    name, hub, place = str(repo_id)[:80], hub or HubCache(), inside(subfolder)
     if not is_repo_id(repo_id):
         raise InputError(f"'{name}' is no model id; expected one from the Hub such as openai/clip-vit-base-patch16.")
     sha = commit_of(repo_id, revision, token=False, cache_dir=hub.folder)
-    api = HfApi(token=False)
     with explained(repo_id, sha):
-        sizes = {file.path: file.size for file in api.list_repo_tree(repo_id, revision=sha) if hasattr(file, "size")}
-        if "config.json" not in sizes:
-            raise InputError(f"{name} has no config.json; expected a CLIP that transformers loads.")
-        files = {path: size for path, size in sizes.items() if path.endswith(SIDE_FILES)}
-        if len(files) > MOST_SIDE_FILES:
-            raise InputError(f"{name} has {len(files):,} files beside its weights; at most {MOST_SIDE_FILES} are read.")
-        if large := [path for path, size in files.items() if size > MAX_SIDE_FILE]:
-            raise InputError(f"{name}: {large[0][:60]} is larger than {MAX_SIDE_FILE >> 20} MB; choose another model.")
-        read = {path: files[path] for path in JSONS if path in files}
-        with hub.holding(repo_id, sha, read) as folder:
-            _check_configs(name, {path: _json(api, repo_id, path, sha, folder) for path in read})
-            files |= _weights(api, repo_id, sha, sizes)
-    return sha, files
+        folder = HubFolder.listed(repo_id, sha, place)
+        if CONFIG not in folder.sizes:
+            raise InputError(f"{folder} has no config.json; expected a CLIP that transformers loads.")
+        side = _list_side_files(folder)
+        read = [path for path in (*JSONS, INDEX) if path in side]
+        with hub.holding(repo_id, sha, folder.paths(read)) as cache:
+            _check_configs(str(folder), {path: folder.read_json(path, cache) for path in JSONS if path in side})
+            weights = _find_weights(folder, cache)
+            _check_weights(folder, weights)
+    return sha, folder.paths([*side, *weights])
 
 
-def _weights(api: Any, repo_id: str, sha: str, sizes: Mapping[str, int]) -> dict[str, int]:
-    """The safetensors that transformers loads, path -> bytes."""
-    from huggingface_hub import errors
+def _list_side_files(folder: HubFolder) -> list[str]:
+    """Configs, and the files of the tokenizer."""
+    side = [name for name in folder.sizes if name.endswith(SIDE_FILES)]
+    if len(side) > MOST_SIDE_FILES:
+        raise InputError(f"{folder} has {len(side):,} files beside its weights; at most {MOST_SIDE_FILES} are read.")
+    if large := [name for name in side if folder.sizes[name] > MAX_SIDE_FILE]:
+        raise InputError(f"{folder}: {large[0][:60]} is larger than {MAX_SIDE_FILE >> 20} MB; choose another model.")
+    return side
 
-    name = repo_id[:80]
-    try:
-        weights = api.get_safetensors_metadata(repo_id, revision=sha)
-    except errors.NotASafetensorsRepoError:
-        raise InputError(_not_safetensors(api, repo_id)) from None
-    except (errors.SafetensorsParsingError, *NO_HEADER):
-        raise InputError(f"{name}: its safetensors file is damaged; choose another model.") from None
-    parameters = sum(weights.parameter_count.values())
+
+def _find_weights(folder: HubFolder, cache: Path) -> list[str]:
+    """The files of safetensors that transformers loads."""
+    if "model.safetensors" in folder.sizes:
+        return ["model.safetensors"]
+    if INDEX not in folder.sizes:
+        raise InputError(_not_safetensors(folder))
+    parts = folder.read_json(INDEX, cache).get("weight_map")
+    names = sorted({str(name) for name in parts.values()}) if isinstance(parts, dict) else []
+    if not 0 < len(names) <= MOST_WEIGHT_FILES:
+        raise InputError(f"{folder}: its {INDEX} is damaged; choose another model.")
+    if astray := [name for name in names if name not in folder.sizes]:
+        raise InputError(f"{folder}: its weights are not beside its config ({astray[0][:60]}); choose another model.")
+    return names
+
+
+def _check_weights(folder: HubFolder, names: Iterable[str]) -> None:
+    """Refuses weights that are too many, by their headers alone."""
+    names = list(names)
+    parameters = sum(sum(folder.read_header(name).parameter_count.values()) for name in names)
     if not parameters <= MAX_PARAMETERS:  # NaN is not
         raise InputError(
-            f"{name} has {parameters / 1e6:,.0f} million parameters; this Space loads up to "
+            f"{folder} has {parameters / 1e6:,.0f} million parameters; this Space loads up to "
             f"{MAX_PARAMETERS // 10**6:,} million. Use hf_unlearn on a machine of yours for it."
         )
-    if astray := [path for path in weights.files_metadata if path not in sizes]:
-        raise InputError(f"{name}: its weights are not beside its config ({astray[0][:60]}); choose another model.")
-    files = {path: sizes[path] for path in weights.files_metadata}
-    if sum(files.values()) > 8 * parameters + MAX_SIDE_FILE:  # of float64, and its header
-        raise InputError(f"{name}: its safetensors file is larger than its header says; choose another model.")
-    return files
+    if sum(folder.sizes[name] for name in names) > 8 * parameters + MAX_SIDE_FILE:  # of float64, and its header
+        raise InputError(f"{folder}: its safetensors file is larger than its header says; choose another model.")
 
 
 def _check_configs(name: str, configs: Mapping[str, Any]) -> None:
     if coded := [path for path, content in configs.items() if any(key == "auto_map" for key, _ in _walk(content))]:
         raise InputError(f"{name} brings code ({coded[0]} has auto_map); this Space runs none.")
-    kind = configs["config.json"].get("model_type")
+    kind = configs[CONFIG].get("model_type")
     if kind not in FAMILIES:
         raise InputError(f"{name} is of type {brief(kind)}, no CLIP we know; expected {', '.join(FAMILIES)}.")
     for path, content in configs.items():
@@ -100,21 +112,13 @@ def _check_configs(name: str, configs: Mapping[str, Any]) -> None:
                 raise InputError(f"{name}: {path} asks for {key} {brief(value)}; at most {BOUNDS[key]:,} is loaded.")
 
 
-def _json(api: Any, repo_id: str, path: str, sha: str, folder: Path) -> dict[str, Any]:
-    try:
-        found = api.hf_hub_download(repo_id, path, revision=sha, cache_dir=folder)
-        content = json.loads(Path(found).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
-        raise InputError(f"{repo_id[:80]}: {path} is damaged; choose another model.")
-    return content
+def _not_safetensors(folder: HubFolder) -> str:
+    from huggingface_hub import HfApi
 
-
-def _not_safetensors(api: Any, repo_id: str) -> str:
-    pulls = [ref.ref for ref in api.list_repo_refs(repo_id, include_pull_requests=True).pull_requests or ()]
+    refs = HfApi(token=False).list_repo_refs(folder.repo_id, include_pull_requests=True)
+    pulls = [ref.ref for ref in refs.pull_requests or ()]
     hint = f"; one of its pull requests may hold them (revision {pulls[-1]})" if pulls else ""
-    return f"{repo_id[:80]} has no weights as safetensors, and this Space loads no pickles{hint}."
+    return f"{folder} has no weights as safetensors, and this Space loads no pickles{hint}."
 
 
 def _walk(content: Any) -> Iterator[tuple[str, Any]]:

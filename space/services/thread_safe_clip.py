@@ -46,7 +46,9 @@ class ThreadSafeClip(ClipBlackBox):
                 module.register_forward_pre_hook(_check_between_layers)
 
     @classmethod
-    def from_snapshot(cls, folder: Path, model_id: str, revision: str, device: str | None) -> ThreadSafeClip:
+    def from_snapshot(
+        cls, folder: Path, model_id: str, revision: str, device: str | None, subfolder: str = ""
+    ) -> ThreadSafeClip:
         """A model on the Hub from the folder of its download.
 
         Raises:
@@ -60,7 +62,7 @@ class ThreadSafeClip(ClipBlackBox):
             raise InputError(
                 f"{model_id}: its files fit no CLIP ({type(error).__name__}); choose another one."
             ) from error
-        model.model_id, model.revision = model_id, revision
+        model.model_id, model.revision, model.subfolder = model_id, revision, subfolder or None
         return model
 
     def fingerprint(self) -> list[list[float]]:

@@ -21,10 +21,16 @@ def describe_adapter(adapter: ForgetAdapter) -> str:
         f"**Forgets {len(config.forget)}:** {join_names(config.forget)}",
         f"**Words nobody asked about:** {others}." if (others := list_neighbours(adapter)) else "",
         kept if config.retain else "**Keeps everything else.**",
-        f"Base {plain_text(config.base_model)}, " + ", ".join(_list_facts(adapter)),
+        f"Base {name_base(adapter)}, " + ", ".join(_list_facts(adapter)),
         describe_short_lists(adapter),
     ]
     return "\n\n".join(filter(None, parts))
+
+
+def name_base(adapter: ForgetAdapter) -> str:
+    """The name of an adapter's base, with its place in its repository; none of it is markup."""
+    base, place = adapter.config.base_model, adapter.config.base_subfolder
+    return plain_text(base) + (f" (subfolder {plain_text(place)})" if place else "")
 
 
 def _list_facts(adapter: ForgetAdapter) -> list[str]:

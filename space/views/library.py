@@ -14,6 +14,7 @@ from space.services.adapter_store import AdapterStore
 from space.services.model_cache import PRESETS
 from space.services.pictures import pictures_named
 from space.services.recipe import MAX_NAMES, Recipe
+from space.views.adapter_facts import name_base
 from space.views.kinds import render_pairs
 from space.views.run_report import list_figures
 
@@ -69,7 +70,7 @@ def render_card(key: str, adapter: ForgetAdapter, of_hub: bool) -> str:
     return (
         f'<article class="card"><h3>{name}</h3>{_pictures(adapter)}'
         f"<p><b>Forgets {len(config.forget)}</b>{of_all}: {names}</p>"
-        f"<p>Base: {plain_text(config.base_model)}</p><dl>{shares}</dl>"
+        f"<p>Base: {name_base(adapter)}</p><dl>{shares}</dl>"
         f"<p>{NEEDS[adapter.kind]}</p>"
         f"{'' if of_hub else _download(key)}<code>{escape(_code(key, of_hub))}</code>{_open_here(adapter)}"
         f'<p><a href="{escape(link)}" aria-label="Open {name} in Try">Open in Try</a></p></article>'

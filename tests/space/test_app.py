@@ -253,8 +253,13 @@ def test_an_adapter_for_a_base_that_nobody_else_has_is_refused(store):
     with pytest.raises(ValueError, match="a folder on its maker's machine"):
         elsewhere.apply(elsewhere.get(KEY))
     known = store.get(KEY)
-    with pytest.raises(ValueError, match=r"for a subfolder of .*, which this page does not load"):
-        store.apply(replace(known, config=replace(known.config, base_subfolder="clip")))
+    inner = replace(known, config=replace(known.config, base_subfolder="clip"))  # not what the operator offers
+    with pytest.raises(ValueError, match="a folder on its maker's machine"):
+        store.apply(inner)
+    pinned = replace(inner, config=replace(inner.config, base_model="user/clip", base_revision="a" * 40))
+    closed = AdapterStore(store.root, ModelCache(store.models.bases, any_on_hub=False))
+    with pytest.raises(ValueError, match=r"This Space offers .*, not 'user/clip', subfolder clip"):
+        closed.apply(pinned)
 
 
 def test_a_client_searches_for_a_context_by_names_only_and_uses_what_was_made(client, tmp_path):

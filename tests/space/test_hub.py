@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from safetensors.torch import load, save
 
 from hf_unlearn import unlearn
 from hf_unlearn.adapters.storage import CONTEXT, EDIT, FILES
@@ -88,6 +89,49 @@ def test_a_model_and_an_adapter_of_the_hub_are_fetched_and_used(hub, clip, class
     assert not [headers for _, _, headers in hub.requests if "authorization" in map(str.lower, headers)]
 
 
+def within(hub: Hub, place: str, revision: str) -> str:
+    """The adapter, with its base in a subfolder of a repository; its id."""
+    files = hub.repos[ADAPTER].tree()
+    config = json.loads(files["config.json"])
+    config |= {"base_model": "user/towers", "base_revision": revision, "base_subfolder": place}
+    name = f"user/no-red-{place.replace('/', '-')}"
+    hub.add(name, {**files, "config.json": json.dumps(config).encode()})
+    return name
+
+
+def in_two_parts(files: dict[str, bytes]) -> dict[str, bytes]:
+    """A checkpoint's files with its weights in two, as those of large ones are."""
+    tensors = sorted(load(files["model.safetensors"]).items())
+    parts = {"model-1.safetensors": dict(tensors[::2]), "model-2.safetensors": dict(tensors[1::2])}
+    places = {key: name for name, part in parts.items() for key in part}
+    index = json.dumps({"metadata": {}, "weight_map": places}).encode()
+    whole = {name: content for name, content in files.items() if name != "model.safetensors"}
+    whole |= {name: save(part, {"format": "pt"}) for name, part in parts.items()}
+    return {**whole, "model.safetensors.index.json": index}
+
+
+def test_an_adapter_whose_base_is_in_a_subfolder_is_used_with_that_base(hub, clip_folder, classify):
+    files = in_two_parts({path.name: path.read_bytes() for path in Path(clip_folder).iterdir()})
+    towers = hub.add("user/towers", {
+        **{f"towers/clip/{name}": content for name, content in files.items()},
+        "towers/huge/config.json": files["config.json"], "towers/huge/model.safetensors": header(501_000_000) + LARGE,
+        "config.json": files["config.json"], "model.safetensors": LARGE,
+    })  # fmt: skip
+    pinned = towers.refs["main"]
+    towers.commit({name: None for name in towers.tree()})
+    sent = hub.sent
+    for place, words in {
+        "towers/none": "user/towers, subfolder towers/none has no config.json",
+        "towers/huge": "user/towers, subfolder towers/huge has 501 million parameters",
+    }.items():
+        with pytest.raises(AppError, match=words):
+            classify(adapter=within(hub, place, pinned))
+    assert hub.sent - sent < len(LARGE) / 4
+    found, message = classify(adapter=within(hub, "towers/clip", pinned))
+    assert "The adapter is in effect" in message
+    assert found == pytest.approx(classify(adapter=ADAPTER)[0], abs=1e-5)
+
+
 def header(*shape: object) -> bytes:
     """The start of a safetensors file with one tensor of that shape."""
     tensor = {"dtype": "F32", "shape": shape, "data_offsets": [0, 4]}
@@ -112,7 +156,9 @@ HOSTILE = {
     "user/endless": ({"config.json": b'{"model_type": "clip", "vision_config": {"image_size": NaN}}'},
                      "asks for image_size nan; at most 1,024"),
     "user/odd": ({**CONFIG, "model.safetensors": header(2, "x") + LARGE}, "safetensors file is damaged"),
-    "user/list": ({**CONFIG, "model.safetensors.index.json": b"[]"}, "safetensors file is damaged"),
+    "user/list": ({**CONFIG, "model.safetensors.index.json": b"[]"}, "index.json is damaged"),
+    "user/astray": ({**CONFIG, "model.safetensors.index.json": b'{"weight_map": {"a": "x/../../b", "b": 1}}'},
+                    "weights are not beside its config"),
     "user/padded": ({**CONFIG, "model.safetensors": header(9) + 20 * LARGE}, "larger than its header says"),
     "user/none": (None, "does not exist|not found|no such"),
     "../../etc/passwd": (None, "no model id"),

@@ -3,6 +3,7 @@
 import io
 import zipfile
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -192,6 +193,13 @@ def test_try_shows_neighbours_and_short_lists(adapter):
     assert "**In short lists,** forgotten images that still get their name beside kept ones: 30% with 2 labels, 12% with 5 labels." in words  # fmt: skip  # noqa: E501
     assert "In short lists" not in describe_adapter(replace(adapter, config=replace(adapter.config, metrics={})))
     assert "Words nobody asked about: also forgotten: scarlet." in describe_status(adapter, True)
+
+
+def test_a_base_in_a_subfolder_is_named_with_it(adapter):
+    within = replace(adapter, config=replace(adapter.config, base_model="user/clip", base_subfolder="towers/<b>"))
+    for shown in (describe_adapter(within), cards.render_card("user/no-red", within, of_hub=True)):
+        assert "(subfolder towers" in unescape(shown)
+        assert "<b>)" not in shown
 
 
 def test_a_strangers_neighbours_are_no_markup(adapter):
