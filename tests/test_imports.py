@@ -79,10 +79,11 @@ def test_only_the_local_clip_and_the_text_tower_know_transformers(name):
         "models.loading",
         "models.open_clip",
         "models.open_clip_config",
+        "models.open_clip_processor",
         "models.prefix_tower",
         "adapters.export.siglip_tokenizer",
     ) or "transformers" not in tops(name)
-    makes_tokenizers = ("adapters.export.checkpoint", "adapters.export.siglip_tokenizer", "models.open_clip")
+    makes_tokenizers = ("adapters.export.checkpoint", "adapters.export.siglip_tokenizer", "models.open_clip_processor")
     assert name in makes_tokenizers or "tokenizers" not in tops(name)
     assert name in ("models.device", "training.workers") or "accelerate" not in tops(name)
 

@@ -9,7 +9,15 @@ import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo, errors
+from huggingface_hub import (
+    _CACHED_NO_EXIST,
+    CommitInfo,
+    CommitOperationAdd,
+    CommitOperationDelete,
+    HfApi,
+    ModelInfo,
+    errors,
+)
 from huggingface_hub import hf_hub_download as download
 from huggingface_hub import try_to_load_from_cache as cached_at
 from huggingface_hub.hf_api import RepoFile
@@ -68,6 +76,22 @@ def files_at(repo_id: str, commit: str, subfolder: str = "") -> list[str]:
         listed = HfApi().list_repo_files(repo_id, revision=commit)
     folder = f"{subfolder}/" if subfolder else ""
     return [name for path in listed if path.startswith(folder) and "/" not in (name := path.removeprefix(folder))]
+
+
+def file_at(repo_id: str, commit: str, name: str, subfolder: str = "") -> Path | None:
+    """A file of a repository's folder at a commit, fetched unless it is in the cache; None if there is no such file.
+
+    Raises:
+        HubError: if the Hub does not give it, or does not say whether it is there.
+    """
+    path = f"{subfolder}/{name}" if subfolder else name
+    with explained(repo_id):
+        if cached_at(repo_id, path, revision=commit) is _CACHED_NO_EXIST:
+            return None
+        try:
+            return Path(download(repo_id, path, revision=commit))
+        except errors.RemoteEntryNotFoundError:
+            return None
 
 
 def fetch(

@@ -12,6 +12,7 @@ from huggingface_hub.errors import HTTPError  # of every answer and every broken
 
 from hf_unlearn.errors import HubError
 
+CUT_SHORT = "Consistency check failed"  # of the Hub's client
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -50,8 +51,8 @@ def loading(repo_id: str, revision: str | None = None) -> Iterator[None]:
                 continue  # a file that a model may lack
             if isinstance(cause, HTTPError) or (isinstance(cause, OSError) and cause.errno in NO_ROOM):
                 raise _explain(cause, repo_id, revision) from error
-        if "Consistency check failed" in str(error):
-            raise HubError(f"{repo_id}: a file arrived cut short; nothing half-done is kept: try again") from error
+        if CUT_SHORT in str(error):
+            raise _explain(error, repo_id, revision) from error
         raise
 
 
@@ -112,6 +113,8 @@ def _explain(error: BaseException, repo_id: str, revision: str | None) -> HubErr
         return HubError(f"{repo}: the Hub {_refusal(status, cause)}")
     if isinstance(cause, OSError) and cause.errno in NO_ROOM:
         return HubError(f"{repo}: no room for its files on this disk; make some, or give another cache_dir")
+    if CUT_SHORT in str(cause):
+        return HubError(f"{repo_id}: a file arrived cut short; nothing half-done is kept: try again")
     if isinstance(cause, HTTPError):
         return HubError(
             f"{repo}: no connection to the Hub, or it broke ({type(cause).__name__}): check the network, then try again"

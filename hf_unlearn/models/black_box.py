@@ -183,7 +183,7 @@ def check_contexts(contexts: Tensor, dim: int) -> None:
     """Refuses contexts that are not of shape `(P, m, dim)`, and none, `(0, m, dim)`.
 
     Raises:
-        InputError: if they have another shape, if there is none, or if they are no tensor; a ValueError.
+        InputError: if they have another shape, are zero in number, or are no tensor; a ValueError.
     """
     if not isinstance(contexts, Tensor) or contexts.ndim != 3 or contexts.shape[2] != dim:
         came = tuple(contexts.shape) if isinstance(contexts, Tensor) else f"{type(contexts).__name__} {brief(contexts)}"

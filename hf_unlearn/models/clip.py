@@ -91,8 +91,8 @@ class ClipBlackBox:
         where = None if device is None else usable(device)
         self.model_id = str(model)
         checkpoint = open_checkpoint(self.model_id, revision, subfolder)
-        self.revision, self.family = checkpoint.revision, checkpoint.family
-        self.subfolder = checkpoint.subfolder or None
+        self.revision, self.family = checkpoint.files.commit, checkpoint.family
+        self.subfolder = checkpoint.files.subfolder or None
         self.device: torch.device = where or join_job().device
         self.model = checkpoint.load_weights(precision).to(self.device)
         self.processor = checkpoint.load_processor()

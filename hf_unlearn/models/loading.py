@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
 from hf_unlearn.arguments import is_file, is_folder
 from hf_unlearn.errors import HfUnlearnError, HubError, InputError, StorageError
-from hf_unlearn.hub.client import commit_of, files_at
+from hf_unlearn.hub.client import commit_of
 from hf_unlearn.hub.error_messages import loading
 from hf_unlearn.hub.ids import inside
 from hf_unlearn.models.checkpoint_checks import (
@@ -28,6 +28,7 @@ from hf_unlearn.models.checkpoint_checks import (
     check_weights,
     lacks,
 )
+from hf_unlearn.models.checkpoint_files import CheckpointFiles
 from hf_unlearn.models.embedded import EMBEDDED, MODEL_FOLDER
 from hf_unlearn.models.open_clip import OpenClip
 from hf_unlearn.models.open_clip_config import OPEN_CLIP_CONFIG
@@ -39,24 +40,16 @@ LONGEST = 4_096  # characters of a path
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint whose config was read and accepted; weights and processor are read on demand.
+    """A checkpoint whose config was read and accepted; weights are read on demand.
 
     Attributes:
-        name: as the caller gave it: a Hub id, a folder, or `"embedded"`.
-        source: what transformers is given: a Hub id or a folder.
-        requested: the revision that the caller gave, for messages.
-        revision: the commit on the Hub; None for a folder.
+        files: where its files are.
         config: transformers' config.
-        subfolder: where in the repository or folder it is; nothing for the folder itself.
-        open_clip: its files, where they are in open_clip's format alone.
+        open_clip: what was read of it, where its files are in open_clip's format.
     """
 
-    name: str
-    source: str
-    requested: str | None
-    revision: str | None
+    files: CheckpointFiles
     config: Any
-    subfolder: str = ""
     open_clip: OpenClip | None = None
 
     @property
@@ -80,12 +73,13 @@ class Checkpoint:
                 return self.open_clip.load_weights(dtype).eval().requires_grad_(False)
             try:
                 model, report = AutoModel.from_pretrained(
-                    self.source, dtype=dtype, use_safetensors=True, output_loading_info=True, **self._place()
+                    self.files.source, dtype=dtype, use_safetensors=True, output_loading_info=True, **self.files.place
                 )
             except (OSError, SafetensorError):
-                self._check_safetensors()
+                check_pointers(self.files.name, self.files.folder())
+                check_safetensors(self.files.name, self.files.names())
                 raise
-            check_weights(self.name, model, report)
+            check_weights(self.files.name, model, report)
         return model.eval().requires_grad_(False)
 
     def load_processor(self) -> Any:
@@ -98,23 +92,17 @@ class Checkpoint:
         """
         from transformers import AutoProcessor
 
+        if self.open_clip is not None:
+            return self.open_clip.processor
         with self.explained():
-            if self.open_clip is not None:
-                return self.open_clip.load_processor()
             try:
-                return AutoProcessor.from_pretrained(self.source, **self._place())
+                return AutoProcessor.from_pretrained(self.files.source, **self.files.place)
             except OSError as error:
                 if "load image processor" in str(error):
-                    raise lacks(self.name, IMAGE_PROCESSOR) from error
+                    raise lacks(self.files.name, IMAGE_PROCESSOR) from error
                 raise
             finally:  # transformers may have made a tokenizer without words
                 self._check_files()
-
-    def _place(self) -> dict[str, Any]:
-        return _pinned(self.revision, self.subfolder)
-
-    def _folder(self) -> Path:
-        return _folder_of(self.source, self.revision, self.subfolder)
 
     def _check_files(self) -> None:
         """Refuses a checkpoint without tokenizer or image processor, and one whose files did not arrive.
@@ -123,34 +111,25 @@ class Checkpoint:
             StorageError: if their files are missing, or pointers.
             HubError: if the Hub has them, or does not say.
         """
-        folder = self._folder()
-        check_pointers(self.name, folder)
+        name, folder = self.files.name, self.files.folder()
+        check_pointers(name, folder)
         try:
-            check_files(self.name, (path.name for path in folder.iterdir()))
+            check_files(name, (path.name for path in folder.iterdir()))
         except StorageError:
-            if self.revision is None:
+            if self.files.commit is None:
                 raise
-            check_files(self.name, files_at(self.source, self.revision, self.subfolder))
-            raise HubError(f"{self.name}: files of its processor did not arrive; try again in a minute") from None
-
-    def _check_safetensors(self) -> None:
-        """Refuses weights in other formats and pointers. Raises: StorageError: naming what there is instead."""
-        check_pointers(self.name, self._folder())
-        if self.revision is None:
-            names = [path.name for path in self._folder().iterdir()]
-        else:
-            names = files_at(self.source, self.revision, self.subfolder)
-        check_safetensors(self.name, names)
+            check_files(name, self.files.names())
+            raise HubError(f"{name}: files of its processor did not arrive; try again in a minute") from None
 
     @contextmanager
     def explained(self) -> Iterator[None]:
         """Whatever transformers raises for the files of this checkpoint becomes an error of one sentence."""
-        with _explained(self.name, self.family), loading(self.source, self.requested):
+        with _explained(self.files, self.family):
             yield
 
 
 def open_checkpoint(model: str, revision: str | None = None, subfolder: str | None = None) -> Checkpoint:
-    """Finds a checkpoint, resolves its revision to a commit, and reads its config.
+    """Finds a checkpoint, resolves its revision to a commit, and reads its config, and open_clip's tokenizer.
 
     Args:
         model: a Hub id, a folder, or `"embedded"`.
@@ -172,12 +151,7 @@ def open_checkpoint(model: str, revision: str | None = None, subfolder: str | No
     commit = None if is_folder(source) else commit_of(source, revision)
     if commit is None:
         _check_folder(model, Path(source, inner), revision)
-    config, open_clip = _read_config(model, source, revision, commit, inner)
-    if config.model_type not in FAMILIES:
-        raise InputError(
-            f"{model}: {brief(config.model_type)} is no zero-shot CLIP we know; expected {', '.join(FAMILIES)}"
-        )
-    return Checkpoint(model, source, revision, commit, config, inner, open_clip)
+    return _read(CheckpointFiles(model, source, revision, commit, inner))
 
 
 def _check_folder(model: str, folder: Path, revision: str | None) -> None:
@@ -188,60 +162,57 @@ def _check_folder(model: str, folder: Path, revision: str | None) -> None:
     check_pointers(str(folder), folder)
 
 
-def _read_config(
-    model: str, source: str, revision: str | None, commit: str | None, subfolder: str
-) -> tuple[Any, OpenClip | None]:
-    """The config; and the files in open_clip's format, where transformers finds no config."""
+def _read(files: CheckpointFiles) -> Checkpoint:
+    """The checkpoint that transformers finds there; if it finds no CLIP, the one in open_clip's format."""
     from transformers import AutoConfig
 
+    refusal: Exception
     try:
-        with loading(source, revision):
-            return AutoConfig.from_pretrained(source, **_pinned(commit, subfolder)), None
+        with loading(files.source, files.requested):
+            config = AutoConfig.from_pretrained(files.source, **files.place)
+        if config.model_type in FAMILIES:
+            return Checkpoint(files, config)
+        refusal = InputError(
+            f"{files.name}: {brief(config.model_type)} is no zero-shot CLIP we know; expected {', '.join(FAMILIES)}"
+        )
     except HubError:
         raise
     except Exception as error:
-        if _has_file(source, OPEN_CLIP_CONFIG, commit, subfolder):
-            open_clip = _read_open_clip(model, source, revision, commit, subfolder)
-            return open_clip.config, open_clip
-        if not _has_file(source, "config.json", commit, subfolder):
-            if _has_file(source, UNMERGED, commit, subfolder):
-                check_files(model, [UNMERGED])
-            where = f"its subfolder {subfolder}" if subfolder else "it"
-            raise StorageError(
-                f"{model}: no such CLIP, as {where} has no config.json; expected the folder of a checkpoint, or an id"
-            ) from error
-        check_pointers(model, _folder_of(source, commit, subfolder))
-        if not isinstance(error, OSError):
-            raise _fits_no_clip(model, error) from error
+        refusal = error
+    if files.find(OPEN_CLIP_CONFIG) is None:
+        _refuse(files, refusal)
+    with _explained(files, "open_clip"):
+        open_clip = OpenClip.read(files)
+    return Checkpoint(files, open_clip.config, open_clip)
+
+
+def _refuse(files: CheckpointFiles, error: Exception) -> NoReturn:
+    """Raises what says best why transformers found no CLIP there."""
+    if isinstance(error, InputError):
+        raise error
+    if files.find("config.json") is None:
+        if files.find(UNMERGED) is not None:
+            check_files(files.name, [UNMERGED])
+        where = f"its subfolder {files.subfolder}" if files.subfolder else "it"
         raise StorageError(
-            f"{model}: no such CLIP, as a folder or on the Hub ({str(error).splitlines()[0]})"
+            f"{files.name}: no such CLIP, as {where} has no config.json; expected the folder of a checkpoint, or an id"
         ) from error
-
-
-def _read_open_clip(model: str, source: str, revision: str | None, commit: str | None, subfolder: str) -> OpenClip:
-    from transformers.utils.hub import cached_file
-
-    place = _pinned(commit, subfolder)
-
-    def file(name: str) -> Path | None:
-        if not _has_file(source, name, commit, subfolder):
-            return None
-        return Path(str(cached_file(source, name, revision=commit, subfolder=subfolder)))
-
-    with _explained(model, "open_clip"), loading(source, revision):
-        return OpenClip.read(model, file, lambda kind: kind.from_pretrained(source, **place))
-
-
-def _pinned(commit: str | None, subfolder: str) -> dict[str, Any]:
-    return {"revision": commit, "subfolder": subfolder, "trust_remote_code": False}
+    check_pointers(files.name, files.folder())
+    if not isinstance(error, OSError):
+        raise _fits_no_clip(files.name, error) from error
+    raise StorageError(
+        f"{files.name}: no such CLIP, as a folder or on the Hub ({str(error).splitlines()[0]})"
+    ) from error
 
 
 @contextmanager
-def _explained(model: str, family: str) -> Iterator[None]:
+def _explained(files: CheckpointFiles, family: str) -> Iterator[None]:
     from safetensors import SafetensorError
 
+    model = files.name
     try:
-        yield
+        with loading(files.source, files.requested):
+            yield
     except SafetensorError as error:
         again = "get the folder again" if is_folder(model) else f"hf cache rm model/{model}, then load it again"
         raise StorageError(f"{model}: its weights are damaged ({error}); {again}") from error
@@ -266,19 +237,3 @@ def _fits_no_clip(model: str, error: Exception) -> InputError | StorageError:
         return InputError(f"{model}: it needs code from its repository, and none is run; choose another one")
     kind = InputError if isinstance(error, ValueError) else StorageError
     return kind(f"{model}: its files fit no CLIP ({type(error).__name__}: {why}); get it again, or choose another one")
-
-
-def _folder_of(source: str, revision: str | None, subfolder: str) -> Path:
-    """The folder of a checkpoint's files; on the Hub the cache's, which holds those that were fetched."""
-    from transformers.utils.hub import cached_file
-
-    return Path(str(cached_file(source, "config.json", revision=revision, subfolder=subfolder))).parent
-
-
-def _has_file(source: str, name: str, revision: str | None, subfolder: str) -> bool:
-    from transformers.utils.hub import cached_file
-
-    try:
-        return cached_file(source, name, revision=revision, subfolder=subfolder) is not None
-    except OSError:
-        return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hf_unlearn.errors import InputError
+from hf_unlearn.errors import InputError, StorageError
 from hf_unlearn.text import brief
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
@@ -26,7 +26,7 @@ SIGLIP_TOWERS = {  # timm's name -> heads, activation; widths and layers are tho
 }
 TRAINING = {"init_logit_scale", "nonscalar_logit_scale", "custom_text", "output_tokens", "patch_dropout", "pad_id"}
 TRAINING |= {"timm_model_pretrained", "timm_drop", "timm_drop_path", "hf_model_pretrained", "hf_tokenizer_name"}
-UNUSED = {"attn_pooler_queries", "attn_pooler_heads", "tokenizer_mode", "timm_proj_bias", "hf_proj_type"}
+UNUSED = {"attn_pooler_queries", "attn_pooler_heads", "timm_proj_bias", "hf_proj_type"}
 UNUSED |= {"hf_pooler_type", "pos_embed_type", "eos_id"}
 SIZES = {"layers", "width", "head_width", "heads", "mlp_ratio", "patch_size", "image_size", "context_length"}
 READ = SIZES | {"vocab_size", "act_kwargs", "norm_kwargs", "tokenizer_kwargs", "quick_gelu", "embed_dim"}
@@ -35,24 +35,24 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {  # key -> values that leave the tower as
     "block_type": (None, "default"), "proj_type": ("linear",), "hf_model_name": (None,), "timm_model_name": (None,),
     "final_ln_after_pool": (False,), "use_pad_mask": (False,), "text_mask": (None, "first"),
     **{key: (False,) for key in ("qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn")},
-    "scale_fc": (False,),
+    "scale_fc": (False,), "tokenizer_mode": (None, ""),
 }  # fmt: skip
 PARTS = {  # key -> the part of the model, for messages
     "ls_init_value": "LayerScale", "attentional_pool": "attentional pooling",
     "hf_model_name": "Hugging Face text tower", "timm_model_name": "timm image tower",
     "embed_cls": "class token of CoCa's text tower", "pool_type": "pooling",
     "multimodal_cfg": "CoCa decoder", "init_logit_bias": "logit bias", "proj_bias": "bias of the text projection",
-    "no_causal_mask": "text tower without causal mask", "text_mask": "text mask", "resize_mode": "resize mode",
+    "no_causal_mask": "text tower without causal mask", "text_mask": "text mask",
+    "tokenizer_mode": "special reading of texts",
 }  # fmt: skip
 
 
-def read_config(name: str, content: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
-    """The `CLIPConfig` or `SiglipConfig` that computes the same.
+def read_config(name: str, content: Any) -> Any:
+    """The `CLIPConfig` or `SiglipConfig` that computes the same; SigLIP's image tower gets its sizes from `sized`.
 
     Args:
         name: of the checkpoint, for messages.
         content: of `open_clip_config.json`.
-        shapes: of the tensors in the weights, by open_clip's names.
 
     Raises:
         InputError: if the config can't be converted; the message names the part.
@@ -62,20 +62,48 @@ def read_config(name: str, content: Any, shapes: Mapping[str, tuple[int, ...]]) 
     try:
         model = dict(content["model_cfg"])
         vision, text = dict(model.pop("vision_cfg")), dict(model.pop("text_cfg"))
+        if text.get("hf_model_name"):  # it decides most other keys
+            _check(name, "text tower", {"hf_model_name": text["hf_model_name"]}, {})
         is_siglip = vision.get("timm_model_name") in SIGLIP_TOWERS
         _check(name, "model", model, {"init_logit_bias": (None,)} if not is_siglip else {"init_logit_bias": ANY})
         tower = _siglip_image if is_siglip else _clip_image
         config: Any = SiglipConfig if is_siglip else CLIPConfig
         towers = {
             "text_config": _text(name, model, text, is_siglip),
-            "vision_config": tower(name, model, vision, shapes),
+            "vision_config": tower(name, model, vision),
         }
         return config(**towers) if is_siglip else config(**towers, projection_dim=int(model["embed_dim"]))
-    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         why = f"{type(error).__name__}: {brief(str(error))}"
         raise InputError(f"{name}: its {OPEN_CLIP_CONFIG} describes no CLIP ({why}); get it again") from error
+
+
+def sized(name: str, config: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
+    """The config with what timm's name of an image tower does not say: its layers, their width, and its patches.
+
+    Args:
+        name: of the checkpoint, for messages.
+        config: what `read_config` gave.
+        shapes: of the tensors in the weights, by open_clip's names.
+
+    Raises:
+        StorageError: if the weights hold no such tower, or one of another width.
+    """
+    if config.model_type != "siglip":
+        return config
+    try:
+        width, _, patch, _ = shapes["visual.trunk.patch_embed.proj.weight"]
+        inner = shapes["visual.trunk.blocks.0.mlp.fc1.weight"][0]
+    except (KeyError, ValueError, IndexError) as error:
+        raise StorageError(f"{name}: its weights hold no image tower of timm's SigLIP; get them again") from error
+    tower = config.vision_config
+    if width != tower.hidden_size:
+        raise StorageError(f"{name}: its weights are {width} wide, its config says {tower.hidden_size}; get both again")
+    tower.patch_size, tower.intermediate_size = patch, inner
+    tower.num_hidden_layers = sum(key.endswith(".attn.qkv.weight") for key in shapes)
+    return config
 
 
 class _Any(tuple[Any, ...]):
@@ -145,12 +173,10 @@ def _text(name: str, model: Mapping[str, Any], text: Mapping[str, Any], is_sigli
     return made | ({"projection_size": embed} if is_siglip else {"projection_dim": embed})
 
 
-def _clip_image(
-    name: str, model: Mapping[str, Any], vision: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, Any]:
-    _check(name, "image tower", vision, {"pool_type": ("tok",), "final_ln_after_pool": (True, False)})
+def _clip_image(name: str, model: Mapping[str, Any], vision: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(vision.get("layers", 12), list | tuple):
         raise InputError(f"{name}: an open_clip model whose image tower is a ResNet; expected a ViT")
+    _check(name, "image tower", vision, {"pool_type": ("tok",), "final_ln_after_pool": (True, False)})
     width = int(vision.get("width", 768))
     return {
         "hidden_size": width,
@@ -165,24 +191,16 @@ def _clip_image(
     }
 
 
-def _siglip_image(
-    name: str, model: Mapping[str, Any], vision: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, Any]:
+def _siglip_image(name: str, model: Mapping[str, Any], vision: Mapping[str, Any]) -> dict[str, Any]:
     timm: dict[str, tuple[Any, ...]] = {"timm_pool": ("map",), "timm_proj": ("none",)}
     _check(name, "image tower", vision, timm | {"timm_model_name": tuple(SIGLIP_TOWERS)})
     for key, (value,) in timm.items():
         _check(name, "image tower", {key: vision.get(key)}, {key: (value,)})
-    width, _, patch, _ = shapes["visual.trunk.patch_embed.proj.weight"]
-    if width != model["embed_dim"]:
-        raise InputError(f"{name}: its weights are {width} wide, its config says {brief(model['embed_dim'])}")
     heads, activation = SIGLIP_TOWERS[vision["timm_model_name"]]
     return {
-        "hidden_size": width,
-        "intermediate_size": shapes["visual.trunk.blocks.0.mlp.fc1.weight"][0],
-        "num_hidden_layers": len([key for key in shapes if key.endswith(".attn.qkv.weight")]),
+        "hidden_size": int(model["embed_dim"]),
         "num_attention_heads": heads,
         "image_size": _square(name, "image", vision.get("image_size", 224)),
-        "patch_size": patch,
         "hidden_act": activation,
         "layer_norm_eps": 1e-6,
     }

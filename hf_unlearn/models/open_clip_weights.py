@@ -16,31 +16,35 @@ from hf_unlearn.text import brief
 
 IGNORED = re.compile(r"(text\.)?attn_mask$")  # a constant
 POOL = "visual.trunk.attn_pool."
-RULES = [  # what open_clip calls it, what transformers does
-    (r"visual\.class_embedding", "vision_model.embeddings.class_embedding"),
-    (r"visual\.conv1\.weight", "vision_model.embeddings.patch_embedding.weight"),
-    (r"visual\.positional_embedding", "vision_model.embeddings.position_embedding.weight"),
-    (r"visual\.ln_pre\.(\w+)", r"vision_model.pre_layrnorm.\1"),
-    (r"visual\.ln_post\.(\w+)", r"vision_model.post_layernorm.\1"),
-    (r"visual\.proj", "visual_projection.weight"),
-    (r"visual\.transformer\.resblocks\.(\d+\..+)", r"vision_model.encoder.layers.\1"),
-    (r"visual\.trunk\.pos_embed", "vision_model.embeddings.position_embedding.weight"),
-    (r"visual\.trunk\.patch_embed\.proj\.(\w+)", r"vision_model.embeddings.patch_embedding.\1"),
-    (r"visual\.trunk\.blocks\.(\d+\..+)", r"vision_model.encoder.layers.\1"),
-    (r"visual\.trunk\.norm\.(\w+)", r"vision_model.post_layernorm.\1"),
-    (r"visual\.trunk\.attn_pool\.latent", "vision_model.head.probe"),
-    (r"visual\.trunk\.attn_pool\.in_proj_(\w+)", r"vision_model.head.attention.in_proj_\1"),
-    (r"visual\.trunk\.attn_pool\.proj\.(\w+)", r"vision_model.head.attention.out_proj.\1"),
-    (r"visual\.trunk\.attn_pool\.norm\.(\w+)", r"vision_model.head.layernorm.\1"),
-    (r"visual\.trunk\.attn_pool\.mlp\.(.+)", r"vision_model.head.mlp.\1"),
-    (r"(?:text\.)?token_embedding\.weight", "text_model.embeddings.token_embedding.weight"),
-    (r"(?:text\.)?positional_embedding", "text_model.embeddings.position_embedding.weight"),
-    (r"(?:text\.)?ln_final\.(\w+)", r"text_model.final_layer_norm.\1"),
-    (r"(?:text\.)?text_projection", "text_projection.weight"),
-    (r"(?:text\.)?text_projection\.(\w+)", r"text_model.head.\1"),
-    (r"(?:text\.)?transformer\.resblocks\.(\d+\..+)", r"text_model.encoder.layers.\1"),
-    (r"(logit_scale|logit_bias)", r"\1"),
-]
+VISION, TEXT = "vision_model.", "text_model."
+NAMES = {  # what open_clip calls a tensor or a module, without "text." before it -> what transformers does
+    "logit_scale": "logit_scale",
+    "logit_bias": "logit_bias",
+    "visual.class_embedding": VISION + "embeddings.class_embedding",
+    "visual.conv1": VISION + "embeddings.patch_embedding",
+    "visual.positional_embedding": VISION + "embeddings.position_embedding.weight",
+    "visual.ln_pre": VISION + "pre_layrnorm",
+    "visual.transformer.resblocks": VISION + "encoder.layers",
+    "visual.ln_post": VISION + "post_layernorm",
+    "visual.proj": "visual_projection.weight",
+    "visual.trunk.patch_embed.proj": VISION + "embeddings.patch_embedding",
+    "visual.trunk.pos_embed": VISION + "embeddings.position_embedding.weight",
+    "visual.trunk.blocks": VISION + "encoder.layers",
+    "visual.trunk.norm": VISION + "post_layernorm",
+    POOL + "latent": VISION + "head.probe",
+    POOL + "in_proj_weight": VISION + "head.attention.in_proj_weight",
+    POOL + "in_proj_bias": VISION + "head.attention.in_proj_bias",
+    POOL + "proj": VISION + "head.attention.out_proj",
+    POOL + "norm": VISION + "head.layernorm",
+    POOL + "mlp": VISION + "head.mlp",
+    "token_embedding": TEXT + "embeddings.token_embedding",
+    "positional_embedding": TEXT + "embeddings.position_embedding.weight",
+    "transformer.resblocks": TEXT + "encoder.layers",
+    "ln_final": TEXT + "final_layer_norm",
+    "text_projection": "text_projection.weight",
+    "text_projection.weight": TEXT + "head.weight",
+    "text_projection.bias": TEXT + "head.bias",
+}
 IN_LAYERS = [
     (r"\.ln_([12])\.", r".layer_norm\1."), (r"\.norm([12])\.", r".layer_norm\1."), (r"\.mlp\.c_fc\.", ".mlp.fc1."),
     (r"\.mlp\.c_proj\.", ".mlp.fc2."), (r"\.attn\.(?:out_)?proj\.", ".self_attn.out_proj."),
@@ -78,7 +82,7 @@ def _with_whole_pool(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _renamed(name: str, key: str, value: Tensor) -> list[tuple[str, Tensor]]:
-    new = next((found.expand(to) for rule, to in RULES if (found := re.fullmatch(rule, key))), None)
+    new = _new_name(key.removeprefix("text."))
     if new is None:
         raise StorageError(
             f"{name}: its weights hold {brief(key)}, which neither a ViT nor the built-in text tower of open_clip has; "
@@ -91,8 +95,12 @@ def _renamed(name: str, key: str, value: Tensor) -> list[tuple[str, Tensor]]:
         new = re.sub(rule, to, new)
     if new in ("visual_projection.weight", "text_projection.weight"):
         return [(new, value.T)]
-    if key.endswith("trunk.pos_embed"):
-        return [(new, value.flatten(0, -2))]
-    if key.startswith("logit_"):
-        return [(new, value.reshape(()))] if value.numel() == 1 else [(new, value)]
-    return [(new, value)]
+    return [(new, value.flatten(0, -2) if key.endswith("trunk.pos_embed") else value)]
+
+
+def _new_name(key: str) -> str | None:
+    """The name of a tensor, or of its module with the rest behind it; None for what neither model has."""
+    if key in NAMES:
+        return NAMES[key]
+    module = next((module for module in NAMES if key.startswith(f"{module}.")), None)
+    return None if module is None else NAMES[module] + key.removeprefix(module)

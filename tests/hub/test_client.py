@@ -14,39 +14,13 @@ from hf_unlearn.adapters.storage import CONTEXT, EDIT, FILES
 from hf_unlearn.errors import AdapterError, HubError
 from tests.support import hub_client
 from tests.support.edited import save_evaluated
-from tests.support.hub_client import Client, environment
+from tests.support.hub_client import environment
 from tests.support.hub_server import RESET, Hub, front_matter
 from tests.support.images import COLOURS, coloured
 
 OWNER, OTHER = "hf_owner", "hf_other"
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 598641023\n"
 BIG = {"pytorch_model.bin": b"pickle", "model.safetensors": b"weights", "run.py": b"import os"}
-
-
-@pytest.fixture(scope="module")
-def hub():
-    with Hub() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def fresh(hub):
-    hub.repos.clear()
-    hub.lfs.clear()
-    hub.requests.clear()
-    hub.faults.clear()
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="module")
-def client(hub, home):
-    process = Client(environment(hub.endpoint, home))
-    yield process
-    process.pool.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -522,7 +496,7 @@ def rename(handler):
     [
         (cut, 1, "no connection to the Hub, or it broke"),
         (RESET, 1, "no connection to the Hub, or it broke"),
-        (truncate, 1, "Consistency check failed"),
+        (truncate, 1, "a file arrived cut short; nothing half-done is kept: try again"),
         (damage, 2, "arrived damaged twice and was deleted; try again later"),
         (500, 1, r"has trouble \(status 500\)"),
     ],

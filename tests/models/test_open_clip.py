@@ -3,7 +3,6 @@
 `benchmarks/make_open_clip_fixtures.py` made tests/fixtures/open_clip with open_clip itself.
 """
 
-import json
 import shutil
 from pathlib import Path
 
@@ -14,40 +13,14 @@ from safetensors.torch import load_file, save_file
 from hf_unlearn import ClipBlackBox, ForgetAdapter, unlearn
 from hf_unlearn.errors import HfUnlearnError, InputError, StorageError
 from hf_unlearn.models.loading import open_checkpoint
-from tests.support.checkpoints import byte_vocabulary
 from tests.support.command_line import hf_unlearn_here
-from tests.support.families import word_tokenizer
 from tests.support.images import COLOURS, coloured
-
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "open_clip"
-KINDS = sorted(path.name for path in FIXTURES.iterdir())
-
-
-def write(kind: str, folder: Path) -> Path:
-    """A fixture with a tokenizer of its vocabulary beside it, as open_clip's repositories have."""
-    from transformers import CLIPTokenizer
-
-    shutil.copytree(FIXTURES / kind, folder)
-    if kind.startswith("siglip"):
-        roles = {"eos_token": "</s>", "pad_token": "</s>", "unk_token": "<unk>"}
-        tokenizer, _ = word_tokenizer(["</s>", "<unk>"], [], ["</s>"], **roles)
-    else:
-        tokenizer = CLIPTokenizer(vocab=byte_vocabulary(), merges=[], model_max_length=77)
-    tokenizer.save_pretrained(folder)
-    return folder
+from tests.support.open_clip import FIXTURES, KINDS, change_config, write_open_clip
 
 
 @pytest.fixture
 def stored(tmp_path):
-    return lambda kind="clip": write(kind, tmp_path / kind)
-
-
-def change(folder: Path, part: str, **values) -> None:
-    path = folder / "open_clip_config.json"
-    content = json.loads(path.read_text())
-    target = {"model": content["model_cfg"], "preprocess": content["preprocess_cfg"]}.get(part)
-    (content["model_cfg"][part] if target is None else target).update(values)
-    path.write_text(json.dumps(content))
+    return lambda kind="clip": write_open_clip(kind, tmp_path / kind)
 
 
 def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
@@ -102,7 +75,7 @@ CONFIG_REFUSED = [
     ("clip", "model", {"multimodal_cfg": {}}, "CoCa decoder"),
     ("clip", "model", {"init_logit_bias": -10}, "logit bias"),
     ("clip", "preprocess", {"resize_mode": "longest"}, "longest"),
-    ("clip", "preprocess", {"interpolation": "random"}, "random"),
+    ("clip", "preprocess", {"interpolation": "lanczos"}, "lanczos"),
     ("siglip", "vision_cfg", {"timm_pool": "avg"}, "timm_pool"),
     ("siglip", "vision_cfg", {"timm_proj": "linear"}, "timm_proj"),
     ("siglip", "text_cfg", {"pool_type": "argmax"}, "pooling"),
@@ -114,7 +87,7 @@ CONFIG_REFUSED = [
 @pytest.mark.parametrize(("kind", "part", "values", "said"), CONFIG_REFUSED)
 def test_what_transformers_does_not_compute_is_refused_by_name(stored, kind, part, values, said):
     folder = stored(kind)
-    change(folder, part, **values)
+    change_config(folder, part, **values)
     with pytest.raises(InputError) as refused:
         ClipBlackBox(str(folder), device="cpu")
     assert said in str(refused.value)
@@ -142,7 +115,10 @@ def test_every_weight_is_used_once_in_its_shape(stored, damage, said):
 
 @pytest.mark.parametrize(
     ("gone", "said"),
-    [("tokenizer.json", "lacks the files of its tokenizer"), ("open_clip_model.safetensors", "no weights in safetens")],
+    [
+        ("tokenizer.json", "lacks the files of its tokenizer"),
+        ("open_clip_model.safetensors", "lacks open_clip_model.safetensors; get the whole"),
+    ],
 )
 def test_missing_files_are_named(stored, gone, said):
     folder = stored()
