@@ -6,16 +6,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+REACH = {"wide": 1.0, "narrow": 0.3}
+
 
 class Augment:
-    def __init__(self, pixels: int) -> None:
-        self.pixels = pixels
+    """Distorts drawings, by random amounts up to `reach` of the widest, and mixes them in as many more batches."""
+
+    def __init__(self, pixels: int, reach: float = 1.0) -> None:
+        self.pixels, self.reach = pixels, reach
 
     def __call__(
         self, drawings: Tensor, strength: float, generator: torch.Generator, pixels: int | None = None
     ) -> Tensor:
         """`strength` 0 is the plain drawing on white, 1 the widest distortion; `pixels` another size."""
-        count, pixels = len(drawings), pixels or self.pixels
+        count, pixels, strength = len(drawings), pixels or self.pixels, self.reach * strength
 
         def uniform(low: float, high: float, *shape: int) -> Tensor:
             return torch.rand(count, *shape, generator=generator) * (high - low) + low
@@ -85,7 +89,7 @@ class Augment:
         """CutMix (Yun et al., ICCV 2019) of some batches: images, partner of each, share kept."""
         other = torch.randperm(len(images), generator=generator)
         draw = torch.rand(4, generator=generator).tolist()
-        if draw[0] >= chance:
+        if draw[0] >= self.reach * chance:
             return images, other, 1.0
         pixels = images.shape[-1]
         side = int(pixels * math.sqrt(0.1 + 0.4 * draw[1]))

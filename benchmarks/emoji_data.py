@@ -1,4 +1,4 @@
-"""What the training script reads: drawings by concept, captions by concept, a byte-level BPE."""
+"""What the training script reads: drawings by concept, captions by concept."""
 
 import io
 import json
@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -148,22 +147,3 @@ class Captions:
     @staticmethod
     def _long(draw: random.Random) -> int:
         return draw.randrange(SHORT, len(TEMPLATES))
-
-
-def byte_level_bpe(texts: list[str], merges: int) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """A vocabulary like CLIP's: every byte, every byte at a word's end, merges, the two specials last.
-
-    All bytes are in it, so no text is unknown and any two texts differ.
-    """
-    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    trainer = trainers.BpeTrainer(
-        vocab_size=10**6, min_frequency=2, end_of_word_suffix="</w>", initial_alphabet=[], show_progress=False
-    )
-    words = [word for text in texts for word in text.split()]
-    tokenizer.train_from_iterator(words, trainer)
-    learned = [tuple(pair) for pair in json.loads(tokenizer.to_str())["model"]["merges"]][:merges]
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    pieces = [*alphabet, *(byte + "</w>" for byte in alphabet), *("".join(pair) for pair in learned)]
-    pieces = [*dict.fromkeys(pieces), "<|startoftext|>", "<|endoftext|>"]
-    return {piece: number for number, piece in enumerate(pieces)}, learned

@@ -3,46 +3,48 @@
     python benchmarks/make_emoji_images.py --full runs/emoji-full.zip
     accelerate launch benchmarks/train_emoji_clip.py --images runs/emoji-full.zip --out runs/emoji-clip
 
-Three stages share the time budget; `--stages text align --resume FILE` goes on from a stage's end:
+Three stages share the time budget; `--stages text align --resume FILE` continues after a stage:
 
 1. `image`: the image tower against one free vector per concept (softmax over all of them);
 2. `text`: the text tower against the frozen image tower, on names in many templates: CLIP's loss,
    and softmax over every concept's mean image feature;
 3. `align`: the image tower against the frozen text features of all names.
 
-The artists of `--hold-out` are never trained on; the zero-shot figures printed at the end are theirs. The second
-model of the arena, another seed, size and artist split (`arena.py --model FOLDER` tells its tasks' artists by
-the `artists.json` in the folder):
+The artists of `--hold-out` are never trained on; the zero-shot figures printed at the end are theirs. The arena's
+second model (the `artists.json` in a model's folder says which artists its tasks use):
 
     python benchmarks/train_emoji_clip.py --out runs/second --seed 1 --minutes 50 --pixels 48 --patch 12 --width 160 \
         --text-width 192 --hold-out noto noto-v1 noto-mono
 
-With `--without moderation` as well it never sees what that task forgets: the gold row, what a model is like that never
-learnt it.
+With `--without moderation` as well it never sees what that task forgets: the gold row, a model that never learnt it.
+`benchmarks/README.md` has the commands of six smaller networks.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from emoji_augment import Augment
-from emoji_data import Captions, Drawings, byte_level_bpe
+from emoji_augment import REACH, Augment
+from emoji_card import card, roles
+from emoji_clip import TOKENIZERS, build, fix_temperature
+from emoji_data import Captions, Drawings
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTokenizer
+from transformers import CLIPModel, CLIPProcessor
 from zero_shot import TEST_ARTISTS, accuracy, zero_shot
 
 from hf_unlearn.demo import emoji_tasks as demo
 
-STAGES = {"image": 0.65, "text": 0.10, "align": 0.25}  # shares of the time budget
+STAGES = {"image": 0.65, "text": 0.10, "align": 0.25}  # their shares of the time, unless others are given
+CLOCKS = {"wall": time.monotonic, "processor": time.process_time}
 
 
 @dataclass
@@ -53,13 +55,14 @@ class Trainer:
     augment: Augment
     accelerator: Accelerator
     generator: torch.Generator
-    minutes: float
+    minutes: dict[str, float]  # of every stage
+    clock: Callable[[], float]  # seconds
     batch: int
     hold_out: Sequence[str]
 
     def run(self, stage: str, parameters: list[Tensor], rate: float, step_loss) -> None:
         """One-cycle AdamW until the stage's minutes are used, then the moving average of the weights."""
-        seconds = 60 * self.minutes * STAGES[stage]
+        seconds = 60 * self.minutes[stage]
         decay = [p for p in parameters if p.ndim > 1]
         plain = [p for p in parameters if p.ndim <= 1]
         groups = [{"params": decay, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}]
@@ -68,8 +71,8 @@ class Trainer:
         columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
         with Progress(*columns, disable=not self.accelerator.is_main_process) as bar:
             task = bar.add_task(stage, total=seconds)
-            start, step, recent = time.monotonic(), 0, []
-            while (elapsed := time.monotonic() - start) < seconds:
+            start, step, recent = self.clock(), 0, []
+            while (elapsed := self.clock() - start) < seconds:
                 done = elapsed / seconds
                 warm = min(1.0, (step + 1) / 150)
                 for group in optimizer.param_groups:
@@ -103,10 +106,11 @@ class Trainer:
     def image_stage(self) -> None:
         table = nn.Parameter(torch.randn(len(self.drawings.known), self.model.config.projection_dim) * 0.02)
         scale = nn.Parameter(torch.tensor(2.7))
+        patch = self.model.config.vision_config.patch_size
+        small = min(4 * patch, self.augment.pixels)  # fewer patches: half the time, twice the steps
 
         def step_loss(done: float) -> Tensor:
             concepts, places = self.draw_concepts(self.batch)
-            small = 4 * self.model.config.vision_config.patch_size  # fewer patches: half the time, twice the steps
             pixels = self.images_of(concepts, 0.2 + 0.8 * min(1.0, done / 0.6), small if done < 0.5 else None)
             mixed, other, share = self.augment.mix(pixels, self.generator, 0.5 if done > 0.25 else 0.0)
             features = F.normalize(self.image_features(mixed).float(), dim=-1)
@@ -183,58 +187,13 @@ def clip_loss(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-def build(args: argparse.Namespace, captions: list[str]) -> tuple[CLIPModel, CLIPProcessor]:
-    vocab, merges = vocabulary(captions, args)
-    tokenizer = CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=77)
-    size = {"height": args.pixels, "width": args.pixels}
-    image_processor = CLIPImageProcessorPil(
-        size=size, crop_size=size, do_center_crop=False, image_mean=[0.5] * 3, image_std=[0.5] * 3
-    )
-    text = {
-        "vocab_size": len(vocab),
-        "hidden_size": args.text_width,
-        "intermediate_size": 4 * args.text_width,
-        "num_hidden_layers": args.text_layers,
-        "num_attention_heads": args.text_width // 64,
-        "max_position_embeddings": 77,
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-        "projection_dim": args.dim,
-    }
-    vision = {
-        "hidden_size": args.width,
-        "intermediate_size": 4 * args.width,
-        "num_hidden_layers": args.layers,
-        "num_attention_heads": args.width // 32,
-        "image_size": args.pixels,
-        "patch_size": args.patch,
-        "projection_dim": args.dim,
-    }
-    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=args.dim)
-    # On CPUs with bf16, eager attention trains twice as fast as SDPA, whose backward falls back to float32.
-    model = CLIPModel._from_config(config, attn_implementation="eager")
-    return model, CLIPProcessor(image_processor=image_processor, tokenizer=tokenizer)
-
-
-def vocabulary(captions: list[str], args: argparse.Namespace) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """The byte-level BPE; of a resumed run the one it began with, as the trainer breaks ties by chance."""
-    begun = args.resume.with_name("bpe.json") if args.resume else None
-    if begun and begun.exists():
-        vocab, merges = json.loads(begun.read_text(encoding="utf-8"))
-        merges = [tuple(pair) for pair in merges]
-    else:
-        vocab, merges = byte_level_bpe(captions, args.merges)
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "bpe.json").write_text(json.dumps([vocab, merges]), encoding="utf-8", newline="\n")
-    return vocab, merges
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, default=Path("runs/emoji-full.zip"))
     parser.add_argument("--out", type=Path, default=Path("runs/emoji-clip"))
     parser.add_argument("--minutes", type=float, default=87)
+    parser.add_argument("--shares", nargs=len(STAGES), type=float, default=list(STAGES.values()), help="of the minutes")
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="whose minutes they are")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pixels", type=int, default=48)
@@ -244,35 +203,35 @@ def main() -> None:
     parser.add_argument("--text-width", type=int, default=256)
     parser.add_argument("--text-layers", type=int, default=6)
     parser.add_argument("--dim", type=int, default=256)
-    parser.add_argument("--merges", type=int, default=1500)
+    parser.add_argument("--tokenizer", choices=TOKENIZERS, default="bpe", help="byte-level BPE, or a token a word")
+    parser.add_argument("--merges", type=int, default=1500, help="of the BPE")
+    parser.add_argument("--temperature", type=float, help="fixed; learned unless it is given")
+    parser.add_argument("--augment", choices=list(REACH), default="wide", help="how far drawings are distorted")
     parser.add_argument("--precision", default="bf16", choices=["no", "bf16", "fp16"])
     parser.add_argument("--stages", nargs="+", choices=list(STAGES), default=list(STAGES))
     parser.add_argument("--hold-out", nargs="+", default=list(TEST_ARTISTS), metavar="ARTIST", help="to judge by")
     parser.add_argument("--without", metavar="TASK", help="whose classes to forget (of draw 0) are never seen")
     parser.add_argument("--resume", type=Path, help="weights that an earlier stage left")
     args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
     set_seed(args.seed)
     accelerator = Accelerator(mixed_precision=args.precision)
     drawings = Drawings.load(args.images, args.hold_out, demo.task(args.without).forget if args.without else ())
     model, processor = build(args, [name for names in drawings.names for name in names])
     model = accelerator.prepare_model(model) if accelerator.num_processes > 1 else model
-    trainer = Trainer(
-        model,
-        drawings,
-        Captions(drawings.names, processor.tokenizer),
-        Augment(args.pixels),
-        accelerator,
-        torch.Generator().manual_seed(args.seed),
-        args.minutes,
-        args.batch,
-        args.hold_out,
-    )
+    captions, augment = Captions(drawings.names, processor.tokenizer), Augment(args.pixels, REACH[args.augment])
+    generator, clock = torch.Generator().manual_seed(args.seed), CLOCKS[args.clock]
+    minutes = {stage: share * args.minutes for stage, share in zip(STAGES, args.shares, strict=True)}
+    data, budget = (drawings, captions, augment), (minutes, clock, args.batch)
+    trainer = Trainer(model, *data, accelerator, generator, *budget, args.hold_out)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters", flush=True)
     if args.resume:
         weights, shapes = load_file(args.resume), {name: value.shape for name, value in model.state_dict().items()}
         if any(value.shape != shapes[name] for name, value in weights.items()):  # other names, another vocabulary
             weights = {name: value for name, value in weights.items() if name.startswith("vis")}
         model.load_state_dict(weights, strict=False)
+    if args.temperature is not None:
+        fix_temperature(model, args.temperature)
     for stage in args.stages:
         getattr(trainer, f"{stage}_stage")()
         save_file(model.state_dict(), args.out / f"after-{stage}.safetensors")
@@ -281,65 +240,15 @@ def main() -> None:
 
 
 def finish(trainer: Trainer, processor: CLIPProcessor, args: argparse.Namespace) -> None:
-    """Write the half-precision folder and its card, judge what was written, not what is in memory."""
+    """Write the half-precision folder and its card, then evaluate the folder, not the model in memory."""
     folder = args.out / "model"
     trainer.model.half().save_pretrained(folder, max_shard_size="9MB")
     processor.save_pretrained(folder)
     colour = [artist for artist in args.hold_out if not artist.endswith("-mono")]
     (folder / "artists.json").write_text(json.dumps(roles(colour)), encoding="utf-8", newline="\n")
-    figures = zero_shot(folder, trainer.drawings, colour)
-    (folder / "README.md").write_text(card(figures, trainer, args), encoding="utf-8", newline="\n")
+    figures, millions = zero_shot(folder, trainer.drawings, colour), trainer.model.num_parameters() / 1e6
+    (folder / "README.md").write_text(card(figures, millions, trainer.drawings, args), encoding="utf-8", newline="\n")
     print(json.dumps(figures, indent=2))
-
-
-def roles(test: list[str]) -> dict[str, list[str]]:
-    """Which artists' drawings a task on this model trains, validates and tests on: `demo.ARTISTS` for the default."""
-    everyone = [artist for own in demo.ARTISTS.values() for artist in own]
-    validation = list(demo.ARTISTS["validation"])
-    return {
-        "train": [artist for artist in everyone if artist not in (*validation, *test)],
-        "validation": validation,
-        "test": test,
-    }
-
-
-def card(figures: dict[str, dict[str, float]], trainer: Trainer, args: argparse.Namespace) -> str:
-    kinds = list(next(iter(figures.values())))
-    rows = [["artist", *kinds], ["---"] * (len(kinds) + 1)]
-    rows += [[artist, *(f"{100 * own[kind]:.1f} %" for kind in kinds)] for artist, own in figures.items()]
-    return CARD.format(
-        millions=sum(parameter.numel() for parameter in trainer.model.parameters()) / 1e6,
-        drawings=len(trainer.drawings.trainable),
-        names=len(trainer.drawings.known),
-        threads=torch.get_num_threads(),
-        held_out=", ".join(args.hold_out),
-        table="\n".join(f"| {' | '.join(row)} |" for row in rows),
-        **vars(args),
-    )
-
-
-CARD = """---
-license: apache-2.0
-library_name: transformers
-pipeline_tag: zero-shot-image-classification
----
-
-# A small CLIP that knows emoji
-
-A stock `CLIPModel` of {millions:.1f} M parameters, {pixels}-pixel images in patches of {patch}, trained from
-scratch on {drawings:,} drawings of {names:,} emoji by `benchmarks/train_emoji_clip.py` in {minutes:.0f}
-minutes on {threads} CPU core(s) (seed {seed}). It is the test bed of hf_unlearn: real enough to forget, small
-enough to ship. It knows drawn emoji and nothing else.
-
-{held_out} were never trained on. Zero-shot top-1 on their drawings as they are, prompt
-"This is a photo of {{}}.", among all {names:,} names, random sets of 100 and of 10, and on the kept classes
-of the `moderation` task (`benchmarks/zero_shot.py` prints them):
-
-{table}
-
-Artists and licences of the drawings: `../LICENCES.md`. Also trained on, unless held out, three monochrome
-sets: `emojione-monotone` (CC BY 4.0), `fluent-emoji-high-contrast` (MIT), the Noto Emoji font (OFL 1.1).
-"""
 
 
 if __name__ == "__main__":
