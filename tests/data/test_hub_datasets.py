@@ -10,6 +10,7 @@ import pytest
 
 from hf_unlearn.data.hub_datasets import find_dataset
 from hf_unlearn.errors import InputError
+from tests.support import hub_client
 from tests.support.hub_client import Client, command, environment
 from tests.support.hub_server import Hub
 from tests.support.images import coloured
@@ -45,9 +46,13 @@ def client(tmp_path_factory):
         files = {f"{number}.png": row["photo"]["bytes"] for number, row in enumerate(train)}
         lines = (json.dumps({"file_name": f"{i}.png", "breed": row["breed"]}) for i, row in enumerate(texts))
         hub.add("datasets/user/files", {**files, "metadata.jsonl": "\n".join(lines).encode()})
+        folders = {f"training/{names[row['breed']]}/{n}.png": row["photo"]["bytes"] for n, row in enumerate(train)}
+        hub.add("datasets/user/folders", folders)
         hub.add("datasets/user/texts", {"train.parquet": parquet(texts, datasets.Value("string"))})
         broken = {"photo": {"bytes": b"no image", "path": None}, "breed": 0}
+        elsewhere = {"photo": {"bytes": None, "path": "/etc/hostname"}, "breed": 0}
         for name, row in {
+            "elsewhere": elsewhere,
             "none": {"photo": None, "breed": 0}, "unlabelled": {**train[0], "breed": None}, "broken": broken,
         }.items():  # fmt: skip
             hub.add(f"datasets/user/{name}", {"train.parquet": parquet([*train[:2], row, *train[2:]], classes)})
@@ -96,6 +101,7 @@ def test_a_search_learns_from_the_train_split_and_is_evaluated_on_the_test_split
     [
         ("user/none", "user/none, row 2 of train: has no image"),
         ("user/unlabelled", "user/unlabelled, row 2 of train: has no class"),
+        ("user/elsewhere", "user/elsewhere, row 2 of train: its image is no file of the data set ('/etc/hostname')"),
         ("user/broken", "user/broken, row 2 of train: not a readable image"),
         ("user/numbers", "no column of images in a, b; name one: hf://datasets/user/numbers?image=COLUMN"),
         ("user/pets?label=kind", "no column 'kind'; it has photo, breed"),
@@ -111,6 +117,12 @@ def test_what_can_not_be_read_is_one_sentence_that_names_the_row(client, adapter
     assert code == 2, errors
     assert said in errors
     assert "Traceback" not in errors
+
+
+def test_images_in_folders_are_those_files_unchanged(client):
+    names, train = list(coloured(1).names), rows(3, 0)
+    found = client(hub_client.files_of_dataset, "hf://datasets/user/folders", "train")
+    assert found == {row["photo"]["bytes"]: names[row["breed"]] for row in train}
 
 
 def test_class_names_may_be_a_column_of_text_and_classes_left_out(client, adapter, clip_folder):

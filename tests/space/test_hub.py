@@ -192,18 +192,25 @@ def test_a_data_set_of_the_hub_is_read_within_bounds_and_nothing_of_it_stays(hub
     kinds = datasets.Features({"picture": datasets.Image(), "kind": datasets.ClassLabel(names=list(COLOURS))})
     datasets.Dataset.from_dict(table, features=kinds).to_parquet(tmp_path / "train.parquet")
     hub.add("datasets/user/colours", {"train.parquet": (tmp_path / "train.parquet").read_bytes()})
+    files = {path.rpartition("/")[2]: content for path, content in pictures(images, tmp_path).items()}
+    lines = [json.dumps({"file_name": f"{i}.png", "kind": list(COLOURS)[k]}) for i, k in enumerate(images.labels)]
+    hub.add("datasets/user/files", {**files, "metadata.jsonl": "\n".join(lines).encode()})
     hub.add("datasets/user/code", {"code.py": b"raise SystemExit", "data.bin": bytes(100)})
 
     def forget(dataset: str) -> dict:
         return client.predict("red", "", "embedded", "dataset", 50, "normal", dataset, api_name="/forget")
 
-    made = forget("user/colours")
-    assert (made["forget"], made["retain"]) == (["red"], ["green", "blue", "grey"])
-    assert made["figures"]["H"] >= 0
+    for name, kept in [
+        ("user/colours", ["green", "blue", "grey"]),
+        ("user/files?label=kind", ["blue", "green", "grey"]),
+    ]:
+        made = forget(name)
+        assert (made["forget"], made["retain"]) == (["red"], kept)
+        assert made["figures"]["H"] >= 0
     assert not [path for path in home.rglob("*") if path.suffix in (".parquet", ".arrow") or "datasets--" in str(path)]
     for name, words in [
         ("user/none", "user/none"), ("user/code", "can't be read"), ("../../etc", "is no data set's id"),
-        ("", "no data set yet"),
+        ("", "no data set yet"), ("user/files", r"no column of class names in image, kind; name one: .*label=COLUMN"),
     ]:  # fmt: skip
         with pytest.raises(AppError, match=words):
             forget(name)

@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from hf_unlearn import unlearn
+from hf_unlearn.data.hub_datasets import HubDataset
 from space.inputs.archives import unpack
 from space.inputs.data_sources import collect_images
-from space.inputs.hub_datasets import images_from_table
+from space.inputs.hub_datasets import draw_images
 from space.inputs.limits import open_image
 from space.inputs.run_request import CONTEXT, DRAWINGS, EDIT, FILES, NAMES, RunRequest
 from space.inputs.uploaded_images import read_images
@@ -169,10 +170,22 @@ def test_adapters_from_strangers_are_checked_and_each_visitor_sees_only_its_own(
         store.add_upload(written(tmp_path, {"readme.txt": b""}), "one")
 
 
-def test_a_data_set_with_a_row_without_an_image_is_refused_in_words():
+def test_an_image_of_a_data_set_is_one_of_its_files_within_the_bounds_of_an_upload(tmp_path):
     datasets = pytest.importorskip("datasets")
     kinds = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
-    pictures = [Image.new("RGB", (4, 4)), None]
-    table = datasets.Dataset.from_dict({"image": pictures, "label": [0, 1]}, features=kinds)
-    with pytest.raises(ValueError, match="a row without an image"):
-        images_from_table(table, [])
+    Image.new("RGB", (4, 4)).save(tmp_path / "secret.png")
+    for odd, words in [
+        (None, "has no image"),
+        ({"bytes": None, "path": str(tmp_path / "secret.png")}, "its image is no file of the data set"),
+        ({"bytes": None, "path": "hf://datasets/user/other@main/1.png"}, "its image is no file of the data set"),
+        ({"bytes": None, "path": "hf://datasets/user/pets@main/../other/1.png"}, "its image is no file of the"),
+        ({"bytes": None, "path": "file:///etc/hostname::hf://datasets/user/pets@main/1.png"}, "its image is no file"),
+        ({"bytes": b"no image", "path": None}, "This file is not an image we can read"),
+        ({"bytes": bytes(51 * 2**20), "path": None}, "its image is larger than 50 MB"),
+    ]:
+        pictures = [Image.new("RGB", (4, 4)), odd]
+        table = datasets.Dataset.from_dict({"image": pictures, "label": [0, 1]}, features=kinds).to_iterable_dataset()
+        rows = HubDataset("user/pets").rows_of(table, "train")
+        with pytest.raises(ValueError, match=rf"^user/pets, row 1 of train: {words}"):
+            draw_images(rows, [])
+        assert len(draw_images(rows, ["cat"])) == 1

@@ -21,9 +21,10 @@ from hf_unlearn import ClipBlackBox, ForgetAdapter, LabeledImages, SpaceBlackBox
 from hf_unlearn.adapters.model_card import metadata_of
 from hf_unlearn.adapters.storage import CARD
 from hf_unlearn.adapters.stored_adapter import add_card_facts
+from hf_unlearn.data.hub_datasets import HubDataset
 from hf_unlearn.errors import BudgetSpentError, RemoteError
 from hf_unlearn.models import space_client as remote
-from space.inputs.hub_datasets import images_from_table
+from space.inputs.hub_datasets import draw_images
 from space.services import model_screening
 from space.services.adapter_store import AdapterStore
 from space.services.model_cache import ModelCache
@@ -180,7 +181,7 @@ class Strangers:
         except (ValueError, UnicodeError):
             return
         try:
-            found = images_from_table(table, [], self.folder)
+            found = draw_images(HubDataset("user/cups").rows_of(table.to_iterable_dataset(), "train"), [])
         except ValueError as error:
             says(error)
             return

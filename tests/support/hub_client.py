@@ -95,6 +95,16 @@ def edit_of_a_subfolder(model_id: str, folder: str, **place: str) -> dict[str, A
     }
 
 
+def files_of_dataset(address: str, split: str) -> dict[bytes, str]:
+    """The images of a split as they are on this disk -> their classes."""
+    from hf_unlearn.data.hub_datasets import find_dataset
+
+    dataset = find_dataset(address)
+    assert dataset is not None
+    images = dataset.read(split)
+    return {path.read_bytes(): images.names[label] for path, label in zip(images.items, images.labels, strict=True)}
+
+
 def find(base: str | None) -> list[str]:
     from hf_unlearn.hub.client import find
 

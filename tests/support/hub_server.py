@@ -281,10 +281,18 @@ class Handler(BaseHTTPRequestHandler):
     def tree(self, repo_id: str, revision: str, folder: str | None = None) -> None:
         repo = self.repo(repo_id)
         found = repo.commits[self.sha(repo, revision)]
-        below = {path: content for path, content in found.items() if path.startswith(folder or "")}
+        start = f"{folder}/" if folder else ""
+        below = {path: content for path, content in found.items() if path.startswith(start)}
         if folder and not below:
             raise Refused(404, "EntryNotFound", f"{folder} does not exist")
-        self.send(200, [listed(path, content) for path, content in below.items()])
+        deep = self.query.get("recursive", ["false"])[0].lower() == "true"
+        parents = {path[: path.index("/", at)] for path in below for at in range(len(start), path.rfind("/"))}
+        folders = sorted(path for path in parents if deep or "/" not in path.removeprefix(start))
+        files = [path for path in below if deep or "/" not in path.removeprefix(start)]
+        self.send(200, [
+            *({"type": "directory", "path": path, "oid": oid(path, path.encode()), "size": 0} for path in folders),
+            *(listed(path, below[path]) for path in files),
+        ])  # fmt: skip
 
     def list_refs(self, repo_id: str) -> None:
         repo = self.repo(repo_id)
