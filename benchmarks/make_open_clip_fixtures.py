@@ -5,12 +5,18 @@ Run in a separate environment, since open_clip needs torchvision:
     pip install open_clip_torch && python benchmarks/make_open_clip_fixtures.py
 
 Every folder holds `open_clip_config.json`, `open_clip_model.safetensors` as `save_for_hf` of open_clip writes them, and
-`expected.safetensors`: pixels `(2, 3, 24, 24)`, token ids `(2, positions)`, both features, and the logits.
+`expected.safetensors`: pixels `(2, 3, 24, 24)`, token ids `(2, positions)`, both features, and the logits. The folder
+`inputs` holds images with the pixels, and texts with the token ids, that open_clip makes of them under several configs.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +25,12 @@ import open_clip
 import timm
 import torch
 from open_clip.model import CLIP, CustomTextCLIP
+from open_clip.tokenizer import default_bpe
+from PIL import Image
 from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import CLIPTokenizer, PreTrainedTokenizerFast
 
 OUT = Path(__file__).parents[1] / "tests" / "fixtures" / "open_clip"
 VERSIONS = f"open_clip {open_clip.__version__}, timm {timm.__version__}, torch {torch.__version__}"
@@ -45,9 +55,37 @@ SIGLIPS = {  # name -> timm's tower, here narrow; its activation; options of the
     "siglip": ("vit_base_patch16_siglip_224", None, {}),
     "siglip-tanh": ("vit_so400m_patch16_siglip_256", "gelu_tanh", {"act_kwargs": {"approximate": "tanh"}}),
 }
+INPUTS = OUT / "inputs"
+SIZES = {"wide": (60, 36), "tall": (29, 50), "odd": (61, 37)}  # of images, width and height
+PREPARED: dict[str, dict[str, Any]] = {  # how images are prepared
+    "usual": {},
+    "bilinear": {"interpolation": "bilinear", "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4]},
+    "squash": {"resize_mode": "squash", "mean": [0.5] * 3, "std": [0.5] * 3},
+    "squash-bilinear": {"resize_mode": "squash", "interpolation": "bilinear", "mean": 0.5, "std": 0.25},
+    "training": {"interpolation": "random", "size": 99, "mean": None, "fill_color": 7},
+}
+MERGES = 300  # the first of CLIP's
+WORDS = ["a", "photo", "of", "the", "cat", "dog", "red", "men's", "shoes", "cafe", "full", "width", "&"]
+READ: dict[str, dict[str, Any]] = {  # how texts are read; with a named tokenizer as SigLIP's, else CLIP's
+    "clip": {},
+    "clip-canonicalize": {"tokenizer_kwargs": {"clean": "canonicalize"}},
+    "siglip": {"hf_tokenizer_name": "x", "tokenizer_kwargs": {"clean": "canonicalize"}},
+    "siglip-plain": {"hf_tokenizer_name": "x"},
+    "siglip-lower": {"hf_tokenizer_name": "x", "tokenizer_kwargs": {"clean": "lower"}},
+}
+TEXTS = [
+    "a photo of a cat.", "A  Photo_of, (a) CAT!", "men\u2019s shoes", "\u201cfull\u201d \u2018width\u2019",
+    "na\u00efve", "nai\u0308ve", "don't", "3 dogs, 12 cats", "\u65e5\u672c", "", " ", "tab\tand\nline", "cat &amp; dog",
+    "&lt;red&gt;", "no\u00a0break", "the dog\u2026",
+]  # fmt: skip
 
 
 def main() -> None:
+    _make_models()
+    _make_inputs()
+
+
+def _make_models() -> None:
     for name, config in CLIPS.items():
         kind = CustomTextCLIP if config.get("custom_text") else CLIP
         _save(name, config, kind)
@@ -92,6 +130,74 @@ def _save(name: str, config: dict[str, Any], kind: Any, **preprocessing: Any) ->
              "text_features": model.encode_text(text)}  # fmt: skip
     logits, _ = model.get_logits(pixels, text)
     save_file({**found, "logits": logits}, folder / "expected.safetensors", {"made with": VERSIONS})
+
+
+def _make_inputs() -> None:
+    """What open_clip makes of images and of texts, with one of the models above under other configs."""
+    shutil.rmtree(INPUTS, ignore_errors=True)
+    _tokenizer_of_clip().save_pretrained(INPUTS / "clip")
+    _tokenizer_of_siglip().save_pretrained(INPUTS / "siglip")
+    images = {name: torch.randint(0, 256, (height, width, 3), generator=torch.Generator().manual_seed(width),
+                                  dtype=torch.uint8) for name, (width, height) in SIZES.items()}  # fmt: skip
+    tensors = dict(images)
+    for way, preprocessing in PREPARED.items():
+        with _changed({"preprocess_cfg": preprocessing}) as folder:
+            _, _, prepare = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+            for name in images if way == "usual" else ("wide", "tall"):
+                tensors[f"{way}/{name}"] = prepare(Image.fromarray(images[name].numpy()))
+    save_file(tensors, INPUTS / "pixels.safetensors", {"made with": VERSIONS})
+    ids = {name: dict(zip(TEXTS, _ids(options), strict=True)) for name, options in READ.items()}
+    content = {"made with": VERSIONS, "prepared": PREPARED, "read": READ, "ids": ids}
+    (INPUTS / "inputs.json").write_text(json.dumps(content) + "\n", encoding="utf-8", newline="\n")
+
+
+@contextmanager
+def _changed(content: dict[str, Any]) -> Iterator[Path]:
+    """A copy of the first model with other parts of its config."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(shutil.copytree(OUT / "clip", Path(scratch) / "clip"))
+        path = folder / "open_clip_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | content), encoding="utf-8")
+        yield folder
+
+
+def _ids(options: dict[str, Any]) -> list[list[int]]:
+    """Token ids of all texts, padded, by the tokenizer that open_clip makes for a config."""
+    text = {**TEXT, **options}
+    with _changed({"model_cfg": {**CLIPS["clip"], "text_cfg": text}}) as folder:
+        if options.get("hf_tokenizer_name"):
+            shutil.copytree(INPUTS / "siglip", folder, dirs_exist_ok=True)
+            reader = open_clip.get_tokenizer(f"local-dir:{folder}")
+        else:
+            few = folder / "merges.gz"
+            few.write_bytes(gzip.compress("\n".join(["", *_merges()]).encode()))
+            reader = open_clip.get_tokenizer(f"local-dir:{folder}", bpe_path=str(few))
+        return [row.tolist() for row in reader(TEXTS)]
+
+
+def _merges() -> list[str]:
+    return gzip.decompress(Path(default_bpe()).read_bytes()).decode("utf-8").split("\n")[1 : MERGES + 1]
+
+
+def _tokenizer_of_clip() -> Any:
+    """CLIP's, with the first of its merges, in transformers' words."""
+    merges = [tuple(line.split()) for line in _merges()]
+    letters = list(open_clip.tokenizer.bytes_to_unicode().values())
+    pieces = [*letters, *(letter + "</w>" for letter in letters), *map("".join, merges)]
+    vocabulary = {piece: number for number, piece in enumerate([*pieces, "<|startoftext|>", "<|endoftext|>"])}
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77)
+
+
+def _tokenizer_of_siglip() -> Any:
+    """Words and letters after a mark for spaces, as T5 has them; EOS is the padding too."""
+    letters = sorted({letter for text in TEXTS for letter in text if letter.isascii()} - {" ", "\t", "\n"})
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -10.0), *((f"\u2581{word}", -2.0) for word in WORDS)]
+    backend = Tokenizer(models.Unigram([*pieces, ("\u2581", -3.0), *((one, -6.0) for one in letters)], unk_id=2))
+    backend.normalizer = normalizers.NFKC()
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    backend.post_processor = processors.TemplateProcessing(single=["$A", "</s>"], special_tokens=[("</s>", 1)])
+    roles = {"eos_token": "</s>", "pad_token": "</s>", "unk_token": "<unk>"}
+    return PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=64, **roles)
 
 
 if __name__ == "__main__":

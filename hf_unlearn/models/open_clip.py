@@ -20,7 +20,7 @@ from hf_unlearn.files import writing
 from hf_unlearn.models.checkpoint_checks import OTHER_WEIGHTS, check_weights
 from hf_unlearn.models.checkpoint_files import CheckpointFiles
 from hf_unlearn.models.open_clip_config import OPEN_CLIP_CONFIG, read_config, sized
-from hf_unlearn.models.open_clip_processor import image_processor, settle_tokenizer
+from hf_unlearn.models.open_clip_processor import image_processor, read_tokenizer
 from hf_unlearn.models.open_clip_weights import convert
 from hf_unlearn.text import brief
 
@@ -65,8 +65,7 @@ class OpenClip:
             )
         is_siglip = config.model_type == "siglip"
         kind: Any = t.PreTrainedTokenizerFast if is_siglip else t.AutoTokenizer
-        tokenizer = kind.from_pretrained(files.source, **files.place)
-        settle_tokenizer(files.name, config, tokenizer, text)
+        tokenizer = read_tokenizer(files.name, config, kind.from_pretrained(files.source, **files.place), text)
         together = t.SiglipProcessor if is_siglip else t.CLIPProcessor
         return cls(files, config, together(image_processor=pixels, tokenizer=tokenizer))
 
@@ -74,7 +73,7 @@ class OpenClip:
         """The whole model, on the CPU.
 
         Raises:
-            StorageError: if no file of them is in safetensors. Also if tensors are missing, unknown, of another shape, or
+            StorageError: if no file of them is in safetensors, or tensors are missing, unknown, of another shape, or
                 not finite.
             HubError: if the Hub does not give them.
         """

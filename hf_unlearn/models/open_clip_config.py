@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hf_unlearn.errors import InputError, StorageError
+from hf_unlearn.models.prompts import TRAINED_LENGTH
 from hf_unlearn.text import brief
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
@@ -151,10 +152,16 @@ def _square(name: str, what: str, value: Any) -> int:
 
 
 def _text(name: str, model: Mapping[str, Any], text: Mapping[str, Any], is_siglip: bool) -> dict[str, Any]:
+    positions = int(text.get("context_length", 77))
     if is_siglip:
         rules: dict[str, tuple[Any, ...]] = {"pool_type": ("last",), "no_causal_mask": (True,), "proj_bias": (True,)}
         for key, (value,) in rules.items():
             _check(name, "text tower", {key: text.get(key)}, {key: (value,)})
+        if positions > TRAINED_LENGTH:
+            raise InputError(
+                f"{name}: an open_clip model whose text tower attends to padding and reads {positions} tokens; "
+                f"expected at most {TRAINED_LENGTH}, as transformers pads for SigLIP"
+            )
     else:
         rules = {"pool_type": ("argmax", "eos"), "no_causal_mask": (False,), "proj_bias": (False,)}
     _check(name, "text tower", text, rules)
@@ -164,7 +171,7 @@ def _text(name: str, model: Mapping[str, Any], text: Mapping[str, Any], is_sigli
         "intermediate_size": int(width * text.get("mlp_ratio", 4.0)),
         "num_hidden_layers": int(text.get("layers", 12)),
         "num_attention_heads": int(text.get("heads", 8)),
-        "max_position_embeddings": int(text.get("context_length", 77)),
+        "max_position_embeddings": positions,
         "vocab_size": int(text.get("vocab_size", 49408)),
         "hidden_act": _activation(name, bool(model.get("quick_gelu")), text.get("act_kwargs")),
         "layer_norm_eps": _epsilon(name, text.get("norm_kwargs")),

@@ -14,7 +14,11 @@ from hf_unlearn.models.open_clip_config import MEAN, STD
 from hf_unlearn.text import brief
 
 RESAMPLE = {"bicubic": 3, "random": 3, "bilinear": 2}  # of PIL; random is for training
-APOSTROPHES, QUOTES = "[\u02bc\u2018-\u201b]", "[\u201c-\u201f]"  # that ftfy, which cleans texts in open_clip, replaces
+CLEANED = [  # what open_clip replaces in every text by ftfy and by `html.unescape`
+    ("[\u02bc\u2018-\u201b]", "'"), ("[\u201c-\u201f]", '"'),
+    ("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&#39;", "'"), ("&amp;", "&"),
+]  # fmt: skip
+ROLES = ("bos_token", "eos_token", "pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
 PUNCTUATION = "[" + "".join(f"\\{sign}" for sign in string.punctuation) + "]"
 
 
@@ -60,43 +64,42 @@ def _of_channels(given: Any) -> list[float] | None:
     return numbers if len(numbers) == len(values) == 3 else None
 
 
-def settle_tokenizer(name: str, config: Any, tokenizer: Any, text: dict[str, Any]) -> None:
-    """Has the tokenizer clean text as open_clip does before it, and gives the config the ids of its special tokens.
+def read_tokenizer(name: str, config: Any, stored: Any, text: dict[str, Any]) -> Any:
+    """A tokenizer that cleans texts as open_clip does; the config gets the ids of its special tokens.
 
-    Letters that were decoded wrongly, HTML's entities and wide forms of letters stay as they are.
+    Letters that were decoded wrongly, ligatures, wide forms of letters and rare entities of HTML stay as they are.
 
     Args:
         name: of the checkpoint, for messages.
         config: transformers', changed in place.
-        tokenizer: transformers', changed in place.
+        stored: the tokenizer in the checkpoint's files, of transformers.
         text: `text_cfg` of open_clip's config.
 
     Raises:
         InputError: if it says to read texts in a way that is not known, or the text tower pools elsewhere.
     """
-    from tokenizers import normalizers
+    from tokenizers import Regex, normalizers
+    from transformers import PreTrainedTokenizerFast
 
-    steps = [normalizers.Replace(*pair) for pair in ((_regex(APOSTROPHES), "'"), (_regex(QUOTES), '"'))]
-    backend = tokenizer.backend_tokenizer
+    backend = stored.backend_tokenizer
     before = [] if backend.normalizer is None else [backend.normalizer]
-    backend.normalizer = normalizers.Sequence([*steps, *_cleaning(name, text), *before])
+    replaced = [normalizers.Replace(Regex(pattern), new) for pattern, new in CLEANED]
+    backend.normalizer = normalizers.Sequence([*replaced, *_cleaning(name, text), *before])
+    roles = {role: getattr(stored, role) for role in ROLES}
+    kept = {"model_max_length": stored.model_max_length, "padding_side": stored.padding_side}
+    made = PreTrainedTokenizerFast(tokenizer_object=backend, **roles, **kept)  # CLIPTokenizer drops its normalizer
     if text.get("no_causal_mask"):
-        tokenizer.model_input_names = ["input_ids"]  # padding is attended to
+        made.model_input_names = ["input_ids"]  # padding is attended to
     else:
-        _check_pooling(name, tokenizer, text)
+        _check_pooling(name, made, text)
     for role in ("bos_token_id", "eos_token_id", "pad_token_id"):
-        setattr(config.text_config, role, getattr(tokenizer, role))
-
-
-def _regex(pattern: str) -> Any:
-    from tokenizers import Regex
-
-    return Regex(pattern)
+        setattr(config.text_config, role, getattr(made, role))
+    return made
 
 
 def _cleaning(name: str, text: dict[str, Any]) -> list[Any]:
     """What happens to a text before the tokenizer of a repository reads it; CLIP's own does all of it by itself."""
-    from tokenizers import normalizers
+    from tokenizers import Regex, normalizers
 
     own = not text.get("hf_tokenizer_name")
     options = {key: value for key, value in (text.get("tokenizer_kwargs") or {}).items() if value not in (None, False)}
@@ -105,10 +108,10 @@ def _cleaning(name: str, text: dict[str, Any]) -> list[Any]:
         raise InputError(f"{name}: an open_clip model whose tokenizer has unknown options, {brief(text)}")
     steps: list[Any] = []
     if clean == "canonicalize":
-        steps = [normalizers.Replace("_", " "), normalizers.Replace(_regex(PUNCTUATION), "")]
+        steps = [normalizers.Replace("_", " "), normalizers.Replace(Regex(PUNCTUATION), "")]
     if clean != "whitespace":
         steps.append(normalizers.Lowercase())
-    return [*steps, normalizers.Replace(_regex(r"\s+"), " "), normalizers.Strip()]
+    return [*steps, normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
 
 
 def _check_pooling(name: str, tokenizer: Any, text: dict[str, Any]) -> None:

@@ -3,19 +3,25 @@
 `benchmarks/make_open_clip_fixtures.py` made tests/fixtures/open_clip with open_clip itself.
 """
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from hf_unlearn import ClipBlackBox, ForgetAdapter, unlearn
 from hf_unlearn.errors import HfUnlearnError, InputError, StorageError
 from hf_unlearn.models.loading import open_checkpoint
+from hf_unlearn.models.prompts import PromptReader
 from tests.support.command_line import hf_unlearn_here
 from tests.support.images import COLOURS, coloured
-from tests.support.open_clip import FIXTURES, KINDS, change_config, write_open_clip
+from tests.support.open_clip import FIXTURES, KINDS, change_config, prepare_images, write_open_clip
+
+INPUTS = json.loads((FIXTURES / "inputs" / "inputs.json").read_text(encoding="utf-8"))
+PIXELS = load_file(FIXTURES / "inputs" / "pixels.safetensors")
 
 
 @pytest.fixture
@@ -81,6 +87,13 @@ CONFIG_REFUSED = [
     ("siglip", "text_cfg", {"pool_type": "argmax"}, "pooling"),
     ("siglip", "text_cfg", {"no_causal_mask": False}, "causal mask"),
     ("siglip", "text_cfg", {"tokenizer_kwargs": {"clean": "other"}}, "tokenizer has unknown options"),
+    ("siglip", "text_cfg", {"tokenizer_kwargs": {"strip_sep_token": True}}, "tokenizer has unknown options"),
+    ("siglip", "text_cfg", {"tokenizer_mode": "clips"}, "special reading of texts (tokenizer_mode: 'clips')"),
+    ("siglip", "text_cfg", {"context_length": 128}, "attends to padding and reads 128 tokens"),
+    ("siglip", "preprocess", {"mean": [0.5, 0.5]}, "three means"),
+    ("clip", "preprocess", {"std": [0.5, 0, 0.5]}, "three std"),
+    ("clip", "text_cfg", {"tokenizer_kwargs": {"clean": "whitespace"}}, "tokenizer has unknown options"),
+    ("clip", "text_cfg", {"tokenizer_kwargs": {"reduction_mask": "random"}}, "tokenizer has unknown options"),
 ]
 
 
@@ -133,9 +146,41 @@ def test_where_both_formats_are_transformers_wins(clip_folder, stored, tmp_path)
     assert open_checkpoint(str(both)).open_clip is None
 
 
-def test_text_is_cleaned_as_open_clip_does(stored):
-    model = ClipBlackBox(str(stored("siglip")), device="cpu")
-    assert model.tokenizer("A  Photo_of, (a) CAT!").input_ids == model.tokenizer("a photo of a cat").input_ids
+def pixels_of(folder: Path, image: str) -> torch.Tensor:
+    """What the image processor of a checkpoint makes of one of the images."""
+    processor = open_checkpoint(str(folder)).load_processor().image_processor
+    return processor(Image.fromarray(PIXELS[image].numpy()), return_tensors="pt")["pixel_values"][0]
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+@pytest.mark.parametrize("way", list(INPUTS["prepared"]))
+def test_pixels_are_those_of_open_clip(stored, kind, way):
+    folder = stored(kind)
+    prepare_images(folder, INPUTS["prepared"][way])
+    for image in ("wide", "tall"):
+        torch.testing.assert_close(pixels_of(folder, image), PIXELS[f"{way}/{image}"], rtol=0, atol=2e-6)
+
+
+def test_a_crop_that_leaves_an_odd_number_of_pixels_may_be_one_pixel_aside(stored):
+    """The middle of 39 pixels begins at 7.5: transformers rounds it down, open_clip to 8."""
+    folder = stored()
+    prepare_images(folder, {})
+    found, expected = pixels_of(folder, "odd"), PIXELS["usual/odd"]
+    torch.testing.assert_close(found[:, :, 1:], expected[:, :, :-1], rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("reading", list(INPUTS["read"]))
+def test_token_ids_are_those_of_open_clip(stored, reading):
+    """CLIP's text tower ignores padding, SigLIP's attends to it."""
+    folder = stored(kind := reading.partition("-")[0])
+    shutil.copytree(FIXTURES / "inputs" / kind, folder, dirs_exist_ok=True)
+    change_config(folder, "text_cfg", **{"hf_tokenizer_name": None, "tokenizer_kwargs": {}} | INPUTS["read"][reading])
+    checkpoint = open_checkpoint(str(folder))
+    reader = PromptReader(checkpoint.load_processor().tokenizer, kind, checkpoint.config, 1_000)
+    for text, expected in INPUTS["ids"][reading].items():
+        (row,), _, _ = reader.with_context([reader.ids(text)], 0)
+        end = len(row) if kind == "siglip" else row.index(reader.eos) + 1
+        assert (row[:end], len(row)) == (expected[:end], len(expected) if kind == "siglip" else end), text
 
 
 @pytest.mark.parametrize("kind", ["clip-shapes", "siglip"])
@@ -147,5 +192,7 @@ def test_a_converted_checkpoint_is_the_same_model(stored, kind, tmp_path):
     models = [ClipBlackBox(str(path), device="cpu") for path in (folder, tmp_path / "made")]
     found, expected = (m.zero_shot(m.add_images(coloured(1)), list(COLOURS)) for m in models)
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    for text in INPUTS["ids"]["clip"]:
+        assert models[0].reader.ids(text) == models[1].reader.ids(text), text
     again = hf_unlearn_here("convert", tmp_path / "made", tmp_path / "again")
     assert "checkpoint of transformers already" in again.stderr

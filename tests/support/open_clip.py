@@ -32,3 +32,10 @@ def change_config(folder: Path, part: str, **values: object) -> None:
     target = {"model": content["model_cfg"], "preprocess": content["preprocess_cfg"]}.get(part)
     (content["model_cfg"][part] if target is None else target).update(values)
     path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def prepare_images(folder: Path, preprocessing: dict[str, object]) -> None:
+    """Rewrites the config with another way of preparing images."""
+    path = folder / "open_clip_config.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**content, "preprocess_cfg": preprocessing}), encoding="utf-8")
