@@ -157,7 +157,7 @@ def _changed(content: dict[str, Any]) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(shutil.copytree(OUT / "clip", Path(scratch) / "clip"))
         path = folder / "open_clip_config.json"
-        path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | content), encoding="utf-8")
+        path.write_bytes(json.dumps(json.loads(path.read_bytes()) | content).encode())
         yield folder
 
 

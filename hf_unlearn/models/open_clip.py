@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hf_unlearn.errors import InputError, StorageError
 from hf_unlearn.files import writing
-from hf_unlearn.models.checkpoint_checks import OTHER_WEIGHTS, check_weights
+from hf_unlearn.models.checkpoint_checks import OTHER_WEIGHTS, check_pointers, check_weights
 from hf_unlearn.models.checkpoint_files import CheckpointFiles
 from hf_unlearn.models.open_clip_config import OPEN_CLIP_CONFIG, read_config, sized
 from hf_unlearn.models.open_clip_processor import image_processor, read_tokenizer
@@ -25,7 +25,7 @@ from hf_unlearn.models.open_clip_weights import convert
 from hf_unlearn.text import brief
 
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors")
-TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
+TOKENIZERS = (("tokenizer_config.json", "tokenizer.json"), ("tokenizer_config.json", "vocab.json", "merges.txt"))
 USUAL_TOKENIZER = "openai/clip-vit-large-patch14"  # of which open_clip pushes a copy where a config names none
 
 
@@ -58,12 +58,13 @@ class OpenClip:
         config = read_config(files.name, content)
         pixels = image_processor(files.name, config, dict(content.get("preprocess_cfg") or {}))
         text = content["model_cfg"]["text_cfg"]
-        if not any(all(files.find(part) for part in parts) for parts in TOKENIZERS):
-            raise StorageError(
-                f"{files.name}: it lacks the files of its tokenizer (tokenizer.json); save the tokenizer that it was "
-                f"trained with beside it, which is that of {brief(text.get('hf_tokenizer_name') or USUAL_TOKENIZER)}"
-            )
         is_siglip = config.model_type == "siglip"
+        if not any(all(files.find(part) for part in parts) for parts in TOKENIZERS[: 1 if is_siglip else 2]):
+            needed, trained_with = " and ".join(TOKENIZERS[0]), text.get("hf_tokenizer_name") or USUAL_TOKENIZER
+            raise StorageError(
+                f"{files.name}: it lacks the files of its tokenizer ({needed}); save the tokenizer that it was trained "
+                f"with beside it, which is that of {brief(trained_with)}"
+            )
         kind: Any = t.PreTrainedTokenizerFast if is_siglip else t.AutoTokenizer
         tokenizer = read_tokenizer(files.name, config, kind.from_pretrained(files.source, **files.place), text)
         together = t.SiglipProcessor if is_siglip else t.CLIPProcessor
@@ -84,6 +85,7 @@ class OpenClip:
         path = next((path for one in WEIGHTS if (path := self.files.find(one))), None)
         if path is None:
             raise _without_weights(self.files)
+        check_pointers(name, path.parent)
         stored = load_file(path)
         config = sized(name, self.config, {key: tuple(value.shape) for key, value in stored.items()})
         kind: Any = SiglipModel if config.model_type == "siglip" else CLIPModel
@@ -122,6 +124,8 @@ class OpenClip:
 
 def _content(files: CheckpointFiles) -> dict[str, Any]:
     path = files.find(OPEN_CLIP_CONFIG)
+    if path is not None:
+        check_pointers(files.name, path.parent)
     try:
         content: Any = json.loads(path.read_bytes() if path else b"")
     except (ValueError, RecursionError) as error:

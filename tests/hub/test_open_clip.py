@@ -81,7 +81,7 @@ def test_what_can_not_be_converted_is_refused_by_its_config_alone(hub, client, k
 def test_a_repository_without_a_tokenizer_is_refused_before_its_weights(hub, client, folders):
     files = {name: data for name, data in content(folders["siglip"]).items() if "token" not in name}
     hub.add("user/mute", files)
-    with pytest.raises(OSError, match=r"tokenizer \(tokenizer\.json\); .*, which is that of 'timm/ViT-B-16-SigLIP'"):
+    with pytest.raises(OSError, match=r"and tokenizer\.json\); .*, which is that of 'timm/ViT-B-16-SigLIP'"):
         client(hub_client.commit_of_base, "user/mute", None)
     assert fetched(hub) == {"open_clip_config.json"}
 
@@ -105,6 +105,14 @@ def test_weights_in_other_files_are_named_and_stay_on_the_hub(hub, client, folde
     with pytest.raises(OSError, match=f"an open_clip model that lacks open_clip_model.safetensors; {said}"):
         client(hub_client.commit_of_base, f"user/without-{there}", None)
     assert not fetched(hub) & {there, "weights"}
+
+
+@pytest.mark.parametrize("name", ["open_clip_config.json", "open_clip_model.safetensors"])
+def test_a_pointer_of_git_lfs_on_the_hub_is_named(hub, client, folders, name):
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 598641023\n"
+    hub.add(f"user/pointer-{name}", content(folders["clip"]) | {name: pointer})
+    with pytest.raises(OSError, match=f"^user/pointer-{name}: {name} is a Git LFS pointer in place of the file"):
+        client(hub_client.commit_of_base, f"user/pointer-{name}", None)
 
 
 def test_the_message_about_a_pickle_says_how_to_convert_it(hub, client, folders, tmp_path, monkeypatch):

@@ -130,6 +130,7 @@ def test_every_weight_is_used_once_in_its_shape(stored, damage, said):
     ("gone", "said"),
     [
         ("tokenizer.json", "lacks the files of its tokenizer"),
+        ("tokenizer_config.json", r"its tokenizer \(tokenizer_config.json and tokenizer.json\)"),
         ("open_clip_model.safetensors", "lacks open_clip_model.safetensors; get the whole"),
     ],
 )
