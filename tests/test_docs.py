@@ -66,6 +66,13 @@ def test_links_lead_to_files_that_are_there(page):
     assert not [link for link in links if not (page.parent / link).exists()]
 
 
+def test_every_row_of_what_it_works_with_names_its_test():
+    section = OUTER[0].read_text(encoding="utf-8").partition("## What it works with\n")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ") and not line.startswith(("| Base", "| Eng"))]
+    assert len(rows) > 10
+    assert not [row for row in rows if not re.search(r"\]\((tests|benchmarks)/[^)]+\) \|$", row)]
+
+
 def test_links_of_the_documentation_are_good_in_the_repository_too():
     for page in DOCS.rglob("*.md"):
         links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))
