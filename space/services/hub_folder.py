@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,20 @@ if TYPE_CHECKING:
     from huggingface_hub.utils import SafetensorsFileMetadata
 
 NO_HEADER = (AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)  # in the Hub's client
+
+
+@contextmanager
+def naming(model: str, download: Path | None = None) -> Iterator[None]:
+    """Within the block, any error of a model's files is an `InputError` that names the model, not its download."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        words = str(error)
+        if download is not None:
+            words = words.replace(f"{download}/", "").replace(str(download), model)
+        raise InputError(words) from error
+    except Exception as error:  # transformers raises anything at configs that fit no weights
+        raise InputError(f"{model}: its files fit no CLIP ({type(error).__name__}); choose another one.") from error
 
 
 @dataclass(frozen=True)
@@ -54,17 +69,21 @@ class HubFolder:
         """Path in the repository -> bytes, of the files with these names."""
         return {self.path(name): self.sizes[name] for name in names}
 
+    def fetch(self, name: str, cache: Path) -> Path:
+        """A file in the cache."""
+        from huggingface_hub import hf_hub_download
+
+        path = self.path(name)
+        return Path(hf_hub_download(self.repo_id, path, revision=self.commit, cache_dir=cache, token=False))
+
     def read_json(self, name: str, cache: Path) -> dict[str, Any]:
         """The content of a file, which is kept in the cache.
 
         Raises:
             InputError: if it is no JSON object.
         """
-        from huggingface_hub import hf_hub_download
-
-        found = hf_hub_download(self.repo_id, self.path(name), revision=self.commit, cache_dir=cache, token=False)
         try:
-            content = json.loads(Path(found).read_text(encoding="utf-8"))
+            content = json.loads(self.fetch(name, cache).read_text(encoding="utf-8"))
         except (ValueError, RecursionError):
             content = None
         if not isinstance(content, dict):

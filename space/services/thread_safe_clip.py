@@ -12,7 +12,7 @@ from cachetools import LRUCache
 from torch import Tensor, nn
 
 from hf_unlearn import ClipBlackBox
-from hf_unlearn.errors import InputError
+from space.services.hub_folder import naming
 from space.services.run_channel import BETWEEN_LAYERS
 
 CACHE_BYTES, ENTRY_BYTES = 16 * 2**20, 512 * 2**10  # of all lists of labels with their features, and of one
@@ -54,14 +54,8 @@ class ThreadSafeClip(ClipBlackBox):
         Raises:
             InputError: if it can't be loaded; the message names its id instead of the folder.
         """
-        try:
+        with naming(model_id, folder):
             model = cls(str(folder), device=device)
-        except (ValueError, OSError) as error:
-            raise InputError(str(error).replace(f"{folder}/", "").replace(str(folder), model_id)) from error
-        except Exception as error:  # transformers raises anything at configs that fit no weights
-            raise InputError(
-                f"{model_id}: its files fit no CLIP ({type(error).__name__}); choose another one."
-            ) from error
         model.model_id, model.revision, model.subfolder = model_id, revision, subfolder or None
         return model
 

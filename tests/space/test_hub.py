@@ -11,7 +11,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from safetensors.torch import load, save
 
-from hf_unlearn import unlearn
+from hf_unlearn import ClipBlackBox, unlearn
 from hf_unlearn.adapters.storage import CONTEXT, EDIT, FILES
 from space.services.downloads import zip_files
 from tests.support import hub_login
@@ -19,6 +19,7 @@ from tests.support.browser import browsing, expect, in_chromium, serving
 from tests.support.hub_client import environment
 from tests.support.hub_server import TOKENS, Hub
 from tests.support.images import COLOURS, coloured
+from tests.support.open_clip import FIXTURES, write_open_clip
 
 MODEL, ADAPTER = "user/clip", "user/no-red"
 
@@ -132,6 +133,18 @@ def test_an_adapter_whose_base_is_in_a_subfolder_is_used_with_that_base(hub, cli
     assert found == pytest.approx(classify(adapter=ADAPTER)[0], abs=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_a_model_in_the_format_of_open_clip_is_fetched_and_used(hub, classify, tmp_path, kind):
+    folder = write_open_clip(kind, tmp_path / kind)
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    hub.add(f"user/open-{kind}", {**files, "config.json": b'{"architecture": "of timm"}', "other.bin": bytes(100)})
+    found, _ = classify(f"user/open-{kind}")
+    model, names = ClipBlackBox(str(folder), device="cpu"), list(COLOURS)
+    scores = model.zero_shot(model.add_images(coloured(1).select([0])), names)[0]
+    assert found == pytest.approx(sorted(scores.exp().tolist()), abs=1e-5)
+    assert not [path for _, path, _ in hub.requests if path.endswith("other.bin")]
+
+
 def header(*shape: object) -> bytes:
     """The start of a safetensors file with one tensor of that shape."""
     tensor = {"dtype": "F32", "shape": shape, "data_offsets": [0, 4]}
@@ -141,7 +154,33 @@ def header(*shape: object) -> bytes:
 
 CONFIG = {"config.json": b'{"model_type": "clip"}'}
 LARGE = bytes(4 * 2**20)
+
+
+def described(parts: dict, **files: bytes) -> dict[str, bytes]:
+    """A repository in open_clip's format; the parts of the config are `model`, `vision` and `text`."""
+    whole = json.loads((FIXTURES / "clip" / "open_clip_config.json").read_text())
+    model = whole["model_cfg"] | parts.get("model", {})
+    model |= {f"{part}_cfg": model[f"{part}_cfg"] | parts.get(part, {}) for part in ("vision", "text")}
+    weights = {"open_clip_model.safetensors": LARGE} if not files else {}
+    return {"open_clip_config.json": json.dumps(whole | {"model_cfg": model}).encode(), **weights, **files}
+
+
 HOSTILE = {
+    "user/rn50": (described({"vision": {"layers": [3, 4, 6, 3]}}), "image tower is a ResNet; expected a ViT"),
+    "user/coca": (described({"model": {"multimodal_cfg": {"layers": 12}}}), "CoCa decoder"),
+    "user/bert": (described({"text": {"hf_model_name": "roberta-base"}}), "Hugging Face text tower"),
+    "user/convnext": (described({"vision": {"timm_model_name": "convnext_base"}}), "timm image tower"),
+    "user/open-pickle": (described({}, **{"open_clip_pytorch_model.bin": LARGE}), "no weights as safetensors"),
+    "user/open-huge": (described({}, **{"open_clip_model.safetensors": header(501_000_000) + LARGE}), "501 million"),
+    "user/open-deep": (described({"text": {"layers": 10**6}}, **{"open_clip_model.safetensors": header(9) + LARGE}),
+                       "open_clip_config.json asks for num_hidden_layers 1000000; at most 64"),
+    "user/open-text": (described({"text": {"layers": "1000000"}}, **{"open_clip_model.safetensors": header(9) + LARGE}),
+                       "open_clip_config.json asks for num_hidden_layers 1000000; at most 64"),
+    "user/open-odd": (described({"vision": {"width": "9" * 30}}), "describes no CLIP|files fit no CLIP"),
+    "user/open-mute": (described({}, **{"open_clip_model.safetensors": header(9) + LARGE}), "files of its tokenizer"),
+    "user/open-list": ({"open_clip_config.json": b"[]", "open_clip_model.safetensors": LARGE}, "json is damaged"),
+    "user/open-void": ({"open_clip_config.json": b"{}", "open_clip_model.safetensors": LARGE}, "describes no CLIP"),
+    "user/open-code": (described({"model": {"auto_map": {"A": "x.M"}}}), "brings code"),
     "user/code": ({"config.json": b'{"model_type": "clip", "auto_map": {"AutoModel": "x.M"}}', "x.py": b""},
                   "brings code"),
     "user/pickle": ({**CONFIG, "pytorch_model.bin": LARGE}, "no weights as safetensors, and this Space loads no"),

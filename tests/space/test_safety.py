@@ -18,7 +18,7 @@ from space.inputs.uploaded_images import read_images
 from space.services.adapter_store import AdapterStore
 from space.services.downloads import zip_files
 from space.services.model_cache import ModelCache
-from space.services.model_screening import _check_configs, screen_model
+from space.services.model_screening import _is_open_clip, screen_model
 from tests.support.images import coloured
 
 
@@ -50,7 +50,7 @@ def test_what_is_no_model_id_is_refused_before_anybody_is_asked(name):
 )
 def test_a_config_that_asks_for_code_or_for_too_much_is_refused(config, words):
     with pytest.raises(ValueError, match=words):
-        _check_configs("user/model", {"config.json": config})
+        _is_open_clip("user/model", {"config.json": config})
 
 
 @pytest.mark.parametrize("path", ["../out.png", "/out.png", "a/../../out.png", "..\\out.png", "C:\\out.png"])

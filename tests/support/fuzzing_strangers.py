@@ -139,7 +139,7 @@ class Strangers:
         api: Any = SimpleNamespace(hf_hub_download=lambda *_, **__: path)
         try:
             read = model_screening._json(api, "user/clip", "config.json", "0f", self.folder)
-            model_screening._check_configs("user/clip", {"config.json": read})
+            model_screening._is_open_clip("user/clip", {"config.json": read})
         except ValueError as error:
             says(error, "user/clip")
 
