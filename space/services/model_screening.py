@@ -11,7 +11,6 @@ from hf_unlearn.errors import InputError
 from hf_unlearn.hub.client import commit_of
 from hf_unlearn.hub.error_messages import explained
 from hf_unlearn.hub.ids import inside, is_repo_id
-from hf_unlearn.models.open_clip_config import OPEN_CLIP_CONFIG
 from hf_unlearn.text import brief
 from space.services.hub_cache import HubCache
 from space.services.hub_folder import HubFolder, naming
@@ -21,6 +20,7 @@ MAX_PARAMETERS = 500_000_000  # 2 GB in float32
 SIDE_FILES, MAX_SIDE_FILE = (".json", ".txt", ".model", ".jinja"), 64 * 2**20  # configs, tokenizers
 MOST_SIDE_FILES = MOST_WEIGHT_FILES = 64
 CONFIG, INDEX = "config.json", "model.safetensors.index.json"
+OPEN_CLIP_CONFIG = "open_clip_config.json"  # of hf_unlearn.models.open_clip_config, which loads torch
 JSONS = (CONFIG, OPEN_CLIP_CONFIG, "preprocessor_config.json", "processor_config.json", "tokenizer_config.json")
 BOUNDS = {  # of a config: without them a few weights could demand a model of any size
     "num_hidden_layers": 64, "hidden_size": 4_096, "intermediate_size": 16_384, "num_attention_heads": 64,
