@@ -63,7 +63,7 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
             with gr.Tab("Forget now", id="now", elem_id="tab-now"):
                 notice = Notice()
                 screen = forget_now_tab.draw(edits)
-                draw_results(edits, downloads, screen.recipe(), demo)
+                draw_results(edits, downloads, screen.named(forget_now_tab.RECIPE), demo)
             with gr.Tab("Scores only", id="forget", elem_id="tab-forget"):
                 forgetting = forget_tab.draw(store, runs, downloads, made, demo)
             with gr.Tab("Library", id="library", elem_id="tab-library"):
@@ -82,7 +82,7 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
             of_try = try_tab.open_link(store, query, session_of(request))
             return [gr.Tabs(selected=tab), *of_try, *forget_now_tab.open_link(edits, query if tab == TABS[0] else {})]
 
-        filled = [tabs, trying.base, trying.adapter, trying.look, *screen.outputs(forget_now_tab.ALL)]
+        filled = [tabs, trying.base, trying.adapter, trying.look, *screen.named(forget_now_tab.ALL)]
         arrived = demo.load(arrive, None, filled, **{**LIGHT, "show_progress": "hidden"}, **PRIVATE)
         try_tab.wire(store, trying, arrived, forgetting.use, made)
         forgetting.use.click(lambda: gr.Tabs(selected="try"), None, tabs, **LIGHT, **PRIVATE)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -18,6 +18,7 @@ from space.services.instant_edit import Answer, InstantEdits
 from space.services.pictures import find_picture
 from space.services.recipe import EXAMPLE, LINKED, OWN_PHOTO, PRESETS, Recipe, read_link
 from space.ui.chips import draw_chips
+from space.ui.components import Components, updates
 from space.ui.page import ACTS, BARE, HERE, INSTANT, LAST, LIVE, PRIVATE, FileImage, set_first_value
 from space.views import first_screen as view
 from space.views.how_to_use import render_code
@@ -32,8 +33,8 @@ IN_VIEW = "() => document.querySelector('#verdict').scrollIntoView({block: 'near
 
 
 @dataclass(frozen=True)
-class FirstScreen:
-    """The components. Those up to `enabled` are what an event reads, in the order of `Recipe.parse`."""
+class FirstScreen(Components):
+    """The components. Those of `RECIPE` are what an event reads, in the order of `Recipe.parse`."""
 
     forget: gr.HTML
     keep: gr.HTML
@@ -56,18 +57,11 @@ class FirstScreen:
 
     def inputs(self) -> list[Any]:
         """What a recipe is read from, the photo, and the key of the picture that is on the page."""
-        return [*self.recipe(), self.image, self.shown]
-
-    def recipe(self) -> list[Any]:
-        """What `Recipe.parse` takes."""
-        return [self.forget, self.keep, self.labels, self.picture, self.base, self.breadth, self.enabled]
-
-    def outputs(self, names: Iterable[str]) -> list[Any]:
-        """The components with these names."""
-        return [getattr(self, name) for name in names]
+        return self.named((*RECIPE, "image", "shown"))
 
 
-ALL = tuple(field.name for field in fields(FirstScreen))
+ALL = FirstScreen.names()
+RECIPE = ("forget", "keep", "labels", "picture", "base", "breadth", "enabled")  # what `Recipe.parse` takes
 ANSWER = ("picture", "image", "shown", "comparison", "verdict", "strip", "neighbours", "link", "code")
 CHANGED = ("forget", "keep", *ANSWER)  # by a button of the answer
 
@@ -141,12 +135,12 @@ def wire(screen: FirstScreen, edits: InstantEdits) -> None:
 
     said: dict[str, Any] = {"show_progress": "hidden", **LAST, **INSTANT, **PRIVATE}
     changes = [each.input for each in (screen.forget, screen.keep, screen.labels, screen.base, screen.enabled)]
-    answers = screen.outputs(ANSWER)
+    answers = screen.named(ANSWER)
     gr.on([*changes, screen.breadth.release], answer, screen.inputs(), answers, **said)
     screen.image.input(upload, screen.inputs(), answers, **said)
     for buttons in (screen.verdict, screen.neighbours):
-        buttons.select(act, screen.inputs(), screen.outputs(CHANGED), **said)
-    picked = screen.strip.select(act, screen.inputs(), screen.outputs(CHANGED), **said)
+        buttons.select(act, screen.inputs(), screen.named(CHANGED), **said)
+    picked = screen.strip.select(act, screen.inputs(), screen.named(CHANGED), **said)
     picked.then(None, js=IN_VIEW, **PRIVATE)
 
 
@@ -184,11 +178,6 @@ def show_recipe(edits: InstantEdits, recipe: Recipe) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def updates(found: Mapping[str, Any], names: Iterable[str]) -> list[Any]:
-    """For every component named its new value, or nothing new."""
-    return [found.get(name, gr.skip()) for name in names]
-
-
 def _respond(edits: InstantEdits, values: Any, act: str = "", name: str = "") -> dict[str, Any]:
     *recipe_values, path, shown = values
     try:
@@ -215,7 +204,7 @@ def _open(path: object) -> Image.Image | None:
 def _updates(answer: Answer, shown: str) -> dict[str, Any]:
     """By component; the picture only if it is another one than is shown."""
     found: dict[str, Any] = {
-        "comparison": view.render_comparison(answer), "verdict": view.render_verdict(answer.verdict),
+        "comparison": view.render_comparison(answer), "verdict": view.render_verdict(answer),
         "strip": view.render_strip(answer), "neighbours": view.render_neighbours(answer),
         "link": _link(answer.recipe), "code": render_code(answer.recipe), "shown": answer.shown,
     }  # fmt: skip

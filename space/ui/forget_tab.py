@@ -12,7 +12,7 @@ import gradio as gr
 from hf_unlearn.errors import HfUnlearnError
 from hf_unlearn.models.embedded import EMBEDDED
 from space.error_words import first_line
-from space.inputs.data_sources import everyday_names
+from space.inputs.demo_drawings import everyday_names
 from space.inputs.limits import has_names, parse_labels, plain_text
 from space.inputs.run_request import (
     BUDGETS,
@@ -28,6 +28,7 @@ from space.services.downloads import Downloads
 from space.services.runs import Runs
 from space.services.time_estimate import Seconds
 from space.ui import keep_tab
+from space.ui.components import Components
 from space.ui.page import HEAVY, LAST, LIGHT, PRIVATE, RUN, RUNS_AT_ONCE
 from space.ui.presence import visitors_before
 from space.ui.run_events import LINE_SECONDS, START, STOP, RunView, draw_chart, wire_run
@@ -68,8 +69,8 @@ FILL_KEEP = """(method, source, keep) => {
 
 
 @dataclass(frozen=True)
-class _Form:
-    """What a visitor fills in."""
+class _Form(Components):
+    """What a visitor fills in, in the order of `_order`."""
 
     base: gr.Dropdown
     forget: gr.Textbox
@@ -80,12 +81,6 @@ class _Form:
     files: gr.File
     dataset: gr.Textbox
     method: gr.Radio
-
-    def inputs(self) -> list[Any]:
-        return [
-            self.base, self.forget, self.keep, self.source, self.budget, self.strength, self.files, self.dataset,
-            self.method,
-        ]  # fmt: skip
 
 
 def _order(
@@ -144,7 +139,7 @@ def draw(store: AdapterStore, runs: Runs, downloads: Downloads, made: gr.Browser
         details.render()
     view = RunView(start, stop, clock, bar, chart, keeping.panel, keeping.zipped, summary, folded, details, made)
     _wire_form(store, runs, form, estimate)
-    wire_run(runs, downloads, _order, form.inputs(), view)
+    wire_run(runs, downloads, _order, form.named(_Form.names()), view)
     return ForgetTab(base, keeping.use)
 
 
@@ -214,7 +209,7 @@ def _wire_form(store: AdapterStore, runs: Runs, on: _Form, estimate: gr.Markdown
     on.method.change(None, on.method, on.budget, js=SHOW_BUDGET, **PRIVATE)
     gr.on(
         [on.forget.change, on.keep.change, on.source.input, on.method.change, on.budget.release, on.files.change],
-        estimate_time, on.inputs(), estimate, **LAST, **HEAVY, **PRIVATE, show_progress="hidden",
+        estimate_time, on.named(_Form.names()), estimate, **LAST, **HEAVY, **PRIVATE, show_progress="hidden",
     )  # fmt: skip
 
 

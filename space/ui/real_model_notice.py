@@ -9,7 +9,8 @@ import gradio as gr
 from space.services.instant_edit import InstantEdits
 from space.services.real_model import REAL_MODEL, RealModel, State
 from space.services.recipe import Recipe
-from space.ui.forget_now_tab import ALL, FirstScreen, base_choices, show_recipe, updates
+from space.ui.components import updates
+from space.ui.forget_now_tab import ALL, FirstScreen, base_choices, show_recipe
 from space.ui.page import INSTANT, LIGHT, PRIVATE, in_words
 from space.views.library import list_bases
 
@@ -58,4 +59,4 @@ class Notice:
         quiet: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
         shown = [self.row, self.text, self.button, self.clock, screen.base, *lists]
         gr.on([demo.load, self.clock.tick], report, None, shown, **{**LIGHT, **quiet})
-        self.button.click(use, None, screen.outputs(ALL), **INSTANT, **quiet)
+        self.button.click(use, None, screen.named(ALL), **INSTANT, **quiet)

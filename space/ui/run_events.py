@@ -14,6 +14,7 @@ from space.services.downloads import Downloads
 from space.services.run_channel import STOPPED_EARLY
 from space.services.run_progress import RunProgress, RunResult
 from space.services.runs import Runs
+from space.ui.components import Components, updates
 from space.ui.keep_tab import STAY
 from space.ui.page import PRIVATE, RUN, RUNS_AT_ONCE, in_words, session_of
 from space.ui.presence import leave_line, visitors_before, waiting
@@ -25,13 +26,14 @@ MEASURES = {"H": "H", "err_for": "forget error", "acc_mem": "retain accuracy"}
 COLOURS = {"H": "#2a9d57", "forget error": "#c44e52", "retain accuracy": "#4c72b0"}
 START, STOP, SKIP = "Make it forget", "Stop, keep the best so far", "Skip the evaluation"
 SAY_STOPPING = "() => ({__type__: 'update', value: 'Stopping …', interactive: false})"
+WRITTEN = ("bar", "chart", "summary", "details", "folded", "made", "panel", "zipped", "stop")  # by a run
 LINE_SECONDS = 1.0  # how often a visitor in the queue reads their place
 TO_SUMMARY = "() => document.querySelector('#run-summary')?.scrollIntoView({block: 'start'})"
 TO_PROGRESS = "() => document.querySelector('#run-progress')?.scrollIntoView({block: 'nearest'})"
 
 
 @dataclass(frozen=True)
-class RunView:
+class RunView(Components):
     """The components of a run.
 
     Attributes:
@@ -56,13 +58,6 @@ class RunView:
     details: gr.HTML
     made: gr.BrowserState
 
-    def outputs(self) -> list[Any]:
-        """What a run writes."""
-        return [
-            self.bar, self.chart, self.summary, self.details, self.folded, self.made, self.panel, self.zipped,
-            self.stop,
-        ]  # fmt: skip
-
 
 def draw_chart() -> gr.LinePlot:
     """The figures of a search, empty and hidden."""
@@ -86,9 +81,9 @@ def wire_run(
         before: RunProgress | None = None
         for news in runs.run(order(*fields), session_of(request), waiting()):
             if isinstance(news, RunResult):
-                yield _end(news, downloads)
+                yield updates(_end(news, downloads), WRITTEN)
             else:
-                yield _progress(news, before, downloads)
+                yield updates(_progress(news, before, downloads), WRITTEN)
                 before = news
 
     def place(request: gr.Request) -> Any:
@@ -107,7 +102,7 @@ def wire_run(
         None, buttons, queue=False, show_progress="hidden", **PRIVATE,
     )  # fmt: skip
     started.then(None, js=TO_PROGRESS, **PRIVATE)
-    ran = started.then(run, inputs, on.outputs(), show_progress="hidden", **RUN, **PRIVATE)
+    ran = started.then(run, inputs, on.named(WRITTEN), show_progress="hidden", **RUN, **PRIVATE)
     ran.success(None, js=STAY, **PRIVATE)
     ran.success(None, js=TO_SUMMARY, **PRIVATE)
     for over in (ran.success, ran.failure):  # `then` would not run after a refusal, and the tab would stay locked
@@ -120,29 +115,30 @@ def wire_run(
     on.stop.click(halt, None, None, queue=False, **PRIVATE)
 
 
-def _progress(news: RunProgress, before: RunProgress | None, downloads: Downloads) -> list[Any]:
-    """Values of `RunView.outputs`; what a visitor may have changed since the news before stays."""
-    summary = details = folded = key = panel = zipped = stop = gr.skip()
+def _progress(news: RunProgress, before: RunProgress | None, downloads: Downloads) -> dict[str, Any]:
+    """What is new, by component; what a visitor may have changed since the news before stays."""
+    found: dict[str, Any] = {"bar": render_progress(news)}
+    if news.steps:
+        found["chart"] = gr.LinePlot(_frame(news.steps), visible=True)
     if news.steps and not (before and before.steps):  # only now: a run that is refused leaves the last one's end
-        summary, details, key, panel = "", "", "", gr.Column(visible=False)
-        folded = gr.Accordion(visible=True, open=True)
+        found |= {"summary": "", "details": "", "made": "", "panel": gr.Column(visible=False)}
+        found["folded"] = gr.Accordion(visible=True, open=True)
     if news.made and not (before and before.made):
-        summary, details, key, panel = "", "", news.made.key, gr.Column(visible=True)
-        zipped, stop = (
-            gr.DownloadButton(value=downloads.zip_adapter(news.made.adapter)),
-            gr.Button(SKIP, interactive=True),
-        )
-    chart = gr.LinePlot(_frame(news.steps), visible=True) if news.steps else gr.skip()
-    return [render_progress(news), chart, summary, details, folded, key, panel, zipped, stop]
+        found |= {"summary": "", "details": "", "made": news.made.key, "panel": gr.Column(visible=True)}
+        found["zipped"] = gr.DownloadButton(value=downloads.zip_adapter(news.made.adapter))
+        found["stop"] = gr.Button(SKIP, interactive=True)
+    return found
 
 
-def _end(made: RunResult, downloads: Downloads) -> list[Any]:
-    """Values of `RunView.outputs`."""
-    chart = gr.LinePlot(_frame(made.steps), visible=bool(made.steps))
-    folded = gr.Accordion(visible=bool(made.steps or made.adapter.report), open=False)
-    zipped = gr.DownloadButton(value=downloads.zip_adapter(made.adapter))
-    panel = gr.Column(visible=True)
-    return ["", chart, render_summary(made), render_details(made), folded, made.key, panel, zipped, gr.skip()]
+def _end(made: RunResult, downloads: Downloads) -> dict[str, Any]:
+    """The end of a run, by component."""
+    return {
+        "bar": "", "chart": gr.LinePlot(_frame(made.steps), visible=bool(made.steps)),
+        "summary": render_summary(made), "details": render_details(made),
+        "folded": gr.Accordion(visible=bool(made.steps or made.adapter.report), open=False),
+        "made": made.key, "panel": gr.Column(visible=True),
+        "zipped": gr.DownloadButton(value=downloads.zip_adapter(made.adapter)),
+    }  # fmt: skip
 
 
 def _frame(steps: tuple[Any, ...]) -> pd.DataFrame:
