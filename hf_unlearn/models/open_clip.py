@@ -135,6 +135,9 @@ def _content(files: CheckpointFiles) -> dict[str, Any]:
         raise InputError(
             f"{files.name}: its {OPEN_CLIP_CONFIG} has no model_cfg with vision_cfg and text_cfg; get it again"
         )
+    for part, key in ((content, "preprocess_cfg"), (parts["text_cfg"], "tokenizer_kwargs")):
+        if not isinstance(part.get(key) or {}, dict):
+            raise InputError(f"{files.name}: {key} in its {OPEN_CLIP_CONFIG} is {brief(part[key])}; get it again")
     return dict(content)
 
 

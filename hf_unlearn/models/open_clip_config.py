@@ -6,6 +6,7 @@ nothing at inference, is listed here; any other is refused.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -84,15 +85,20 @@ def read_config(name: str, content: Any) -> Any:
 def sized(name: str, config: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
     """The config with what timm's name of an image tower does not say: its layers, their width, and its patches.
 
+    The numbers of layers are compared first: a config that asks for many would keep transformers busy for long.
+
     Args:
         name: of the checkpoint, for messages.
         config: what `read_config` gave.
         shapes: of the tensors in the weights, by open_clip's names.
 
     Raises:
-        StorageError: if the weights hold no such tower, or one of another width.
+        StorageError: if the weights hold no such tower, or one of another width or with other layers.
     """
+    _check_layers(name, "text", config.text_config.num_hidden_layers, shapes, r"(?:text\.)?transformer\.resblocks")
     if config.model_type != "siglip":
+        layers = config.vision_config.num_hidden_layers
+        _check_layers(name, "image", layers, shapes, r"visual\.transformer\.resblocks")
         return config
     try:
         width, _, patch, _ = shapes["visual.trunk.patch_embed.proj.weight"]
@@ -105,6 +111,15 @@ def sized(name: str, config: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
     tower.patch_size, tower.intermediate_size = patch, inner
     tower.num_hidden_layers = sum(key.endswith(".attn.qkv.weight") for key in shapes)
     return config
+
+
+def _check_layers(name: str, tower: str, asked: int, shapes: Mapping[str, Any], pattern: str) -> None:
+    there = {found[1] for key in shapes if (found := re.match(rf"{pattern}\.(\d+)\.", key))}
+    if len(there) != asked:
+        raise StorageError(
+            f"{name}: its weights hold {len(there)} layers of the {tower} tower, its config says {brief(asked)}; get "
+            "both of one checkpoint"
+        )
 
 
 class _Any(tuple[Any, ...]):

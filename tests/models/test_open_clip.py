@@ -93,6 +93,7 @@ CONFIG_REFUSED = [
     ("siglip", "preprocess", {"mean": [0.5, 0.5]}, "three means"),
     ("clip", "preprocess", {"std": [0.5, 0, 0.5]}, "three std"),
     ("clip", "text_cfg", {"tokenizer_kwargs": {"clean": "whitespace"}}, "tokenizer has unknown options"),
+    ("clip", "text_cfg", {"tokenizer_kwargs": "lower"}, "tokenizer_kwargs in its open_clip_config.json is 'lower'"),
     ("clip", "text_cfg", {"tokenizer_kwargs": {"reduction_mask": "random"}}, "tokenizer has unknown options"),
 ]
 
@@ -115,7 +116,11 @@ def test_what_transformers_does_not_compute_is_refused_by_name(stored, kind, par
         (lambda w: w | {"text.ln_final.bias": torch.ones(24)}, "twice"),
         (lambda w: w | {"visual.proj": torch.ones(24, 3)}, "expected (24, 24) by its config"),
         (lambda w: w | {"visual.ln_post.bias": torch.full((24,), torch.nan)}, "not finite"),
-        (lambda w: w | {"visual.transformer.resblocks.2.ln_1.bias": torch.ones(24)}, "its config does not have"),
+        (
+            lambda w: w | {"visual.transformer.resblocks.2.ln_1.bias": torch.ones(24)},
+            "3 layers of the image tower, its config says 2",
+        ),
+        (lambda w: w | {"visual.ln_pre.scale": torch.ones(24)}, "its config does not have"),
     ],
 )
 def test_every_weight_is_used_once_in_its_shape(stored, damage, said):
@@ -124,6 +129,20 @@ def test_every_weight_is_used_once_in_its_shape(stored, damage, said):
     with pytest.raises(StorageError) as refused:
         ClipBlackBox(str(path.parent), device="cpu")
     assert said in str(refused.value)
+
+
+def test_weights_under_their_other_name_load(stored):
+    folder = stored()
+    (folder / "open_clip_model.safetensors").rename(folder / "open_clip_pytorch_model.safetensors")
+    assert ClipBlackBox(str(folder), device="cpu").family == "clip"
+
+
+@pytest.mark.parametrize("tower", ["text_cfg", "vision_cfg"])
+def test_a_config_that_asks_for_countless_layers_is_refused_at_once(stored, tower):
+    folder = stored()
+    change_config(folder, tower, layers=10**9)
+    with pytest.raises(StorageError, match=r"2 layers of the (text|image) tower, its config says 1000000000; get both"):
+        ClipBlackBox(str(folder), device="cpu")
 
 
 @pytest.mark.parametrize(
