@@ -3,51 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 
-from hf_unlearn.data.class_names import split_names
+from hf_unlearn.data.class_names import like
 from hf_unlearn.data.folder_layout import TEST, TRAIN, VALIDATION
 from hf_unlearn.data.labeled_images import LabeledImages
 from hf_unlearn.errors import InputError
-from hf_unlearn.models.embedded import EMBEDDED
 from space.inputs.archives import unpack
+from space.inputs.demo_drawings import SHOTS, is_drawn, load_drawings
 from space.inputs.hub_datasets import load_dataset_images
-from space.inputs.run_request import DATASET, EDIT, FILES, MAX_CLASSES, NAMES, RunRequest
+from space.inputs.run_request import CONTEXT, DATASET, EDIT, FILES, MAX_CLASSES, RunRequest
+from space.inputs.task_images import TaskImages, list_names
 from space.inputs.uploaded_images import UploadedImages, read_images
-
-SHOTS = 16  # training images per class
-STRANGE = 3  # every third of the demo's unlisted concepts is evaluated: enough for a figure, and quick
-
-
-@dataclass(frozen=True)
-class TaskImages:
-    """Images to learn from and to evaluate on; none of them where a visitor gave names alone.
-
-    Attributes:
-        names: all class names.
-        train, validation: images to search and to select with.
-        judged: images that no optimizer saw, or the validation images if there are no others.
-        kind: "test" or "validation": which of them `judged` is.
-        unlisted, unlisted_validation, synonyms: see `hf_unlearn.evaluate`; empty where they are unknown.
-        note: what a visitor should know of an upload.
-    """
-
-    names: tuple[str, ...]
-    train: LabeledImages | None = None
-    validation: LabeledImages | None = None
-    judged: LabeledImages | None = None
-    kind: str = "test"
-    unlisted: LabeledImages | None = None
-    unlisted_validation: LabeledImages | None = None
-    synonyms: dict[str, list[str]] = field(default_factory=dict)
-    note: str = ""
 
 
 def collect_images(request: RunRequest) -> TaskImages:
     """The images of a request.
 
     Raises:
-        InputError: if a name has no images, or the upload or data set can't be used.
+        InputError: if a context's name is no class of the upload or data set, or these can't be used.
         HubError: if the Hub is needed and does not answer.
     """
     if request.source == FILES:
@@ -56,75 +29,52 @@ def collect_images(request: RunRequest) -> TaskImages:
     if request.source == DATASET:
         wanted = [*request.forget, *request.keep] if request.keep else []
         return _split_images(UploadedImages(load_dataset_images(request.dataset, wanted)), request)
-    if is_drawn(request):
-        return _load_drawings(request)
-    names = (*request.forget, *request.keep)
-    if request.source == NAMES or request.method == EDIT:  # an edit needs no images
-        return TaskImages(names)
-    undrawn = _names_without_drawings(names)
-    raise InputError(f"There are no drawings of '{undrawn[0]}'; tick names of the list, or choose other images.")
-
-
-def is_drawn(request: RunRequest) -> bool:
-    """Whether the demo's drawings are the images of a request."""
-    if request.source in (FILES, DATASET):
-        return False
-    needs_none = request.source == NAMES or request.method == EDIT
-    return (request.base == EMBEDDED or not needs_none) and not _names_without_drawings(
-        [*request.forget, *request.keep]
-    )
-
-
-def everyday_names() -> list[str]:
-    """Harmless names of the demo."""
-    from hf_unlearn.demo import emoji_tasks as demo
-
-    task = demo.tasks()["moderation"][0]
-    return [name for name in task["names"] if name not in task["forget"]][::2]
-
-
-def _names_without_drawings(names: Sequence[str]) -> list[str]:
-    from hf_unlearn.demo import emoji_tasks as demo
-
-    def has_drawings(name: str) -> bool:
-        return name in demo.concepts() and all(demo.drawings(name, role) for role in demo.ARTISTS)
-
-    return [name for name in names if not has_drawings(name)]
-
-
-def _load_drawings(request: RunRequest) -> TaskImages:
-    """Drawings of the names; where none are kept, everyday names are evaluated beside them."""
-    from hf_unlearn.demo import emoji_tasks as demo
-
-    keep = request.keep or [name for name in everyday_names() if name not in request.forget]
-    task = demo.task_of((*request.forget, *keep), request.forget, 1 if request.method == EDIT else SHOTS)
-    strange = range(0, len(task.unlisted.names), STRANGE)
-    unlisted, unlisted_validation = (
-        images.select(i for i, label in enumerate(images.labels) if label in strange)
-        for images in (task.unlisted, task.unlisted_validation)
-    )
-    return TaskImages(
-        task.names, task.train, task.validation, task.test, "test", unlisted, unlisted_validation, task.synonyms
-    )
+    return load_drawings(request) if is_drawn(request) else TaskImages((*request.forget, *request.keep))
 
 
 def _split_images(sent: UploadedImages, request: RunRequest) -> TaskImages:
-    """A visitor's images to learn from, to choose by and to evaluate on; splits that lack no class are used as such."""
-    images = sent.images
-    split_names(images.names, request.forget)
-    keep = request.keep or [name for name in images.names if name not in request.forget]
-    if unknown := [name for name in keep if name not in images.names]:
-        raise InputError(f"There is no class '{unknown[0]}' among the images' {len(images.names)}; leave it out.")
+    """A visitor's images to learn from, to choose by and to evaluate on; splits that lack no class are used as such.
+
+    An edit needs no images of a name. A name in other capitals is the class.
+    """
+    sent = sent.spelled([*request.forget, *request.keep])
+    keep = request.keep or [name for name in sent.images.names if name not in request.forget]
     names = (*request.forget, *keep)
+    if not keep:
+        raise InputError(
+            "All classes of the images are to be forgotten; add a class of other images, or names to keep."
+        )
     if len(names) > MAX_CLASSES:
         raise InputError(f"These are {len(names)} classes; at most {MAX_CLASSES} are allowed.")
-    listed = images.only(names)
-    if empty := next((name for name, count in listed.counts().items() if not count), None):
-        raise InputError(f"There are no images of '{empty}'; add some, or leave the name out.")
+    counts = sent.images.counts()
+    missing = [name for name in names if not counts.get(name)]
+    if missing and request.method == CONTEXT:
+        raise InputError(_explain_missing(missing[0], sent.images.names))
+    shown = tuple(name for name in names if name not in missing)
+    made = _divide(sent, shown, request.method) if shown else TaskImages(())
+    used = f"Your images: {'; '.join(filter(None, [_describe_use(made, sent, request), sent.note]))}."
+    unseen = f"None of them shows {list_names(missing)}{like(missing[0], set(counts) - {*names})}." if missing else ""
+    train, validation, judged = (
+        images and _spread(images, names) for images in (made.train, made.validation, made.judged)
+    )
+    return TaskImages(names, train, validation, judged, made.kind, note=f"{used} {unseen}".rstrip())
+
+
+def _explain_missing(name: str, classes: Sequence[str]) -> str:
+    why = "There are no images of" if name in classes else "No class of the images is called"
+    near = like(name, classes) if name not in classes else ""
+    return f"{why} '{name[:40]}'{near}: a context learns from images of every name. Add some, or make an edit."
+
+
+def _divide(sent: UploadedImages, names: tuple[str, ...], method: str) -> TaskImages:
+    """The images of these classes, each of which has some, by what they are used for."""
+    listed = sent.images.only(names)
     test = _complete(sent.test, names)
     given = _complete(sent.validation, names)
     parts = 3 - (test is not None) - (given is not None)
     least = min(listed.counts().values())
+    if least == 1 and method == EDIT:  # which learns from none of them
+        return TaskImages(names, judged=test or given or listed)
     shots = min(SHOTS, max(1, least // parts))
     if given is not None and (test is not None or least == 1):
         train, validation, judged = listed.draw(shots, 0), given.draw(SHOTS, 0), test
@@ -133,8 +83,12 @@ def _split_images(sent: UploadedImages, request: RunRequest) -> TaskImages:
         validation = given.draw(SHOTS, 0) if given is not None else second
         judged = test or _complete(second if given is not None else rest, names)
     kind = "test" if judged else "validation"
-    made = TaskImages(names, train, validation, judged or validation, kind)
-    return replace(made, note="; ".join(filter(None, [_describe_use(made, sent, request), sent.note])))
+    return TaskImages(names, train, validation, judged or validation, kind)
+
+
+def _spread(images: LabeledImages, names: Sequence[str]) -> LabeledImages:
+    """The images over all of these names, some of which have none."""
+    return LabeledImages(images.items, tuple(names.index(images.names[label]) for label in images.labels), tuple(names))
 
 
 def _complete(images: LabeledImages | None, names: Sequence[str]) -> LabeledImages | None:

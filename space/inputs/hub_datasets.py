@@ -67,7 +67,8 @@ def draw_images(rows: HubRows, names: Sequence[str]) -> LabeledImages:
     known = rows.names or sorted({label for label in labels if isinstance(label, str) and label.strip()})
     numbers = {name: number for number, name in enumerate(known)}
     classes = [numbers.get(label, -1) if isinstance(label, str) else label for label in labels]
-    chosen = _draw_rows(classes, [number for name, number in numbers.items() if not names or name in names])
+    wanted = {name.casefold() for name in names or numbers}
+    chosen = _draw_rows(classes, [number for name, number in numbers.items() if name.casefold() in wanted])
     images: dict[int, Image.Image] = {}
     for number, row in enumerate(rows if chosen else ()):
         if number in chosen:

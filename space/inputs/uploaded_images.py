@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hf_unlearn.data.folder_layout import (
@@ -39,6 +40,22 @@ class UploadedImages:
     test: LabeledImages | None = None
     places: dict[str, str] = field(default_factory=dict)
     note: str = ""
+
+    def spelled(self, names: Iterable[str]) -> UploadedImages:
+        """The same with the classes spelled as these names are, where they differ in capitals alone."""
+        asked = {name.casefold(): name for name in names}
+
+        def of(images: LabeledImages) -> LabeledImages:
+            found: list[str] = []
+            for name in images.names:
+                wanted = asked.get(name.casefold(), name)
+                found.append(name if wanted in images.names or wanted in found else wanted)
+            return LabeledImages(images.items, images.labels, tuple(found))
+
+        return replace(
+            self, images=of(self.images), validation=self.validation and of(self.validation),
+            test=self.test and of(self.test),
+        )  # fmt: skip
 
 
 def read_images(folder: Path) -> UploadedImages:

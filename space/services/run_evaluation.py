@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from space.inputs.data_sources import TaskImages
+from space.inputs.task_images import TaskImages
 
 if TYPE_CHECKING:
     from hf_unlearn import ClipBlackBox, ForgetAdapter

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from hf_unlearn.errors import InputError
-from space.inputs.data_sources import TaskImages
-from space.inputs.run_request import DATASET, EDIT, FILES, NAMES, RunRequest
+from space.inputs.run_request import DATASET, EDIT, FILES, RunRequest
+from space.inputs.task_images import TaskImages
 from space.services.run_channel import RunChannel
 from space.services.run_progress import RunProgress
 
@@ -30,7 +30,7 @@ def search_context(model: ClipBlackBox, images: TaskImages, request: RunRequest,
     from hf_unlearn import unlearn
 
     steps: list[Step] = []
-    judged_on = _describe_validation(images, request)
+    judged_on = _describe_validation(images, request.forget)
     start = time.monotonic()
 
     def report_step(step: Step) -> bool:
@@ -46,18 +46,17 @@ def search_context(model: ClipBlackBox, images: TaskImages, request: RunRequest,
         "forget": request.forget, "max_queries": request.budget, "strength": request.strength, "patience": None,
         "progress": False, "on_step": report_step,
     }  # fmt: skip
-    if request.source == NAMES:
+    if images.train is None:
         return unlearn(model, classes=images.names, **options)
-    assert images.train is not None
     shots = max(images.train.counts().values())
     return unlearn(model, images.train, validation=images.validation, shots=shots, **options)
 
 
-def _describe_validation(images: TaskImages, request: RunRequest) -> str:
-    if request.source == NAMES or images.validation is None:
+def _describe_validation(images: TaskImages, forget: list[str]) -> str:
+    if images.train is None or images.validation is None:
         return "Figures so far are of stand-ins made from the names, not of images."
     counts = images.validation.counts()
-    gone, kept = (sum(counts[name] for name in names) for names in (request.forget, set(counts) - {*request.forget}))
+    gone, kept = (sum(counts[name] for name in names) for names in (forget, set(counts) - {*forget}))
     return f"Figures so far are of {gone} images to forget and {kept} to keep."
 
 

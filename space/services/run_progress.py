@@ -50,7 +50,7 @@ class RunResult:
         reason: why the run stopped.
         steps: the figures of every step of a search.
         confusions: forgotten class -> name -> share of the class's images that now get that name, 0 to 1.
-        note: what a visitor should know of an upload.
+        note: sentences on how an upload is used, and on names that no image shows.
         unjudged: why there is no evaluation, or nothing.
     """
 

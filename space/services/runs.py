@@ -12,8 +12,9 @@ from threading import Lock, Semaphore, Thread
 from typing import TYPE_CHECKING
 
 from hf_unlearn.errors import InputError
-from space.inputs.data_sources import TaskImages, collect_images
+from space.inputs.data_sources import collect_images
 from space.inputs.run_request import DATASET, EDIT, RunRequest
+from space.inputs.task_images import TaskImages
 from space.services.adapter_store import AdapterStore
 from space.services.run_channel import (
     BETWEEN_LAYERS,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from space.inputs.archives import count_images
-from space.inputs.data_sources import is_drawn
+from space.inputs.demo_drawings import is_drawn
 from space.inputs.run_request import FILES, RunRequest
 
 if TYPE_CHECKING:

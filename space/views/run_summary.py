@@ -27,7 +27,7 @@ def render_summary(made: RunResult) -> str:
     parts = [
         f"<p><b>Done: {escape(made.reason)}.</b> {queries:,.0f} queries in {format_duration(seconds)}.</p>",
         _figures(made) if made.adapter.report else f"<p>It was not evaluated. {made.unjudged or NO_IMAGES}</p>",
-        f"<p class='note'>Your images: {plain_text(made.note)}.</p>" if made.note else "",
+        f"<p class='note'>{plain_text(made.note)}</p>" if made.note else "",
         _neighbours(made),
         f"<p class='note'>{escape(scope(made.adapter.kind))}</p>",
     ]
@@ -50,10 +50,15 @@ def _figures(made: RunResult) -> str:
     )
     notes = [
         SEEN if images["kind"] == "validation" else "",
-        "These are few images: the figures are rough." if min(images["forget"], images["retain"]) < FEW else "",
+        "These are few images: the figures are rough." if _fewest(images) < FEW else "",
     ]
     note = " ".join(filter(None, notes))
     return f'<dl class="numbers">{items}</dl>' + (f'<p class="note">{note}</p>' if note else "") + _short_lists(metrics)
+
+
+def _fewest(images: Mapping[str, Any]) -> int:
+    """The smaller number of images of those to forget and those to keep, if there are some."""
+    return min(filter(None, (images["forget"], images["retain"])), default=FEW)
 
 
 def _short_lists(metrics: Mapping[str, Any]) -> str:

@@ -178,6 +178,35 @@ def test_a_visitor_reads_what_the_images_of_a_zip_are_used_for(tmp_path, counts,
     assert f"it is evaluated on {len(edit.judged)}" in edit.note
 
 
+def zipped(tmp_path, *names):
+    with zipfile.ZipFile(tmp_path / "sent.zip", "w") as archive:
+        for number, name in enumerate(names):
+            archive.writestr(name, picture(number))
+    return [str(tmp_path / "sent.zip")]
+
+
+def test_an_edit_forgets_a_name_that_is_no_class_of_a_zip_and_is_evaluated_on_what_there_is(tmp_path):
+    files = zipped(tmp_path, *(f"{name}/{n}.png" for name in ("Cat", "dog", "bird") for n in range(9)))
+    made = collect_images(RunRequest.parse("embedded", "cat\ngun", "", "files", 50, files=files, method="edit"))
+    assert made.names == ("cat", "gun", "bird", "dog")  # a name in other capitals is the class
+    assert made.judged.counts() == {"cat": 3, "gun": 0, "bird": 3, "dog": 3}
+    assert made.note.endswith("None of them shows “gun”.")
+    kept = collect_images(RunRequest.parse("embedded", "catt", "hat", "files", 50, files=files, method="edit"))
+    assert (kept.names, kept.judged) == (("catt", "hat"), None)
+    assert "None of them shows “catt”, “hat” (did you mean 'Cat'?)" in kept.note
+    for name, words in (("gun", "'gun': a context learns"), ("dogs", r"'dogs' \(did you mean 'dog'\?\): a context")):
+        with pytest.raises(ValueError, match=words):
+            collect_images(RunRequest.parse("embedded", f"cat\n{name}", "", "files", 50, files=files))
+
+
+def test_an_edit_is_evaluated_on_one_image_a_class_since_it_learns_from_none(tmp_path):
+    files = zipped(tmp_path, "cat/1.png", "dog/1.png", "cow/1.png")
+    made = collect_images(RunRequest.parse("embedded", "cat", "", "files", 50, files=files, method="edit"))
+    assert (made.kind, len(made.judged)) == ("test", 3)
+    with pytest.raises(ValueError, match="All classes of the images are to be forgotten"):
+        collect_images(RunRequest.parse("embedded", "cat\ndog\ncow", "", "files", 50, files=files, method="edit"))
+
+
 def test_a_file_that_is_no_zip_is_counted_as_nothing(tmp_path):
     (tmp_path / "sent.zip").write_bytes(b"no zip")
     assert count_images([tmp_path / "sent.zip"]) == count_images([]) == (0, 0)

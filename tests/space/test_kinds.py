@@ -13,8 +13,8 @@ from hf_unlearn import AdaptedClip, ClipBlackBox, ForgetAdapter, evaluate, unlea
 from hf_unlearn.adapters.model_card import EDIT_SCOPE, SCOPE
 from hf_unlearn.edits import vocabulary
 from hf_unlearn.models.text_edit import Gate
-from space.inputs.data_sources import TaskImages
 from space.inputs.run_request import FILES, NAMES, RunRequest
+from space.inputs.task_images import TaskImages
 from space.services import run_methods
 from space.services.adapter_store import AdapterStore
 from space.services.classification import classify
@@ -181,8 +181,13 @@ def test_images_of_ones_own_judge_an_edit_and_all_their_other_classes_are_kept(r
 
 
 def test_what_is_not_judged_says_so_beside_its_neighbours(runs):
-    page = render_end(made_of(runs, "absinthe", "", NAMES, 300))
-    for words in ("Words nobody asked about", "It was not evaluated. There are no images", "image-to-image search"):
+    page = unescape(render_end(made_of(runs, "absinthe", "", NAMES, 300)))
+    for words in (
+        "Words nobody asked about",
+        "No drawing shows “absinthe”: it is not",
+        "kept",
+        "image-to-image search",
+    ):
         assert words in page, words
 
 
