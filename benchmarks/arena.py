@@ -10,9 +10,10 @@ tables, paired differences and plots of that file. Every method gets the same im
 workers, one per core. `tune10`, `tune60`, `tune100` are other class draws, for choosing settings, which
 stand behind a method's name. `--model` runs the tasks on another CLIP, `--lift BETA GAMMA` on one whose features lie in
 a cone (see `edits.Lifted`). `edit`, `null-space`, `leace`, `least-squares` see text features and no image, `coop` sees
-gradients; `edit+context` is a context searched for on top of the edit, with 500 queries. `names-only` and `c-emb` (the
-paper's) see no image, `unlabelled` sees images without labels; `retrained=FOLDER` is another CLIP, one that was
-trained without what the task forgets. The vocabulary of the edits has no word that a test asks for.
+gradients; `score-edit` is an edit from scores alone, see `edits.score_edit`. `edit+context` is a context searched for
+on top of the edit, with 500 queries. `names-only` and `c-emb` (the paper's) see no image, `unlabelled` sees images
+without labels; `retrained=FOLDER` is another CLIP, one that was trained without what the task forgets. The vocabulary
+of the edits has no word that a test asks for.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from pathlib import Path
 
 import torch
 from arena_report import tell
-from edits import EDITS, Lifted, edit_adapter
+from edits import EDITS, Lifted, edit_adapter, score_edit
 from PIL import Image
 from rich.progress import track
 from white_box import Both, ClassEmbeddings, Retrained, coop
@@ -35,6 +36,7 @@ from white_box import Both, ClassEmbeddings, Retrained, coop
 from hf_unlearn.adapters.adapter import ForgetAdapter
 from hf_unlearn.demo import emoji_tasks as demo
 from hf_unlearn.demo.emoji_tasks import Task
+from hf_unlearn.edits.by_score import SCORE_EDIT
 from hf_unlearn.evaluation.evaluator import evaluate
 from hf_unlearn.models.clip import ClipBlackBox
 from hf_unlearn.models.embedded import EMBEDDED
@@ -45,7 +47,7 @@ METHODS = ("lcs-cma-paper", "lcs-cma", "proximal")
 ARTISTS = dict(demo.ARTISTS)  # of the embedded model
 RETRAINED = "retrained="
 BOTH, ON_TOP = "edit+context", 500
-NO_BUDGET = (*EDITS, "coop", RETRAINED)
+NO_BUDGET = (*EDITS, SCORE_EDIT, "coop", RETRAINED)
 TUNE = {"tune10": (10, 4, 16), "tune60": (60, 20, 16), "tune100": (100, 40, 8)}  # classes, forgotten, shots
 Job = tuple[
     str, int, int, str, tuple[int, ...], str, tuple[float, ...]
@@ -88,6 +90,9 @@ def rows_of(
               "patience": None, "progress": False}  # fmt: skip
     if method.partition(":")[0] in EDITS:
         return model, [[edit_adapter(model, task, method)]]
+    if method.partition(":")[0] == SCORE_EDIT:
+        box, adapter = score_edit(model, task, method, seed)
+        return box, [[adapter]]
     if method == BOTH:
         edit = edit_adapter(model, task, "edit")
         on_top = unlearn(

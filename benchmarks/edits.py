@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from copy import copy
 from dataclasses import replace
 
@@ -15,6 +16,9 @@ from hf_unlearn.adapters.export.hardening import RIDGE, edit
 from hf_unlearn.data.labeled_images import LabeledImages
 from hf_unlearn.demo.emoji_tasks import Task
 from hf_unlearn.edits.by_name import OF_WORDS, name_features
+from hf_unlearn.edits.by_score import SCORE_EDIT
+from hf_unlearn.edits.by_score.box import IMAGES, WORDS, ReferenceBlackBox
+from hf_unlearn.edits.by_score.reference_images import make_reference_images
 from hf_unlearn.edits.vocabulary import vocabulary_features, vocabulary_words
 from hf_unlearn.models.black_box import ImageSet
 from hf_unlearn.models.clip import ClipBlackBox
@@ -48,6 +52,27 @@ def edit_adapter(model: ClipBlackBox, task: Task, method: str) -> ForgetAdapter:
         gone, keep, vocabulary_features(model, held, OF_WORDS).double()
     )
     return _with(ours, change, method)
+
+
+def score_edit(model: ClipBlackBox, task: Task, method: str, seed: int) -> tuple[ReferenceBlackBox, ForgetAdapter]:
+    """`"score-edit"`, `"score-edit:images=120,words=60"`: an edit from scores alone, on the library's reference images.
+
+    In place of these, `"score-edit:train=1"` takes training images, `"kept=1"` those of kept classes, and `"others=1"`
+    images of classes in neither list.
+    """
+    dials = _settings(method.partition(":")[2])
+    draw, held = random.Random(seed), vocabulary(model, task)
+    words = draw.sample(held, min(len(held), int(dials.get("words", WORDS))))
+    count = int(dials.get("images", IMAGES))
+    if dials.keys() & {"train", "kept", "others"}:
+        source = task.unlisted_validation if "others" in dials else task.train
+        hidden = task.forget if "kept" in dials else ()
+        found = [image for image, label in zip(source, source.labels, strict=True) if source.names[label] not in hidden]
+        images = draw.sample(found, min(len(found), count))
+    else:
+        images = make_reference_images(count)
+    box = ReferenceBlackBox(model, images, words)
+    return box, unlearn(box, forget=task.forget, classes=task.names, method=SCORE_EDIT).adapter
 
 
 def _with(adapter: ForgetAdapter, change: TextEdit, method: str) -> ForgetAdapter:

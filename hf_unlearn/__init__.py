@@ -31,6 +31,7 @@ _HOMES = {  # public name -> its module; everything that the reference documents
     "ProcessLostError": "errors",
     "PromptTooLongError": "errors",
     "Recipe": "optimizers.methods",
+    "ReferenceBlackBox": "edits.by_score.box",
     "RemoteError": "errors",
     "Report": "evaluation.report",
     "Result": "training.result",
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from hf_unlearn.data.labeled_images import LabeledImages as LabeledImages
     from hf_unlearn.data.pixels import to_rgb as to_rgb
     from hf_unlearn.edits.by_name import forget_by_name as forget_by_name
+    from hf_unlearn.edits.by_score.box import ReferenceBlackBox as ReferenceBlackBox
     from hf_unlearn.edits.closed_form import solve_edit as solve_edit
     from hf_unlearn.edits.neighbours import Neighbour as Neighbour
     from hf_unlearn.edits.neighbours import describe_neighbours as describe_neighbours

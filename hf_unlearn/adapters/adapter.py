@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 
 from hf_unlearn.adapters.adapted_clip import AdaptedClip
+from hf_unlearn.adapters.base_check import check_base, check_has_base
 from hf_unlearn.adapters.config import AdapterConfig
 from hf_unlearn.adapters.export.checkpoint import check_out, export
 from hf_unlearn.adapters.stored_adapter import StoredAdapter, find_folder
 from hf_unlearn.arguments import folder_path, is_folder
 from hf_unlearn.edits.vectors import edit_vectors
-from hf_unlearn.errors import AdapterError, InputError, MissingBaseError, WrongBaseError
+from hf_unlearn.errors import AdapterError, InputError
 from hf_unlearn.models.adapted_box import AdaptedBox
-from hf_unlearn.models.black_box import BlackBox, check_box
+from hf_unlearn.models.black_box import BlackBox
 from hf_unlearn.models.clip import ClipBlackBox
 from hf_unlearn.models.embedded import EMBEDDED
 from hf_unlearn.models.text_edit import TextEdit, tensors_of
@@ -27,8 +28,6 @@ from hf_unlearn.text import brief
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
-
-SAME_BASE = 0.99  # least cosine between the fingerprints of one base at two precisions
 
 
 @dataclass(frozen=True)
@@ -186,19 +185,14 @@ class ForgetAdapter:
             device, dtype: see `ClipBlackBox`.
 
         Raises:
-            WrongBaseError: if the loaded model is not the one that the adapter was made for.
+            WrongBaseError: if the loaded model is not the one that the adapter was made for, or scores made it.
             MissingBaseError: if the config names a folder that is not here.
         """
         source, here = str(base or self.config.base_model), is_folder(base or self.config.base_model)
         if base is None:
             revision = revision or (None if here else self.config.base_revision)
             subfolder = self.config.base_subfolder if subfolder is None else subfolder
-        if base is None and source != EMBEDDED and revision is None and not here:
-            raise MissingBaseError(
-                f"the base {brief(source)} was a local folder when this adapter was made, or an endpoint. For an "
-                "endpoint write EmbeddingBlackBox(...).under(adapter), or adapter.edit_vectors(array). For a folder "
-                "say where it is now: load_base(base=FOLDER) or export(..., base=FOLDER)"
-            )
+        check_has_base(self.config, base is not None or source == EMBEDDED or revision is not None or here)
         model = ClipBlackBox(
             source, template=self.config.template, revision=revision, subfolder=subfolder, device=device, dtype=dtype
         )
@@ -268,18 +262,7 @@ class ForgetAdapter:
 
     def check_base(self, model: BlackBox) -> None:
         """Raises: WrongBaseError: if `model` is not the base that this adapter was made for."""
-        check_box(model)
-        mine, theirs = torch.tensor(self.config.base_fingerprint), torch.tensor(model.fingerprint())
-        if self.kind == "context":
-            same = model.dim == self.config.dim
-        else:
-            same = getattr(model, "width", self.config.width) == self.config.width
-        same = same and mine.shape == theirs.shape
-        if not (same and torch.cosine_similarity(mine, theirs).min() >= SAME_BASE):  # NaN is refused too
-            raise WrongBaseError(
-                f"this adapter was made for {brief(self.config.base_model)}, and {brief(model.model_id)} is another "
-                "model; load the adapter's own base, or train an adapter for this one"
-            )
+        check_base(self.config, model)
 
 
 def check_adapter(adapter: object) -> ForgetAdapter:

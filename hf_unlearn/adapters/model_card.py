@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from hf_unlearn.adapters.card_figures import find_row, render_figures
+from hf_unlearn.edits.by_score import SCORE_EDIT
 from hf_unlearn.text import code_span, join_names, markdown, plain
 
 SCOPE = (
@@ -69,7 +70,7 @@ def render_card(
         "",
         f"{scope(config['kind'])} {DUAL_USE}",
         "",
-        *_use(config["kind"], repo_id),
+        *_use(config, repo_id),
         *(render_figures(config, report, drawn) if report else [NOT_EVALUATED, ""]),
         *_training(config),
     ]
@@ -107,7 +108,8 @@ def _what_it_is(config: dict[str, Any]) -> str:
             f"A context of {config['n_ctx']} token embeddings that makes a CLIP forget {gone} of {gone + kept} classes."
         )
     names = f"{gone} name{'s' * (gone > 1)}"
-    return f"An edit of a CLIP's text features, of rank {config['rank']}, that makes it forget {names}."
+    edited = "scores" if config["method"] == SCORE_EDIT else "text features"
+    return f"An edit of a CLIP's {edited}, of rank {config['rank']}, that makes it forget {names}."
 
 
 def _neighbours(config: dict[str, Any]) -> str:
@@ -164,7 +166,25 @@ def _front_matter(
     return data.to_yaml()
 
 
-def _use(kind: str, repo_id: str | None) -> list[str]:
+def _use(config: dict[str, Any], repo_id: str | None) -> list[str]:
+    load = f"adapter = ForgetAdapter.from_pretrained({json.dumps(repo_id or 'path/to/this/folder')})"
+    if config["method"] == SCORE_EDIT:
+        return [
+            "## Use",
+            "",
+            "It needs a box that gives scores of the base above; and the images and words that it was made with, if "
+            "any were given.",
+            "",
+            "```python",
+            "import torch",
+            "from hf_unlearn import ForgetAdapter, ReferenceBlackBox",
+            "",
+            load,
+            "model = ReferenceBlackBox(box)",
+            'scores = model.under(adapter).log_scores(torch.zeros(1, 0, 0), model.add_images(images), ["…", "…"])',
+            "```",
+            "",
+        ]
     vectors = [
         'texts = model.text_features(["…", "…"])  # search image vectors with these; the images stay indexed',
         "# text vectors from elsewhere, in NumPy: adapter.edit_vectors(vectors)",
@@ -175,10 +195,10 @@ def _use(kind: str, repo_id: str | None) -> list[str]:
         "```python",
         "from hf_unlearn import ForgetAdapter",
         "",
-        f"adapter = ForgetAdapter.from_pretrained({json.dumps(repo_id or 'path/to/this/folder')})",
-        f"model = adapter.load_base()  # the base at the revision above, the {kind} in effect",
+        load,
+        f"model = adapter.load_base()  # the base at the revision above, the {config['kind']} in effect",
         'probs = model.classify(images, labels=["…", "…"])',
-        *(vectors if kind == "edit" else []),
+        *(vectors if config["kind"] == "edit" else []),
         "```",
         "",
     ]

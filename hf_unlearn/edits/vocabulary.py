@@ -90,12 +90,13 @@ def vocabulary_features(box: TextEncoder, words: Sequence[str], templates: Seque
 
     They are cached on disk (`HF_UNLEARN_CACHE`, else `HF_HOME`). The key is a digest of the words, the templates, the
     model and the adapters over it. A model counts by id, commit and text features of eight fixed texts. A damaged file
-    is computed again; a disk that can't be written to is not an error. On a terminal a progress bar is shown.
+    is computed again; a disk that can't be written to is not an error. On a terminal a progress bar is shown. Nothing
+    is cached for a box that has `features_in_memory`.
     """
     words, templates = list(words), list(templates)
     probes = _encode_probes(box)
     shape = (len(templates), len(words), probes.shape[-1])
-    folder = cache_folder()
+    folder = None if getattr(box, "features_in_memory", False) else cache_folder()
     path = folder / f"{cache_key(box, words, templates, probes)}.safetensors" if folder else None
     found = read_features(path, shape) if path else None
     if found is None:

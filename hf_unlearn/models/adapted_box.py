@@ -59,7 +59,11 @@ class AdaptedBox:
         """See `BlackBox`; a context of no tokens, `(1, 0, dim)`, is the model under its adapter."""
         if self._edit is None:
             return self._model.log_scores(self._prepend_context(contexts), images, names)
-        return as_text_encoder(self._model).compare(self.text_features(contexts, names), images)
+        encoder, features = as_text_encoder(self._model), self.text_features(contexts, names)
+        if (compare_edited := getattr(encoder, "compare_edited", None)) is not None:  # of a box that gives scores only
+            scores: Tensor = compare_edited(names, features, images)
+            return scores
+        return encoder.compare(features, images)
 
     def text_features(self, contexts: Tensor, names: Sequence[str]) -> Tensor:
         """`(P, m, dim)`, `C` names -> unit text features `(P, C, width)`, edited.

@@ -22,7 +22,10 @@ from hf_unlearn.training.forget_task import EDIT, ForgetTask
 from hf_unlearn.training.result import Result, StopReason
 
 DIALS = ("breadth", "strength")
-INSTEAD = "search for a context: give labelled images and a method such as 'proximal'"
+INSTEAD = (
+    "make text features of its scores: unlearn(ReferenceBlackBox(model), ...). Or search for a context: give labelled "
+    "images and a method such as 'proximal'"
+)
 FOR_CONTEXTS: dict[str, object] = {  # arguments of a search for a context, with their defaults
     "init": None, "n_ctx": None, "run_dir": None, "unlabelled": None, "validation": None, "max_queries": 2_000,
     "shots": 16, "patience": 600, "seed": 0,
@@ -74,7 +77,7 @@ def make_edit(
     forget, keep = _check_both(forget, keep)
     others = synonym_lists(synonyms)
     check_distinguishable(encoder, asked_names([*forget, *keep], forget, others))
-    vocabulary = None if vocabulary is None else distinct(vocabulary)
+    vocabulary = _vocabulary_of(encoder, vocabulary)
     before = model.ledger.copy()
     every_name = [*forget, *(word for words in others.values() for word in words)]
     made = forget_by_name(encoder, every_name, keep, vocabulary=vocabulary, breadth=breadth, strength=strength)
@@ -91,16 +94,22 @@ def make_edit(
         forget=forget,
         retain=keep,
         synonyms=others,
-        method=EDIT,
+        method=getattr(encoder, "edit_method", EDIT),
         hyperparameters={
             "breadth": breadth, "strength": strength, "vocabulary": source_of(vocabulary), "words": made.words,
-            "all_kept": all_kept,
+            "all_kept": all_kept, **getattr(encoder, "edit_facts", {}),
         },
         neighbours=[asdict(item) for item in made.neighbours],
         ledger={**asdict(model.ledger.since(before)), "seconds": round(time.monotonic() - start, 2)},
         weights_sha256=digest(made.edit),
     )  # fmt: skip
     return Result(ForgetAdapter(made.edit, config), StopReason.SOLVED, ())
+
+
+def _vocabulary_of(model: BlackBox, vocabulary: Sequence[str] | None) -> list[str] | None:
+    """The words to hold in place: those given, or the anchor words of a box that has some; None for the tokenizer's."""
+    words = getattr(model, "words", None) if vocabulary is None else vocabulary
+    return None if words is None else distinct(words)
 
 
 def _check_both(forget: Sequence[str], keep: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -134,7 +143,7 @@ def edit_again(
         ValueError: if an adapter held other words in place than `vocabulary`.
         WrongBaseError: if one was made for another model.
     """
-    vocabulary = None if vocabulary is None else distinct(vocabulary)
+    vocabulary = _vocabulary_of(model, vocabulary)
     for adapter in adapters:
         adapter.check_base(model)
         held = adapter.config.hyperparameters.get("vocabulary")

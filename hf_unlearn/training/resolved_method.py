@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hf_unlearn.adapters.adapter import ForgetAdapter
+from hf_unlearn.edits.by_score import SCORE_EDIT
 from hf_unlearn.errors import InputError
 from hf_unlearn.models.black_box import BlackBox
 from hf_unlearn.optimizers.methods import METHODS, Recipe, recipe
@@ -36,9 +37,9 @@ def check_method(method: object) -> None:
     Raises:
         ValueError: if it is not a known method or a recipe.
     """
-    named = isinstance(method, str) and method in (*METHODS, EDIT)
-    if not (named or method is None or isinstance(method, Recipe)):
-        raise InputError(f"unknown method {brief(method)}; expected one of {', '.join(METHODS)}, edit, or a Recipe")
+    known = (*METHODS, EDIT, SCORE_EDIT)
+    if not ((isinstance(method, str) and method in known) or method is None or isinstance(method, Recipe)):
+        raise InputError(f"unknown method {brief(method)}; expected one of {', '.join(known)}, or a Recipe")
 
 
 def resolve_method(

@@ -9,6 +9,8 @@ from PIL import Image
 
 from hf_unlearn.adapters.adapter import ForgetAdapter
 from hf_unlearn.data.labeled_images import LabeledImages
+from hf_unlearn.edits.by_score import SCORE_EDIT
+from hf_unlearn.edits.by_score.box import read_off_scores
 from hf_unlearn.errors import InputError
 from hf_unlearn.models.black_box import BlackBox, check_box
 from hf_unlearn.models.prompts import check_distinguishable
@@ -58,8 +60,8 @@ def unlearn(
     """Makes an adapter under which `model` forgets the classes `forget` and keeps the others.
 
     Names alone, `unlearn(model, forget=["gun", "knife"])`, make an *edit* of the text features: closed form, no image,
-    no query, about a second. It needs a model that gives text features. Labelled images or a list of all `classes`
-    start a search for a *context*, with scores alone; `method="edit"` makes an edit there too.
+    no query, about a second. It needs a model that gives text features, or a `ReferenceBlackBox`. Labelled images or a
+    list of all `classes` start a search for a *context*, with scores alone; `method="edit"` makes an edit there too.
 
     Args:
         model: the black box; only its scores are used.
@@ -74,8 +76,9 @@ def unlearn(
         synonyms: other names of classes to forget, which are forgotten too; the cost of a query grows with the
             number of names.
         max_queries: candidate contexts to score at most; each is scored once on all images.
-        method: "edit", one of `METHODS`, or a `Recipe`. The default is "edit" where there are neither images nor
-            classes, else "proximal".
+        method: "edit", one of `METHODS`, or a `Recipe`. Also "score-edit": an edit of a model that gives scores only,
+            to apply to a `ReferenceBlackBox` of it, with `vocabulary` as its words. The default is "edit" where there
+            are neither images nor classes, else "proximal".
         shots, max_queries, patience, seed: for a context; an edit draws and searches nothing.
         n_ctx: context length in tokens; the method's default if not given.
         strength: trades kept accuracy for forgetting, from 0 (gentle) to 1 (strong).
@@ -107,7 +110,9 @@ def unlearn(
     )  # fmt: skip
     check_box(model)
     check_method(method)
-    if method == EDIT or (method is None and task.has_names_only):
+    if method == SCORE_EDIT:
+        model = read_off_scores(model, vocabulary)
+    if method in (EDIT, SCORE_EDIT) or (method is None and task.has_names_only):
         refuse_for_an_edit(
             init=init, n_ctx=n_ctx, run_dir=run_dir, unlabelled=unlabelled, validation=validation,
             max_queries=max_queries, shots=shots, patience=patience, seed=seed,

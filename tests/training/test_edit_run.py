@@ -16,6 +16,7 @@ from hf_unlearn.errors import InputError, WrongBaseError
 from hf_unlearn.training.result import StopReason
 from tests.support.families import FAMILIES
 from tests.support.images import COLOURS, coloured
+from tests.support.scores_only import ScoresOnly
 
 WORDS = [f"{a}{b}{c}" for a in "bdgk" for b in "aeiou" for c in ("n", "rt", "st")]
 TEN = ["gun", "red", "a big knife", "seven", "cow", "tea cup", "moon", "sand", "whisky", "zebra"]
@@ -43,28 +44,6 @@ def left_of(model, adapter: ForgetAdapter, names: list[str]) -> torch.Tensor:
     features = name_features(model, names).mean(0)
     own = features - centre
     return (own * (adapter.edit(features) - centre)).sum(1) / own.square().sum(1)
-
-
-class ScoresOnly:
-    """A box that gives no text features."""
-
-    def __init__(self, box: ClipBlackBox) -> None:
-        self._box = box
-        for name in ("model_id", "revision", "template", "dim", "max_n_ctx", "token_mean", "token_std", "calls"):
-            setattr(self, name, getattr(box, name))
-        self.ledger = box.ledger
-
-    def add_images(self, images):
-        return self._box.add_images(images)
-
-    def log_scores(self, contexts, images, names):
-        return self._box.log_scores(contexts, images, names)
-
-    def with_template(self, template):
-        return ScoresOnly(self._box.with_template(template))
-
-    def fingerprint(self):
-        return self._box.fingerprint()
 
 
 # What is asked for, and how
@@ -171,7 +150,10 @@ def test_an_edit_takes_no_start_and_is_none(clip):
 
 def test_a_box_with_scores_only_is_refused_and_told_of_contexts(clip):
     box = ScoresOnly(clip)
-    told = "answers with scores only, and an edit needs its text features; search for a context: give labelled images"
+    told = (
+        r"answers with scores only, and an edit needs its text features; make text features of its scores: "
+        r"unlearn\(ReferenceBlackBox\(model\), ...\). Or search for a context: give labelled images"
+    )
     with pytest.raises(ValueError, match=told) as refused:
         unlearn(box, forget=["gun"])
     assert "\n" not in str(refused.value)
