@@ -283,7 +283,11 @@ class ClipBlackBox:
 
     def same_tokens(self, names: Sequence[str]) -> tuple[str, str] | None:
         """The first two names that the tokenizer reads alike within the template; None if all differ."""
-        return self.reader.same_tokens(names, self.template)
+        return next(((first, name) for name, first in self.find_repeats(names).items()), None)
+
+    def find_repeats(self, names: Sequence[str]) -> dict[str, str]:
+        """By name that the tokenizer reads like an earlier one within the template: the first of those."""
+        return self.reader.find_repeats(names, self.template)
 
     def _ids(self, name: str) -> list[int]:
         return self.reader.ids(self.template.format(name))

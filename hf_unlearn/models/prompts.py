@@ -108,14 +108,11 @@ class PromptReader:
             first.append(start + gap * left)
         return ids, masks, first
 
-    def same_tokens(self, names: Sequence[str], template: str) -> tuple[str, str] | None:
-        """The first two names that become the same tokens within a template; None if all differ."""
+    def find_repeats(self, names: Sequence[str], template: str) -> dict[str, str]:
+        """By name that becomes the same tokens as an earlier one within a template: the first of those."""
         seen: dict[tuple[int, ...], str] = {}
-        for name in names:
-            tokens = tuple(self.ids(template.format(name)))
-            if seen.setdefault(tokens, name) != name:
-                return seen[tokens], name
-        return None
+        firsts = {name: seen.setdefault(tuple(self.ids(template.format(name))), name) for name in names}
+        return {name: first for name, first in firsts.items() if first != name}
 
     def _find_start(self) -> int:
         """1 if the tokenizer puts BOS (BERT calls it CLS) before every text, whatever the text is; else 0."""

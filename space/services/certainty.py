@@ -61,6 +61,7 @@ def measure(edits: InstantEdits, recipe: Recipe) -> Figures | None:
     """
     import torch
 
+    recipe, _ = edits.merge(recipe)
     real = recipe.base == REAL_MODEL
     asked = pictures_of(recipe.forget, real)
     adapter = edits.adapter(recipe)

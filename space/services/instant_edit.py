@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -16,10 +16,10 @@ from hf_unlearn.models.embedded import EMBEDDED
 from space.inputs.limits import check_image
 from space.services.adapter_store import AdapterStore
 from space.services.floor_scores import FloorScores
-from space.services.pictures import Picture, find_picture, other_pictures, picture_names, pictures_of
-from space.services.real_model import REAL_MODEL
+from space.services.picture_strip import Cell, Unseen, build_strip, find_unseen, kept_names, plainest
+from space.services.pictures import Picture, find_picture, picture_names
 from space.services.recipe import OWN_PHOTO, Recipe
-from space.services.verdict import NONE, Bar, Guess, Verdict, judge
+from space.services.verdict import NONE, Bar, Guess, Verdict, find_related, judge, without_floor
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,19 +27,7 @@ if TYPE_CHECKING:
     from hf_unlearn import ForgetAdapter, TextEdit
     from space.services.thread_safe_clip import ThreadSafeClip
 
-SHOWN, MOST_FORGOTTEN, FEWEST_KEPT = 12, 6, 6  # pictures of the strip
 EDITS, FEATURES, PHOTOS = 256, 4_096, 256  # kept in memory
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A picture of the strip: what the model says before and after, and whether that is what was asked."""
-
-    picture: Picture
-    before: Guess
-    after: Guess
-    to_forget: bool
-    as_asked: bool
 
 
 @dataclass(frozen=True)
@@ -53,6 +41,8 @@ class Answer:
         verdict: what came of it.
         strip: twelve pictures or fewer, those to forget first.
         adapter: the edit; None if nothing is to be forgotten.
+        unseen: names to forget that the plain model says of no picture.
+        repeats: by name that is not counted, the one that the model reads the same way.
     """
 
     recipe: Recipe
@@ -61,6 +51,8 @@ class Answer:
     verdict: Verdict
     strip: tuple[Cell, ...]
     adapter: ForgetAdapter | None
+    unseen: tuple[Unseen, ...] = ()
+    repeats: Mapping[str, str] = field(default_factory=dict)
 
 
 class InstantEdits:
@@ -87,23 +79,40 @@ class InstantEdits:
         Raises:
             ValueError: if the model is not offered, a name does not fit it, or the photo can't be used.
         """
-        from hf_unlearn.models.prompts import check_distinguishable
-
         scores = self.scores_of(recipe.base)
-        check_distinguishable(self._model(recipe.base), list(dict.fromkeys([*recipe.forget, *recipe.labels])))
+        recipe, repeats = self.merge(recipe)
         adapter = self.adapter(recipe)
-        strip, others = self._strip(scores, recipe, adapter)
-        labels = tuple(dict.fromkeys([*recipe.forget, *(recipe.labels or others)]))
-        shown, features, names = self._shown(recipe, strip, photo)
+        edit = adapter.edit if adapter is not None and recipe.enabled else None
+        strip = build_strip(self, recipe, edit)
+        unseen = find_unseen(self, recipe, strip)
+        shown, features, picture = self._shown(recipe, strip, photo)
         if features is None:
-            return Answer(recipe, shown, (), Verdict("no picture"), strip, adapter)
-        bars = _bars(scores, features, labels, recipe, adapter)
-        verdict = judge(
-            bars,
-            recipe,
-            self._leak(scores, features, labels, [name for name in names if name not in recipe.keep], adapter),
-        )
-        return Answer(recipe, shown, bars, verdict, strip, adapter)
+            return Answer(recipe, shown, (), Verdict("no picture"), strip, adapter, unseen, repeats)
+        labels = without_floor([*recipe.forget, *(recipe.labels or kept_names(strip))])
+        bars = _bars(scores, features, labels, recipe.forget, edit)
+        names = [] if picture is None else [name for name in picture.names if name not in recipe.keep]
+        leak = self._leak(scores, features, labels, names, adapter)
+        verdict = judge(bars, recipe, find_related(labels, recipe, picture), bool(unseen), leak)
+        return Answer(recipe, shown, bars, verdict, strip, adapter, unseen, repeats)
+
+    def showing_new(self, recipe: Recipe, before: Collection[str]) -> Recipe:
+        """A recipe with a picture of the names added to it, where one shows them; the visitor's photo stays.
+
+        Args:
+            before: the names to forget until now.
+
+        Raises:
+            ValueError: if the model is not offered, or a name does not fit it.
+        """
+        added = [name for name in recipe.forget if name not in before]
+        if not added or recipe.picture == OWN_PHOTO:
+            return recipe
+        if len(added) == len(recipe.forget):
+            return recipe.showing("")
+        adapter = self.adapter(recipe)
+        strip = build_strip(self, Recipe(tuple(added), base=recipe.base), adapter.edit if adapter else None)
+        picture = plainest([cell for cell in strip if cell.to_forget])
+        return recipe if picture is None else recipe.showing(picture.key)
 
     def adapter(self, recipe: Recipe) -> ForgetAdapter | None:
         """The edit of a recipe; None if there is nothing to forget.
@@ -115,6 +124,7 @@ class InstantEdits:
 
         if not recipe.forget:
             return None
+        recipe, _ = self.merge(recipe)
         key = recipe.base, frozenset(recipe.forget), frozenset(recipe.keep), recipe.breadth
         with self._lock:
             found = self._edits.get(key)
@@ -127,6 +137,15 @@ class InstantEdits:
             with self._lock:
                 self._edits[key] = found
         return found
+
+    def merge(self, recipe: Recipe) -> tuple[Recipe, dict[str, str]]:
+        """A recipe in which every name is another one to the model, and what was merged: by name, its first form.
+
+        Raises:
+            ValueError: if the model is not offered.
+        """
+        repeats = self._model(recipe.base).find_repeats([*recipe.forget, *recipe.keep, *recipe.labels])
+        return (recipe.renamed(repeats) if repeats else recipe), repeats
 
     @property
     def first_base(self) -> str:
@@ -187,47 +206,17 @@ class InstantEdits:
                 self._photos[base, digest] = found
         return found
 
-    def _strip(
-        self, scores: FloorScores, recipe: Recipe, adapter: ForgetAdapter | None
-    ) -> tuple[tuple[Cell, ...], list[str]]:
-        """Pictures that the plain model recognizes, to be forgotten and kept; and the kept ones' names."""
-        real = recipe.base == REAL_MODEL
-        asked = pictures_of(recipe.forget, real)[: 2 * MOST_FORGOTTEN]
-        others = other_pictures(recipe.forget, real)
-        pictures = [*asked, *others]
-        if not pictures:
-            return (), []
-        names = list(dict.fromkeys([*recipe.forget, *(picture.name for picture in others[:SHOWN])]))
-        features = self.picture_features(recipe.base, pictures)
-        before = scores.shares(features, names)
-        after = scores.shares(features, names, _edit(recipe, adapter))
-        gone = set(recipe.forget)
-        cells = []
-        for row, picture in enumerate(pictures):
-            first, then = (_top([*names, NONE], shares[row].tolist()) for shares in (before, after))
-            to_forget = row < len(asked)
-            if first.name in gone if to_forget else first.name == picture.name:  # the plain model knows it
-                as_asked = then.name not in gone if to_forget else then.name == picture.name
-                cells.append(Cell(picture, first, then, to_forget, as_asked))
-        forgotten = [cell for cell in cells if cell.to_forget][:MOST_FORGOTTEN]
-        kept = [cell for cell in cells if not cell.to_forget][: max(FEWEST_KEPT, SHOWN - len(forgotten))]
-        return (*forgotten, *kept), [cell.picture.name for cell in kept[:FEWEST_KEPT]]
-
     def _shown(
         self, recipe: Recipe, strip: Sequence[Cell], photo: Image.Image | None
-    ) -> tuple[str, Tensor | None, tuple[str, ...]]:
-        """The picture's key, its features, and the names of what it shows, where they are known."""
-        scores = self.scores_of(recipe.base)
+    ) -> tuple[str, Tensor | None, Picture | None]:
+        """The picture's key, its features, and the picture itself unless it is the visitor's."""
         if recipe.picture == OWN_PHOTO:
-            features = None if photo is None else self._photo_features(scores, recipe.base, photo)
-            return OWN_PHOTO, features, ()
-        if recipe.picture:
-            picture = find_picture(recipe.picture)
-        elif strip:
-            picture = strip[0].picture
-        else:
-            return "", None, ()
-        return picture.key, self.picture_features(recipe.base, [picture]), picture.names
+            features = None if photo is None else self._photo_features(self.scores_of(recipe.base), recipe.base, photo)
+            return OWN_PHOTO, features, None
+        picture = find_picture(recipe.picture) if recipe.picture else plainest(strip)
+        if picture is None:
+            return "", None, None
+        return picture.key, self.picture_features(recipe.base, [picture]), picture
 
     def _leak(
         self, scores: FloorScores, features: Tensor, labels: Sequence[str], names: Sequence[str],
@@ -245,21 +234,9 @@ class InstantEdits:
 
 
 def _bars(
-    scores: FloorScores, features: Tensor, labels: Sequence[str], recipe: Recipe, adapter: ForgetAdapter | None
+    scores: FloorScores, features: Tensor, labels: Sequence[str], forgotten: Collection[str], edit: TextEdit | None
 ) -> tuple[Bar, ...]:
-    before = scores.shares(features, labels)[0].tolist()
-    after = scores.shares(features, labels, _edit(recipe, adapter))[0].tolist()
-    bars = [
-        Bar(name, was, now, name in recipe.forget)
-        for name, was, now in zip([*labels, NONE], before, after, strict=True)
-    ]
+    before, after = (scores.shares(features, labels, each)[0].tolist() for each in (None, edit))
+    rows = zip([*labels, NONE], before, after, strict=True)
+    bars = [Bar(name, was, now, name in forgotten and name != NONE) for name, was, now in rows]
     return tuple(sorted(bars, key=lambda bar: -bar.before))
-
-
-def _edit(recipe: Recipe, adapter: ForgetAdapter | None) -> TextEdit | None:
-    return adapter.edit if adapter is not None and recipe.enabled else None
-
-
-def _top(names: Sequence[str], shares: Sequence[float]) -> Guess:
-    place = max(range(len(shares)), key=shares.__getitem__)
-    return Guess(names[place], shares[place])

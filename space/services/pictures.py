@@ -14,6 +14,16 @@ from space.services import photographs
 
 PHOTOGRAPH = "photograph"  # the artist of every photograph
 UNUSED = "People & Body"  # professions: drawn for the audit of groups
+ARTICLES = {"a", "an", "the"}
+ENDINGS = {
+    "ie": "y",
+    "ve": "f",
+    "fe": "f",
+    "sse": "ss",
+    "xe": "x",
+    "che": "ch",
+    "she": "sh",
+}  # of a plural without its s
 KEPT = (
     "guitar", "bicycle", "pizza", "house", "rose", "dog face", "banana", "airplane", "hamburger", "sailboat", "camera",
     "strawberry", "soccer ball", "key", "violin", "tractor", "panda", "trumpet",
@@ -73,8 +83,8 @@ def all_pictures(of_photographs: bool = False) -> list[Picture]:
 
 
 def pictures_of(forget: Sequence[str], of_photographs: bool = False) -> list[Picture]:
-    """Pictures that show a name to forget, the names in turn; first those that are named after it."""
-    shelves = [_shelf(name, all_pictures(of_photographs)) for name in forget]
+    """Pictures that show a name to forget, the names in turn; first those of which it is a name."""
+    shelves = [_shelf(name, of_photographs) for name in forget]
     return list(dict.fromkeys(_in_turn(shelves)))
 
 
@@ -87,8 +97,18 @@ def other_pictures(names: Sequence[str], of_photographs: bool = False) -> list[P
 
 def shows(picture: Picture, name: str) -> bool:
     """Whether a picture shows what a name means: one of its names is this name, or ends with it."""
+    return any(is_kind_of(name, own) for own in picture.names)
+
+
+def is_kind_of(name: str, other: str) -> bool:
+    """Whether another name is this name, or ends with it, in the singular or plural: a "toy gun" is a kind of gun."""
     asked = _words(name)
-    return bool(asked) and any(_words(own)[-len(asked) :] == asked for own in picture.names)
+    return bool(asked) and _words(other)[-len(asked) :] == asked
+
+
+def same_words(one: str, other: str) -> bool:
+    """Whether two names differ by an article, the plural or letter case alone."""
+    return _words(one) == _words(other)
 
 
 @lru_cache(maxsize=1)
@@ -101,9 +121,10 @@ def _pictures() -> dict[str, Picture]:
     for name, concept in demo.concepts().items():
         if concept["category"] == UNUSED:
             continue
+        names = tuple(dict.fromkeys([name, *concept["names"], name.removesuffix(" face")]))  # a "cat face" is a cat
         for artist, _ in demo.drawings(name, "test"):
             key = f"{concept['slug']}-{artist}"
-            found[key] = Picture(key, name, tuple(dict.fromkeys([name, *concept["names"]])), artist)
+            found[key] = Picture(key, name, names, artist)
     return found
 
 
@@ -113,10 +134,14 @@ def _photographs() -> dict[str, Picture]:
     return {picture.key: picture for picture in found}
 
 
-def _shelf(name: str, pictures: Sequence[Picture]) -> list[Picture]:
+@lru_cache(maxsize=4_096)
+def _shelf(name: str, of_photographs: bool) -> tuple[Picture, ...]:
     words = set(_words(name))
-    found = [picture for picture in pictures if shows(picture, name)]
-    return sorted(found, key=lambda picture: not words <= set(_words(picture.name)))
+
+    def distance(picture: Picture) -> tuple[bool, bool]:
+        return not any(same_words(name, own) for own in picture.names), not words <= set(_words(picture.name))
+
+    return tuple(sorted((each for each in all_pictures(of_photographs) if shows(each, name)), key=distance))
 
 
 def _in_turn(shelves: Sequence[Sequence[Picture]]) -> Iterator[Picture]:
@@ -126,5 +151,14 @@ def _in_turn(shelves: Sequence[Sequence[Picture]]) -> Iterator[Picture]:
 
 @lru_cache(maxsize=4_096)
 def _words(name: str) -> tuple[str, ...]:
-    """Words in lower case, a plural's last letter removed."""
-    return tuple(word.removesuffix("s") for word in re.findall(r"\w+", name.casefold()))
+    """Words in lower case and the singular, without articles."""
+    words = re.findall(r"\w+", name.casefold())
+    return tuple(_singular(word) for word in words if word not in ARTICLES) or tuple(words)
+
+
+def _singular(word: str) -> str:
+    """A form that a word shares with its plural: "knif" of knife and knives."""
+    if len(word) > len("gas") and word.endswith("s") and word[-2] not in "sui":
+        word = word[:-1]
+    ending = next((ending for ending in ENDINGS if word.endswith(ending)), "")
+    return word.removesuffix(ending) + ENDINGS.get(ending, "")

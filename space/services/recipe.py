@@ -98,6 +98,11 @@ class Recipe:
         """The same with another picture."""
         return self._changed(picture=picture)
 
+    def renamed(self, names: Mapping[str, str]) -> Recipe:
+        """The same with other names in place of some; what becomes a repetition counts once."""
+        parts = {part: getattr(self, part) for part in ("forget", "keep", "labels")}
+        return self._changed(**{part: [names.get(name, name) for name in asked] for part, asked in parts.items()})
+
     def _changed(self, **parts: object) -> Recipe:
         return Recipe.parse(**{**vars(self), **parts})
 

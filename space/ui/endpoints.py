@@ -57,7 +57,7 @@ def _offer_edits(store: AdapterStore, edits: InstantEdits) -> None:
             words that change, with the similarity to what they were (1: unchanged). figures: shares from 0 to 1 on test
             drawings, empty where none shows these names. link: the query that opens the page with this edit.
         """
-        recipe = Recipe.parse(forget, keep, (), "", model, breadth)
+        recipe, _ = edits.merge(Recipe.parse(forget, keep, (), "", model, breadth))
         if (adapter := edits.adapter(recipe)) is None:
             raise gr.Error("There are no names to forget: write at least one.", print_exception=False)
         return {

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from hf_unlearn.models.embedded import EMBEDDED
 from space.inputs.limits import one_line
-from space.services.instant_edit import Answer, Cell
+from space.services.instant_edit import Answer
+from space.services.picture_strip import Cell, Unseen
 from space.services.pictures import Picture
-from space.services.recipe import Recipe
+from space.services.recipe import OWN_PHOTO, Recipe
 from space.services.verdict import NONE, Bar, Guess, Verdict
 
 BARS = 3
@@ -16,7 +18,15 @@ WORDS = {
     "no picture": "Drop a photo of yours, or pick a picture below.",
     "no names": "Type a word above. The model stops recognizing it within a second.",
 }
+GOOD = ("forgotten", "kept")
+BAD = ("leaks", "lost", "other name")
+LISTED = 6  # names of a note that are written out
 NO_PICTURE = "No picture here shows a name that you wrote. Use a photo of yours to try it."
+NAME_IT = "Write what it shows under “Compare with”."
+PHOTO_OF_EMOJI_MODEL = (
+    "It was trained on emoji drawings and knows few photographs: pick a drawing below, or write what yours shows under "
+    "“Compare with”."
+)
 
 
 def render_comparison(answer: Answer) -> str:
@@ -49,23 +59,31 @@ def _column(title: str, rows: Sequence[tuple[str, float, bool]]) -> str:
     return f"<section aria-label='{title}'><h2>{title}</h2><ul>{items}</ul></section>"
 
 
-def render_verdict(verdict: Verdict) -> str:
-    """The outcome in words, with a button that adds or protects a name."""
-    good = {
-        "forgotten": "good",
-        "kept": "good",
-        "leaks": "bad",
-        "lost": "bad",
-        "other label": "bad",
-        "other name": "bad",
-    }
-    return f'<p class="verdict {good.get(verdict.outcome, "plain")}">{_describe(verdict)}</p>'
+def render_verdict(answer: Answer) -> str:
+    """The outcome in words, with a button that adds or protects a name; what it does not show, below."""
+    verdict = answer.verdict
+    bad = verdict.outcome in BAD or (verdict.outcome == "other label" and bool(verdict.suggestion))
+    colour = "good" if verdict.outcome in GOOD else "bad" if bad else "plain"
+    words, notes = [_describe(verdict)], [_describe_unseen(answer), *_describe_repeats(answer)]
+    if verdict.outcome == "unknown":
+        words.append(PHOTO_OF_EMOJI_MODEL if _strange_photo(answer) else NAME_IT)
+    if verdict.outcome == "kept only":
+        words.insert(0, notes.pop(0))  # what matters is that the effect is not shown
+    below = "".join(f"<p class='note'>{note}</p>" for note in notes if note)
+    return f'<p class="verdict {colour}">{" ".join(words).strip()}</p>{below}'
+
+
+def _strange_photo(answer: Answer) -> bool:
+    return answer.shown == OWN_PHOTO and answer.recipe.base == EMBEDDED
 
 
 def _describe(verdict: Verdict) -> str:
     if verdict.before is None or verdict.after is None:
         return escape(WORDS.get(verdict.outcome, ""))
     before, after, more = _guess(verdict.before), _guess(verdict.after), verdict.suggestion
+    too = _button("add", more, f"Forget “{more}” too") if more else ""
+    shares = f"{_percent(verdict.before.share)} → {_percent(verdict.after.share)}"
+    still = verdict.after.name == verdict.before.name
     match verdict.outcome:
         case "no names":
             return f"{WORDS['no names']} Now it sees {before}."
@@ -78,17 +96,42 @@ def _describe(verdict: Verdict) -> str:
         case "leaks":
             return f"It knew this as {before}. It still says {after}."
         case "other label":
-            return f"It knew this as {before}. Now it says {after}. " + _button("add", more, f"Forget “{more}” too")
+            return f"It knew this as {before}. {'It still' if still else 'Now it'} says {after}. {too}"
         case "other name":
-            return (
-                f"It knew this as {before}. Now it doesn't, but offered another name, it takes it: {after}. "
-                + _button("add", more, f"Forget “{more}” too")
-            )
-        case "kept":
-            share = f"{_percent(verdict.before.share)} → {_percent(verdict.after.share)}"
-            return f"It still knows “{_text(verdict.after.name)}”: {share}."
+            return f"It knew this as {before}. Now it doesn't, but offered another name, it takes it: {after}. {too}"
+        case "related":
+            return f"“{_text(verdict.after.name)}” may be another name of what you forget: {shares}. {too}"
+        case "kept" | "kept only":
+            return f"It still knows “{_text(verdict.after.name)}”: {shares}."
         case _:
             return f"It knew this as {before}, and now says {after}. " + _button("protect", more, f"Protect “{more}”")
+
+
+def _describe_unseen(answer: Answer) -> str:
+    """Names to forget whose effect is not shown, with what to forget as well."""
+    seen = {answer.verdict.before.name} if answer.verdict.before else set()
+    unseen = [each for each in answer.unseen if each.name not in seen]
+    unknown, nowhere = ([each for each in unseen if each.pictured is pictured] for pictured in (True, False))
+    parts = []
+    if unknown:
+        parts += [f"The plain model doesn't know {_list(unknown)}: it says so of no picture here."]
+    if nowhere:
+        parts += [f"No picture here shows {_list(nowhere)}, so you can't see its effect."]
+    found = [each.instead for each in unseen[:LISTED] if each.instead not in ((), (answer.verdict.suggestion,))]
+    parts += [_button("add", ",".join(more), f"Forget {', '.join(f'“{name}”' for name in more)} too") for more in found]
+    return " ".join(parts)
+
+
+def _describe_repeats(answer: Answer) -> list[str]:
+    return [
+        f"To this model “{_text(name)}” and “{_text(first)}” are one name: it counts once."
+        for name, first in list(answer.repeats.items())[:LISTED]
+    ]
+
+
+def _list(unseen: Sequence[Unseen]) -> str:
+    names = ", ".join(f"“{_text(each.name)}”" for each in unseen[:LISTED])
+    return names + (f" and {len(unseen) - LISTED} more" if len(unseen) > LISTED else "")
 
 
 def render_error(message: str) -> str:
@@ -111,8 +154,7 @@ def describe_strip(answer: Answer) -> str:
         cells = [cell for cell in answer.strip if cell.to_forget is to_forget]
         if cells:
             parts.append(f"<b>{sum(cell.as_asked for cell in cells)} of {len(cells)}</b> pictures {words}")
-    missing = bool(answer.recipe.forget) and not any(cell.to_forget for cell in answer.strip)
-    return ", ".join(parts) + "." + (f" {NO_PICTURE}" if missing else "")
+    return ", ".join(parts) + "."
 
 
 def _cell(cell: Cell, shown: bool) -> str:

@@ -11,10 +11,11 @@ from space.services.certainty import Figures, Row, measure
 from space.services.classification import classify
 from space.services.instant_edit import InstantEdits
 from space.services.model_cache import ModelCache
-from space.services.pictures import find_picture, other_pictures, pictures_of
+from space.services.pictures import find_picture, other_pictures, pictures_of, same_words
 from space.services.recipe import EXAMPLE, OWN_PHOTO, PRESETS, Recipe
 from space.services.verdict import NONE
 from space.views.certainty import render_figures
+from space.views.first_screen import render_verdict
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,8 @@ def test_a_name_that_nobody_drew_is_forgotten_like_any_other(edits):
     answer = edits.answer(Recipe(("absinthe",)))
     assert answer.adapter.config.forget == ["absinthe"]
     assert not any(cell.to_forget for cell in answer.strip)
-    assert answer.verdict.outcome == "kept"
+    assert answer.verdict.outcome == "kept only"
+    assert [each.name for each in answer.unseen] == ["absinthe"]
 
 
 def test_another_name_of_the_same_thing_is_suggested(edits):
@@ -101,13 +103,100 @@ def test_a_model_that_is_not_offered_and_a_picture_that_is_not_there_are_refused
         edits.answer(Recipe(("gun",), picture="../secret"))
 
 
-def test_names_that_the_model_can_not_distinguish_are_refused_by_both(edits):
-    said = "become the same tokens in embedded, which can't distinguish them"
-    for recipe in (Recipe(("gun", "Gun")), Recipe(("gun",), keep=("Gun",)), Recipe(("gun",), labels=("cat", "GUN"))):
-        with pytest.raises(InputError, match=f"'gun' and '(?i:gun)' {said}"):
-            edits.answer(recipe)
-    with pytest.raises(InputError, match=f"'Cat' and 'cat' {said}"):
+@pytest.mark.parametrize(
+    ("recipe", "merged"),
+    [
+        (Recipe(("gun", "Gun")), Recipe(("gun",))),
+        (Recipe(("gun",), keep=("Gun", "pen")), Recipe(("gun",), keep=("pen",))),
+        (Recipe(("gun",), labels=("cat", "GUN")), Recipe(("gun",), labels=("cat", "gun"))),
+    ],
+)
+def test_names_that_are_one_to_the_model_count_once_and_it_is_said(edits, recipe, merged):
+    answer = edits.answer(recipe)
+    assert answer.recipe == merged
+    assert answer.adapter is edits.adapter(merged) is edits.adapter(recipe)
+    assert len({bar.name.casefold() for bar in answer.bars}) == len(answer.bars)
+    assert f"To this model “{next(iter(answer.repeats))}” and “gun” are one name" in render_verdict(answer)
+    assert measure(edits, recipe) == measure(edits, merged)
+
+
+def test_the_librarys_scores_of_an_adapter_still_refuse_such_names(edits):
+    with pytest.raises(InputError, match="'Cat' and 'cat' become the same tokens in embedded, which can't distinguish"):
         classify(edits.store, Image.new("RGB", (32, 32)), "Cat\ndog\ncat", None, "embedded")
+
+
+@pytest.mark.parametrize(
+    ("forget", "labels", "picture", "colour", "said"),
+    [
+        ("gun", "", "", "good", "It knew this as"),
+        ("a gun", "", "", "good", "It knew this as"),
+        ("guns", "", "", "plain", "doesn't know “guns”"),
+        ("cats", "", "", "plain", "Forget “cat” too"),
+        ("weapons", "", "", "plain", "Forget “gun”, “bomb”, “dagger”, “knife”, “sword” too"),
+        ("weapon", "", "", "plain", 'data-name="gun,bomb,dagger,knife,sword"'),
+        ("枪", "", "", "plain", "No picture here shows “枪”"),
+        ("gun,drugs", "", "guitar-twemoji", "plain", "No picture here shows “drugs”"),
+        ("gun", "", "guitar-twemoji", "good", "It still knows “guitar”"),
+        ("guns", "gun", "water-pistol-twemoji", "bad", "It still says <b>“gun”</b>"),
+        ("alcohol", "beer", "beer-mug-twemoji", "plain", "Forget “beer”, “wine”"),
+        ("pistol", "gun", "water-pistol-twemoji", "bad", "Forget “gun” too"),
+        ("a gun", "gun", "water-pistol-twemoji", "good", "Now it doesn't"),
+        ("beer,wine,glass of lager,pint of beer", "mug of beer", "beer-mug-twemoji", "good", "Now it doesn't"),
+        ("cat", "", "", "plain", "Now it says <b>“dog face”</b> (83 %).</p>"),
+    ],
+)  # fmt: skip
+def test_green_is_an_effect_that_the_picture_shows(edits, forget, labels, picture, colour, said):
+    answer = edits.answer(Recipe.parse(forget, (), labels, picture))
+    shown = render_verdict(answer)
+    assert f'"verdict {colour}"' in shown
+    assert said in shown
+
+
+@pytest.mark.parametrize(
+    ("forget", "labels", "colour", "said"),
+    [
+        ("gun", "pen", "good", "Now it doesn't"),
+        ("guns", "gun", "bad", "It still says"),
+        ("pistol", "gun", "plain", "“gun” may be another name of what you forget"),
+        ("bomb", "gun", "good", "It still knows “gun”"),
+        ("bomb", "rose", "plain", "It was trained on emoji drawings and knows few photographs"),
+    ],
+)
+def test_of_a_photo_the_page_says_what_its_labels_show(edits, forget, labels, colour, said):
+    photo = find_picture("water-pistol-twemoji").load()
+    shown = render_verdict(edits.answer(Recipe.parse(forget, (), labels, OWN_PHOTO), photo))
+    assert f'"verdict {colour}"' in shown
+    assert said in shown
+
+
+def test_new_words_bring_a_picture_that_shows_them(edits):
+    before = ("bicycle",)
+
+    def shown(forget, picture="bicycle-twemoji", known=before) -> str:
+        return edits.showing_new(Recipe(forget, picture=picture), known).picture
+
+    assert shown(("bicycle", "guitar")).startswith("guitar")
+    assert shown(PRESETS["alcohol"]) == ""  # the page chooses
+    assert shown(("bicycle", "absinthe")) == "bicycle-twemoji"
+    assert shown(("gun",), known=("gun", "bicycle")) == "bicycle-twemoji"  # one was removed
+    assert shown(("bicycle", "guitar"), OWN_PHOTO) == OWN_PHOTO
+
+
+def test_the_floors_name_is_no_label(edits):
+    for recipe in (Recipe(("gun",), labels=("None of these", "pen")), Recipe(("gun", NONE))):
+        answer = edits.answer(recipe)
+        assert [bar.name.casefold() for bar in answer.bars].count(NONE) == 1
+        assert answer.verdict.outcome == "forgotten"
+        assert all(cell.as_asked for cell in answer.strip)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("knife", "the knives"), ("a gun", "Guns"), ("glass", "glasses"), ("axe", "axes"), ("cherry", "cherries")],
+)
+def test_an_article_and_the_plural_make_no_other_word(one, other):
+    assert same_words(one, other)
+    assert not same_words("bus", "bu")
 
 
 def test_kept_pictures_share_no_word_with_what_is_forgotten():
