@@ -191,8 +191,8 @@ def _text(name: str, model: Mapping[str, Any], text: Mapping[str, Any], is_sigli
         "hidden_act": _activation(name, bool(model.get("quick_gelu")), text.get("act_kwargs")),
         "layer_norm_eps": _epsilon(name, text.get("norm_kwargs")),
     }
-    embed = int(model["embed_dim"])
-    return made | ({"projection_size": embed} if is_siglip else {"projection_dim": embed})
+    made["projection_size" if is_siglip else "projection_dim"] = int(model["embed_dim"])
+    return {**made, "bos_token_id": None, "eos_token_id": None, "pad_token_id": None}  # the tokenizer says them
 
 
 def _clip_image(name: str, model: Mapping[str, Any], vision: Mapping[str, Any]) -> dict[str, Any]:
