@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from hf_unlearn.data.class_names import clean_name
 from hf_unlearn.data.pixels import needs_heic, open_file, to_rgb
-from hf_unlearn.errors import InputError
+from hf_unlearn.errors import InputError, PixelError
 
 MAX_PIXELS, MAX_RATIO = 25_000_000, 20  # a model resizes the short side, so a thin strip would grow huge
+MAX_PHOTO = 120_000_000  # pixels of a JPEG that is decoded at a half, a quarter or an eighth of its size
 MAX_LABELS, MAX_LABEL = 1_000, 200
 MAX_UPLOAD = "50mb"
 MARK = " (to be forgotten)"
 UNREADABLE = "This file is not an image we can read; use PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF."
+DAMAGED = "This image file is damaged or was cut off; save it again, or use another one."
 NO_HEIC_HERE = "This is a HEIC photo, which is not read here; save it as JPEG or PNG."
 SHOWN = 200  # names of a list that are written out
 # lines, tabs, and the semicolons and commas of other scripts: unlike a comma, none of them is ever part of a name
@@ -28,8 +31,10 @@ BETWEEN_NAMES = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029\t;；﹔؛，﹐�
 def open_image(path: str | Path | BinaryIO) -> Image.Image:
     """Reads an uploaded image file as upright RGB. Its size is checked before its pixels are decoded.
 
+    A large photo, a JPEG of up to 120 megapixels, is decoded at a part of its size: no more pixels are ever in memory.
+
     Raises:
-        InputError: if it is no image of a known format, or larger than `check_image` allows.
+        InputError: if it is no image of a known format, damaged, or larger than `check_image` allows.
     """
     try:
         image = open_file(path)
@@ -38,9 +43,22 @@ def open_image(path: str | Path | BinaryIO) -> Image.Image:
     except Exception:  # Pillow's readers raise whatever they stumble over
         raise InputError(NO_HEIC_HERE if needs_heic(path) else UNREADABLE) from None
     with image:
+        _shrink(image)
         check_image(image)
-        image.filename = ""  # type: ignore[attr-defined]  # an error would show this path to a visitor
-        return to_rgb(image)
+        try:
+            return to_rgb(image)
+        except InputError as error:  # it names a file of this machine
+            if isinstance(why := error.__cause__, PixelError):
+                raise InputError(f"This image has {why}.") from None
+            raise InputError(DAMAGED) from None
+
+
+def _shrink(image: Image.Image) -> None:
+    """Sets a photo with too many pixels to be decoded smaller. A progressive JPEG would take memory for all of them."""
+    pixels = image.width * image.height
+    if isinstance(image, JpegImageFile) and MAX_PIXELS < pixels <= MAX_PHOTO and not image.info.get("progressive"):
+        part = next(part for part in (2, 4) if pixels <= MAX_PIXELS * part**2)
+        image.draft(None, (image.width // part, image.height // part))
 
 
 def check_image(image: object) -> Image.Image:
@@ -130,4 +148,5 @@ def one_line(text: str) -> str:
 
 
 def _too_large(megapixels: str) -> str:
-    return f"This image has {megapixels} megapixels; at most {MAX_PIXELS // 1_000_000} are read. Make it smaller."
+    most = f"at most {MAX_PIXELS // 1_000_000} are read, or {MAX_PHOTO // 1_000_000} of a plain JPEG"
+    return f"This image has {megapixels} megapixels; {most}. Make it smaller, or save it as a plain JPEG."

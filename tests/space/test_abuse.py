@@ -76,7 +76,7 @@ def picture(path, kind):
     ("kind", "words"),
     [
         ("bomb", "at most 25"), ("20,000 px", "30 megapixels; at most 25"), ("strip", "strip of 20000 × 10"),
-        ("truncated", "not a readable image"), ("postscript", "not an image we can read"),
+        ("truncated", "damaged or was cut off"), ("postscript", "not an image we can read"),
         ("text", "not an image we can read"), ("header", "not an image we can read"),
         ("svg", "not an image we can read"), ("empty", "not an image we can"),
         ("animated", None), ("CMYK", None), ("16-bit", None),

@@ -312,7 +312,7 @@ def test_names_that_nobody_drew_are_forgotten_without_being_judged(client):
     [
         ({"forget": ""}, "no names to forget"), ({"forget": "a", "keep": "a"}, "forgotten and kept"),
         ({"forget": "\n".join(map(str, range(201)))}, "at most 200"),
-        ({"forget": "a " * 99}, "the text tower of embedded reads 77"),
+        ({"forget": "a " * 99}, "is too long: it takes 1.. tokens, and this model reads 77"),
         ({"forget": "a" * 201}, "at most 200"), ({"forget": "a", "model": "../../etc"}, "no model id"),
         ({"forget": "a", "method": "<b>"}, "no method '&lt;b&gt;'; choose edit, context"),
         ({"forget": "a", "images": "dataset", "method": "edit"}, "no data set yet"),

@@ -106,8 +106,31 @@ def test_unusual_kinds_of_images_are_read_as_rgb_or_refused_in_words(tmp_path, m
     Image.new(mode, (32, 32)).save(tmp_path / f"odd.{kind}")
     assert open_image(tmp_path / f"odd.{kind}").mode == "RGB"
     Image.new("F", (32, 32), -1).save(tmp_path / "odd.tiff")
-    with pytest.raises(ValueError, match="image: float32 pixels from -1 to -1; expected floats 0 to 1"):
+    with pytest.raises(ValueError, match="This image has float32 pixels from -1 to -1; expected floats 0 to 1"):
         open_image(tmp_path / "odd.tiff")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "MPO"])
+def test_a_photo_of_48_megapixels_is_read_at_a_part_of_its_size_and_upright(tmp_path, kind):
+    photo, exif = Image.new("RGB", (8_000, 6_000), "white"), Image.Exif()
+    photo.paste("red", (0, 0, 8_000, 2_000))
+    exif[0x112] = 6  # turned by a quarter
+    second = {"append_images": [Image.new("RGB", (80, 60))], "save_all": True} if kind == "MPO" else {}
+    photo.save(tmp_path / "photo.jpg", kind, exif=exif, **second)
+    read = open_image(tmp_path / "photo.jpg")
+    assert read.size == (3_000, 4_000)
+    assert [read.getpixel((x, 50))[1] < 50 for x in (100, 2_900)] == [False, True]
+    photo.save(tmp_path / "photo.jpg", "JPEG", progressive=True)  # decoded as a whole, whatever its size
+    with pytest.raises(ValueError, match=r"48 megapixels; at most 25 are read, or 120 of a plain JPEG\. Make"):
+        open_image(tmp_path / "photo.jpg")
+
+
+def test_a_photo_that_was_cut_off_is_called_so_and_no_path_is_said(tmp_path):
+    Image.effect_noise((200, 200), 50).save(tmp_path / "photo.jpg")
+    (tmp_path / "photo.jpg").write_bytes((tmp_path / "photo.jpg").read_bytes()[:5_000])
+    with pytest.raises(ValueError, match=r"^This image file is damaged or was cut off; save it again") as refusal:
+        open_image(tmp_path / "photo.jpg")
+    assert str(tmp_path) not in str(refusal.value)
 
 
 @pytest.mark.parametrize(
