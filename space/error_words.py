@@ -32,7 +32,7 @@ def first_line(error: Exception) -> str:
         line = ENDING.sub(".", INSTALL.sub("", line))
     for pattern, words in REWRITTEN:
         line = re.sub(pattern, words, line)
-    return _as_sentence(line[:MAX_SAID])
+    return _as_sentence(line[: MAX_SAID - 1])
 
 
 def _as_sentence(line: str) -> str:

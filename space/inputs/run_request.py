@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hf_unlearn.errors import InputError
+from space.inputs.json_values import as_number
 from space.inputs.limits import describe_repeats, has_names, parse_labels
 
 DRAWINGS, NAMES, FILES, DATASET = "drawings", "names", "files", "dataset"
@@ -60,7 +61,7 @@ class RunRequest:
         forget: str,
         keep: str,
         source: str,
-        budget: float,
+        budget: object,
         strength: str = "normal",
         files: Sequence[str] = (),
         dataset: str = "",
@@ -81,6 +82,7 @@ class RunRequest:
         _check_choice("source of images", source, SOURCES)
         _check_choice("strength", strength, STRENGTHS)
         _check_choice("method", method, METHODS)
+        budget = as_number(budget)
         if not isinstance(budget, int | float) or not BUDGETS[0] <= budget <= BUDGETS[1]:
             raise InputError(f"The budget is {BUDGETS[0]:,} to {BUDGETS[1]:,} queries, got {str(budget)[:20]}.")
         forgotten = parse_labels(forget or "", MAX_CLASSES, "names to forget")

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from hf_unlearn.data.class_names import clean_name
 from hf_unlearn.errors import InputError
 from hf_unlearn.models.embedded import EMBEDDED
+from space.inputs.json_values import as_number, as_switch
 from space.inputs.limits import MAX_LABEL, parse_labels
 from space.services.pictures import find_picture
 
@@ -66,12 +67,15 @@ class Recipe:
         """
         names = parse_names(forget, "names to forget")
         kept = tuple(name for name in parse_names(keep, "names to protect") if name not in names)
+        breadth = as_number(breadth)
         if isinstance(breadth, bool) or not isinstance(breadth, int | float) or not 0 <= breadth <= 1:
             raise InputError(f"Expected a breadth from 0 to 1, got {str(breadth)[:20]}.")
         for what, value in (("picture", picture), ("model", base)):
             if not isinstance(value, str) or len(value) > MAX_LABEL:
                 raise InputError(f"Expected the {what} as a short text, got {str(value)[:40]!r}.")
-        return cls(names, kept, parse_names(labels, "labels"), str(picture), str(base), float(breadth), bool(enabled))
+        return cls(
+            names, kept, parse_names(labels, "labels"), str(picture), str(base), float(breadth), as_switch(enabled)
+        )
 
     def link(self) -> str:
         """The query of a link that opens the page with this recipe."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from html import unescape
 from typing import Any
 
 import gradio as gr
 from gradio_client.utils import is_file_obj_with_meta
 
 from hf_unlearn.adapters.model_card import scope
+from hf_unlearn.errors import InputError
 from hf_unlearn.models.embedded import EMBEDDED
+from space.inputs.json_values import as_switch
 from space.inputs.limits import open_image
 from space.inputs.run_request import NAMES, RunRequest
 from space.services.adapter_store import AdapterStore
@@ -26,6 +29,10 @@ from space.ui.presence import call_id, waiting
 from space.views.adapter_facts import list_neighbours
 from space.views.comparison import render_comparison
 
+NO_IMAGE = "There is no image: send a file, or an address that begins with http or https."
+TO_AGENTS = (
+    " An image is an address that begins with http or https, or a data: URL."  # in place of a tool that is absent
+)
 LIBRARY: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "page"}
 
 
@@ -59,7 +66,7 @@ def _offer_edits(store: AdapterStore, edits: InstantEdits) -> None:
         """
         recipe, _ = edits.merge(Recipe.parse(forget, keep, (), "", model, breadth))
         if (adapter := edits.adapter(recipe)) is None:
-            raise gr.Error("There are no names to forget: write at least one.", print_exception=False)
+            raise InputError("There are no names to forget: write at least one.")
         return {
             "adapter": store.add(adapter, session_of(request)), "model": recipe.base, "forget": list(recipe.forget),
             "keep": list(recipe.keep), "neighbours": _changed(adapter.config.neighbours),
@@ -147,8 +154,8 @@ def _offer_runs(runs: Runs) -> None:
             "adapter": made.key, "kind": config.kind, "reason": made.reason, "forget": config.forget,
             "retain": config.retain, "figures": config.metrics, "landed": made.confusions,
             "neighbours": config.neighbours,
-            "note": " ".join(filter(None, [others and f"Words nobody asked about: {others}.", scope(config.kind),
-                                           asked.repeats, made.note])),
+            "note": " ".join(filter(None, [unescape(others and f"Words nobody asked about: {others}."),
+                                           scope(config.kind), unescape(asked.repeats), made.note])),
         }  # fmt: skip
 
     gr.api(forget, api_name="forget", **RUN)
@@ -200,7 +207,7 @@ def _offer_classify(store: AdapterStore) -> None:
         """Scores of an image by the plain model and with an adapter in effect, and in words what that means.
 
         Args:
-            image: the picture.
+            image: the picture, as a file or its address.
             labels: separated by commas or lines; if not given, the adapter's names, or names of the demo.
             adapter: one that /adapters lists, user/name on the Hub, a key from /forget_now or /forget, or nothing: the
                 plain model.
@@ -209,17 +216,19 @@ def _offer_classify(store: AdapterStore) -> None:
 
         Returns:
             before and after: label -> share of the score, from 0 to 1. forgotten: labels that the adapter forgets.
+            message: what that means, as plain text.
         """
-        picture = open_image(image) if image else None
+        if not image:
+            raise InputError(NO_IMAGE)
         if labels == "":
             labels = suggest_labels(store.get(adapter) if adapter else None)
-        found = score(store, picture, labels, adapter, model, enabled)
+        found = score(store, open_image(image), labels, adapter, model, as_switch(enabled))
         _, _, message = render_comparison(found)
         return {
             "before": dict(zip(found.names, found.before, strict=True)),
             "after": dict(zip(found.names, found.after or (), strict=False)),
             "forgotten": [name for name, gone in zip(found.names, found.forgotten, strict=True) if gone],
-            "message": message,
+            "message": _as_text(message),
         }
 
     with gr.Row(visible=False):
@@ -229,11 +238,18 @@ def _offer_classify(store: AdapterStore) -> None:
         gr.Button().click(classify, inputs, answer, api_name="classify", **HEAVY)
 
 
+def _as_text(markdown: str) -> str:
+    """What the page shows as Markdown, for a client that has no page: its names and numbers, no markup."""
+    words = markdown.replace("**The adapter is in effect** on the right.", "The adapter is in effect.")
+    return unescape(words.replace("**", ""))
+
+
 def answer_agents_in_json(demo: gr.Blocks) -> None:
-    """What an agent reads over MCP is JSON; Gradio would write Python's own notation."""
+    """What an agent reads over MCP is JSON, not Python's notation, and no tool is named that is absent."""
     if (server := demo.mcp_server_obj) is None:
         return
     agents: Any = server
+    type(agents)._file_data_tool_description = TO_AGENTS
     written = agents.postprocess_output_data
 
     def answer(data: Any, root_url: str) -> list[Any]:

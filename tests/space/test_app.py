@@ -20,11 +20,12 @@ from PIL import Image
 from hf_unlearn import ClipBlackBox, ForgetAdapter, unlearn
 from hf_unlearn.demo import emoji_tasks as demo
 from space.inputs.limits import parse_labels, plain_text
+from space.inputs.run_request import RunRequest
 from space.services.adapter_store import AdapterStore
 from space.services.examples import example_images
 from space.services.instant_edit import InstantEdits
 from space.services.model_cache import ModelCache
-from space.services.recipe import EXAMPLE
+from space.services.recipe import EXAMPLE, Recipe
 from space.ui.forget_now_tab import ALL, open_link
 from space.views.adapter_facts import describe_adapter
 from space.views.library import name_of
@@ -74,14 +75,15 @@ def test_classify_gives_scores_before_and_after_that_equal_the_library(client, s
     with adapted.disabled():
         assert [before[key] for key in labels] == pytest.approx(adapted.classify(image, labels)[0].tolist(), abs=1e-6)
     assert before != after
-    assert "The adapter is in effect" in message
+    assert message.startswith("The adapter is in effect. The plain model says ")
     assert "suppresses 1 name: red." in message
+    assert not set("*&") & set(message)
     assert "not erasure" in message
 
 
 def test_switched_off_both_sides_are_the_plain_model(client, picture):
     before, after, message = ask(client, picture, enabled=False)
-    assert before == after == ask(client, picture)[0]
+    assert before == after == ask(client, picture, enabled="false")[1] == ask(client, picture)[0]
     assert "switched off" in message
 
 
@@ -105,7 +107,7 @@ def test_an_agent_calls_classify_over_mcp(client, picture):
     mcp = pytest.importorskip("mcp")
     from mcp.client.streamable_http import streamablehttp_client
 
-    async def call() -> tuple[set[str], str]:
+    async def call() -> tuple[dict[str, str], str]:
         async with (
             streamablehttp_client(f"{client.src.rstrip('/')}/gradio_api/mcp/") as (read, write, _),
             mcp.ClientSession(read, write) as session,
@@ -115,11 +117,14 @@ def test_an_agent_calls_classify_over_mcp(client, picture):
             asked = {"image": image, "labels": "red\ngreen", "adapter": KEY, "model": BASE_ANY, "enabled": True}
             answer = await session.call_tool("classify", asked)
             assert not answer.isError, answer
-            return {tool.name for tool in (await session.list_tools()).tools}, answer.content[0].text
+            tools = {tool.name: tool.description for tool in (await session.list_tools()).tools}
+            return tools, answer.content[0].text
 
-    tools, said = asyncio.run(call())
-    assert {"classify", "forget", "forget_now", "neighbours", "names", "download", "export", "adapters"} == tools
+    described, said = asyncio.run(call())
+    assert {"classify", "forget", "forget_now", "neighbours", "names", "download", "export", "adapters"} == {*described}
     assert "The adapter is in effect" in json.loads(said)["message"]
+    assert "data: URL" in described["classify"]
+    assert not any("upload_file_to_gradio" in words for words in described.values())
 
 
 def test_an_agent_makes_an_edit_asks_what_goes_along_and_fetches_it(client, tmp_path):
@@ -150,6 +155,16 @@ def test_a_call_over_http_with_the_first_values_alone_gets_the_defaults_of_the_o
     assert scores["after"] == {}
     with pytest.raises(Refusal, match="lacks a value"):
         stranger.call(stranger.named("forget_now"))
+    with pytest.raises(Refusal, match="There is no image: send a file, or an address"):
+        stranger.call(stranger.named("classify"), None)
+
+
+def test_a_number_that_a_client_writes_as_text_is_read():
+    assert Recipe.parse("gun", breadth="0.25", enabled="false") == Recipe(("gun",), breadth=0.25, enabled=False)
+    assert RunRequest.parse("embedded", "gun", "", "names", "300").budget == 300
+    for breadth in ("wide", "nan", "2"):
+        with pytest.raises(ValueError, match=f"a breadth from 0 to 1, got {breadth}"):
+            Recipe.parse("gun", breadth=breadth)
 
 
 def test_an_adapter_of_the_library_is_downloaded_in_a_folder_of_the_name_that_its_card_gives(client, store, tmp_path):
@@ -301,9 +316,11 @@ def test_a_client_gives_names_to_forget_and_nothing_else_and_uses_the_edit(clien
     assert "image-to-image search" in message
 
 
-def test_names_that_nobody_drew_are_forgotten_without_being_judged(client):
+def test_names_without_a_drawing_are_forgotten_and_everything_else_is_judged(client):
     made = client.predict("absinthe", "water", "embedded", api_name="/forget")
-    assert (made["forget"], made["retain"], made["figures"], made["landed"]) == (["absinthe"], ["water"], {}, {})
+    assert (made["forget"], made["retain"], made["landed"]) == (["absinthe"], ["water"], {})
+    assert (made["figures"]["err_for"], made["figures"]["acc_mem"] > 0.9) == (None, True)
+    assert "No drawing shows “absinthe”, “water”: they are not measured." in made["note"]
     assert made["neighbours"]
 
 

@@ -28,7 +28,7 @@ from space.error_words import first_line
                     "use a shorter context or name"),
          "The name 'xx…' is too long: it takes 202 tokens, and this model reads 77; use a shorter one."),
         (InputError("unknown class 'x'; the classes are: 'y'"), "Unknown class 'x'; the classes are: 'y'."),
-        (InputError("a" * 2_000), "a" * 1_000 + "."),
+        (InputError("a" * 2_000), "a" * 999 + "."),
     ],
 )  # fmt: skip
 def test_an_error_is_one_sentence_without_advice_for_operators(error, words):
