@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from hf_unlearn import LabeledImages, SpaceBlackBox, unlearn
+from hf_unlearn import LabeledImages, ReferenceBlackBox, SpaceBlackBox, unlearn
+from hf_unlearn.edits.by_score.reference_images import make_reference_images
 from hf_unlearn.errors import BudgetSpentError, InputError, PromptTooLongError, RemoteError
 from hf_unlearn.models import space_client as remote
 from hf_unlearn.training.result import StopReason
@@ -243,6 +244,22 @@ def test_a_whole_run_through_it_can_be_judged_through_it(box):
     images: LabeledImages = coloured(4, seed=1)
     report = evaluate(box, images, train(box).adapter)
     assert [row["name"] for row in report.rows] == ["zero-shot", "label-mask", "proximal"]
+
+
+def test_scores_of_a_space_are_enough_for_an_edit(box, clip):
+    words = [first + vowel + last for first in "bdgkmp" for vowel in "aeiou" for last in ("n", "rt")]
+    there, here = (ReferenceBlackBox(model, make_reference_images(64), words) for model in (box, clip))
+    adapter = unlearn(there, forget=["gun"]).adapter
+    plain, remote_edit, local_edit = (
+        model.with_template("a {}") for model in (there, there.under(adapter), here.under(adapter))
+    )
+    before, after = (model.text_features(torch.zeros(1, 0, 0), ["gun"]) for model in (plain, remote_edit))
+    assert (before * after).sum() < 0.9
+    scores = [
+        model.log_scores(torch.zeros(1, 0, 0), model.add_images(coloured(1)), ["gun", "red", "cow"])
+        for model in (remote_edit, local_edit)
+    ]
+    torch.testing.assert_close(*scores, rtol=0, atol=1e-4)
 
 
 def test_the_readmes_lines_run(address):
