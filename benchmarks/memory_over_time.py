@@ -69,7 +69,7 @@ def visit(address: str, number: int, pause: float) -> None:
 
 def takes_picture(visitor: Stranger, event: dict[str, Any]) -> bool:
     """Whether an event reads the first screen's picture; the first of them answers what is typed."""
-    return "Picture" in map(visitor.labels.get, event["inputs"])
+    return event["backend_fn"] and "Picture" in map(visitor.labels.get, event["inputs"])
 
 
 def on_page(words: list[str]) -> list[object]:

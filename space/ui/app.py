@@ -29,7 +29,7 @@ from space.ui import adapter_files, forget_now_tab, forget_tab, library_tab, pic
 from space.ui.endpoints import answer_agents_in_json, offer_endpoints
 from space.ui.links import TABS, choose_tab, read_query
 from space.ui.now_results import draw_results
-from space.ui.page import CSS, LIGHT, PRIVATE, guard, session_of
+from space.ui.page import CSS, HEAD, LIGHT, PRIVATE, guard, session_of
 from space.ui.presence import release_agents
 from space.ui.queue_bounds import bound_call_log, forget_sessions
 from space.ui.real_model_notice import Notice
@@ -63,7 +63,7 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
             with gr.Tab("Forget now", id="now", elem_id="tab-now"):
                 notice = Notice()
                 screen = forget_now_tab.draw(edits)
-                draw_results(edits, downloads, screen.named(forget_now_tab.RECIPE), demo)
+                draw_results(edits, downloads, screen, demo)
             with gr.Tab("Scores only", id="forget", elem_id="tab-forget"):
                 forgetting = forget_tab.draw(store, runs, downloads, made, demo)
             with gr.Tab("Library", id="library", elem_id="tab-library"):
@@ -80,10 +80,15 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
             query = read_query(request)
             tab = choose_tab(query, models.bases)
             of_try = try_tab.open_link(store, query, session_of(request))
-            return [gr.Tabs(selected=tab), *of_try, *forget_now_tab.open_link(edits, query if tab == TABS[0] else {})]
+            words = query if tab == TABS[0] or "forget" in query else {}
+            return [gr.Tabs(selected=tab), *of_try, *forget_now_tab.open_link(edits, words)]
 
         filled = [tabs, trying.base, trying.adapter, trying.look, *screen.named(forget_now_tab.ALL)]
         arrived = demo.load(arrive, None, filled, **{**LIGHT, "show_progress": "hidden"}, **PRIVATE)
+        forget_now_tab.show_after(arrived, screen)
+        arrived.failure(None, js="firstScreen.arrive", **PRIVATE)
+        for tab in tabs.children:
+            tab.select(None, js=f"() => firstScreen.open('{tab.id}')", **PRIVATE)
         try_tab.wire(store, trying, arrived, forgetting.use, made)
         forgetting.use.click(lambda: gr.Tabs(selected="try"), None, tabs, **LIGHT, **PRIVATE)
 
@@ -120,7 +125,8 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
         button_primary_background_fill_dark="*primary_600",
     )
     settings = {
-        "theme": theme, "css": CSS, "max_file_size": MAX_UPLOAD, "footer_links": ["api", "gradio", "settings"],
+        "theme": theme, "css": CSS, "head": HEAD, "max_file_size": MAX_UPLOAD,
+        "footer_links": ["api", "gradio", "settings"],
         "mcp_server": find_spec("mcp") is not None, "run_history": False,
         "state_session_capacity": SESSIONS,
         "app_kwargs": {

@@ -13,7 +13,12 @@ SCRIPT = (Path(__file__).parent / "chips.js").read_text(encoding="utf-8")
 
 
 def draw_chips(
-    names: Sequence[str], label: str, hint: str, presets: Mapping[str, Sequence[str]] | None = None, elem_id: str = ""
+    names: Sequence[str],
+    part: str,
+    label: str,
+    hint: str,
+    presets: Mapping[str, Sequence[str]] | None = None,
+    elem_id: str = "",
 ) -> gr.HTML:
     """A list of names that a visitor edits; its value is a list of text, its event is `input`.
 
@@ -21,6 +26,7 @@ def draw_chips(
 
     Args:
         names: the value at first.
+        part: of a link, which carries the names.
         label: what the names are for.
         hint: shown in the empty box.
         presets: label of a button -> the names it sets.
@@ -32,10 +38,11 @@ def draw_chips(
     return gr.HTML(
         list(names),
         html_template=(
-            f"<div class='chips' role='group' aria-label='{escape(label)}'><span class='title'>{escape(label)}</span>"
-            f"<ul></ul><input type='text' autocomplete='off' autocapitalize='none' spellcheck='false' "
+            f"<div class='chips' role='group' data-part='{part}' aria-label='{escape(label)}'>"
+            f"<span class='title'>{escape(label)}</span><ul></ul>"
+            f"<input type='text' autocomplete='off' autocapitalize='none' spellcheck='false' "
             f"placeholder='{escape(hint)}' aria-label='{escape(label)}: {escape(hint)}'>"
-            f"<span class='presets'>{buttons}</span></div>"
+            f"<span class='presets'><button type='button' class='undo' hidden>Undo</button>{buttons}</span></div>"
         ),
         js_on_load=SCRIPT,
         elem_id=elem_id or None,

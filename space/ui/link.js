@@ -20,6 +20,7 @@ element.addEventListener("click", async (event) => {
 watch("value", () => {
   refresh();
   const button = element.querySelector("[data-link]");
-  if (button) history.replaceState(null, "", button.dataset.link);
+  const tab = new URLSearchParams(location.search).get("tab") || "now";
+  if (button && tab === "now") history.replaceState(null, "", button.dataset.link);
 });
 refresh();

@@ -49,6 +49,7 @@ HERE = Path(__file__).parent
 ACTS = (HERE / "acts.js").read_text(encoding="utf-8")  # buttons in HTML that the server wrote
 BARE: dict[str, Any] = {"padding": False, "apply_default_css": False}
 LIVE = '<div role="status" aria-live="polite">${value}</div>'  # a screen reader says what changes in it
+HEAD = f"<script>{(HERE / 'first_screen.js').read_text(encoding='utf-8')}</script>"  # runs before the page is painted
 CSS = (HERE / "style.css").read_text(encoding="utf-8")
 
 
@@ -163,6 +164,11 @@ def set_first_value(component: Component, value: Any) -> None:
     if isinstance(component.value, dict) and (path := component.value.get("path")):
         component.keep_in_cache.add(path)
         os.utime(path, (FOREVER, FOREVER))
+
+
+def set_first_picture(component: gr.Image, key: str) -> None:
+    """Sets the picture that is shown when the page is first painted, one of those that the server has."""
+    component.value = {"path": f"{key}.png", "url": f"/pictures/{key}.png", "meta": {"_type": "gradio.FileData"}}
 
 
 def session_of(request: gr.Request) -> str:

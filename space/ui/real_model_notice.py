@@ -10,8 +10,8 @@ from space.services.instant_edit import InstantEdits
 from space.services.real_model import REAL_MODEL, RealModel, State
 from space.services.recipe import Recipe
 from space.ui.components import updates
-from space.ui.forget_now_tab import ALL, FirstScreen, base_choices, show_recipe
-from space.ui.page import INSTANT, LIGHT, PRIVATE, in_words
+from space.ui.forget_now_tab import ALL, FirstScreen, base_choices, show_after, show_recipe
+from space.ui.page import INSTANT, LIGHT, PRIVATE
 from space.views.library import list_bases
 
 POLL_SECONDS = 5.0  # only while the model is on its way
@@ -52,11 +52,10 @@ class Notice:
                 *(gr.Dropdown(list_bases(edits.store)) for _ in lists),
             ]
 
-        @in_words
         def use() -> list[Any]:
             return updates({**show_recipe(edits, EXAMPLE), "keep": [], "labels": []}, ALL)
 
         quiet: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
         shown = [self.row, self.text, self.button, self.clock, screen.base, *lists]
         gr.on([demo.load, self.clock.tick], report, None, shown, **{**LIGHT, **quiet})
-        self.button.click(use, None, screen.named(ALL), **INSTANT, **quiet)
+        show_after(self.button.click(use, None, screen.named(ALL), **INSTANT, **quiet), screen)

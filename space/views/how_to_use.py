@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from html import escape
 
+from hf_unlearn.models.embedded import EMBEDDED
 from space.services.real_model import COMMIT, REAL_MODEL
 from space.services.recipe import DEFAULT_BREADTH, Recipe
 
@@ -38,7 +39,10 @@ def python_code(recipe: Recipe) -> str:
 
 def http_code(recipe: Recipe) -> str:
     """The call over HTTP, as HTML: the address is filled in by the browser."""
-    data = json.dumps({"data": [", ".join(recipe.forget), ", ".join(recipe.keep)]}, ensure_ascii=False)
+    words: list[object] = [", ".join(recipe.forget), ", ".join(recipe.keep)]
+    if (recipe.base, recipe.breadth) != (EMBEDDED, DEFAULT_BREADTH):
+        words += [recipe.base, recipe.breadth]
+    data = json.dumps({"data": words}, ensure_ascii=False)
     quoted = escape(data.replace("'", "'\\''"), quote=False)
     call = f"{ORIGIN}gradio_api/call/forget_now"
     return (
