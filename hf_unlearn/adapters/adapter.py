@@ -22,6 +22,7 @@ from hf_unlearn.errors import AdapterError, InputError
 from hf_unlearn.models.adapted_box import AdaptedBox
 from hf_unlearn.models.black_box import BlackBox
 from hf_unlearn.models.clip import ClipBlackBox
+from hf_unlearn.models.device import precision_of
 from hf_unlearn.models.embedded import EMBEDDED
 from hf_unlearn.models.text_edit import TextEdit, tensors_of
 from hf_unlearn.text import brief
@@ -207,6 +208,7 @@ class ForgetAdapter:
         subfolder: str | None = None,
         hardened: bool = False,
         device: str | None = None,
+        dtype: str = "float32",
     ) -> None:
         """Writes a plain transformers checkpoint that forgets by itself; loading it needs no hf_unlearn.
 
@@ -217,15 +219,18 @@ class ForgetAdapter:
             hardened: for a context, also project the forgotten names out of the text projection, so that leaving
                 the context out does not bring them back.
             device: where the base computes what the export is compared with; see `ClipBlackBox`.
+            dtype: precision of the weights on disk, float32, float16 or bfloat16.
 
         Raises:
-            InputError: if the folder holds something, or an edit is to be hardened: it needs no hardening.
+            InputError: if the folder holds something, the dtype is unknown, or an edit is to be hardened: it needs no
+                hardening.
             ExportError: if the base's family or tokenizer can't carry a context.
             WrongBaseError: if the base is not the model that the adapter was made for.
         """
         check_out(folder_path("folder", folder))
+        stored = precision_of(dtype)
         model = self.load_base(base, revision=revision, subfolder=subfolder, device=device).model
-        export(self.weights, self.config, model, folder, hardened)
+        export(self.weights, self.config, model, folder, hardened, stored)
 
     def edit_vectors(self, vectors: np.ndarray) -> np.ndarray:
         """Edits text features from elsewhere as `TextEdit` says. No model is loaded.

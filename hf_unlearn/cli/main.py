@@ -82,6 +82,7 @@ def export(
         bool, typer.Option("--hardened", help="Also project the forgotten names out of the text projection.")
     ] = False,
     device: given.Device = None,
+    dtype: given.Precision = given.Dtype.float32,
 ) -> None:
     """Export a plain transformers checkpoint that forgets by itself; loading it needs no hf_unlearn.
 
@@ -92,7 +93,8 @@ def export(
 
     check_out(folder)
     loaded = ForgetAdapter.from_pretrained(adapter)
-    loaded.export(folder, base=base, revision=revision, subfolder=subfolder, hardened=hardened, device=device)
+    place = {"base": base, "revision": revision, "subfolder": subfolder, "device": device}
+    loaded.export(folder, **place, hardened=hardened, dtype=dtype.value)
     console.print_line(
         f"checkpoint saved in {folder}: pipeline('zero-shot-image-classification', model={str(folder)!r})"
     )

@@ -17,7 +17,7 @@ from hf_unlearn import ClipBlackBox, ForgetAdapter
 from hf_unlearn.adapters.config import AdapterConfig
 from hf_unlearn.adapters.export.hardening import edit
 from hf_unlearn.demo import emoji_tasks as demo
-from hf_unlearn.errors import ExportError, WrongBaseError
+from hf_unlearn.errors import ExportError, InputError, WrongBaseError
 from hf_unlearn.models.black_box import TEMPLATE
 from hf_unlearn.models.text_edit import digest
 from tests.support.edited import edit_adapter, open_gate
@@ -337,6 +337,26 @@ def test_an_edit_moves_what_it_should_and_keeps_the_rest():
     torch.testing.assert_close(edit(features, wanted, 1e9), torch.eye(32), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize(("family", "kind"), [("clip", "context"), ("clip", "edit"), ("siglip", "context")])
+def test_an_export_in_half_precision_is_half_as_large_and_near(family_folder, family, kind, dtype, tmp_path):
+    base = ClipBlackBox(family_folder(family), device="cpu")
+    adapter = open_gate(edit_adapter(base)) if kind == "edit" else random_adapter(base)
+    for name in ("float32", dtype):
+        adapter.export(tmp_path / name, base=base.model_id, dtype=name)
+    whole, half = (ClipBlackBox(str(tmp_path / name), device="cpu") for name in ("float32", dtype))
+    features = [model.text_features(torch.zeros(1, 0, model.dim), list(COLOURS)) for model in (whole, half)]
+    torch.testing.assert_close(*features, rtol=0, atol=1e-2)
+    stored = load_file(tmp_path / dtype / "model.safetensors").values()
+    assert {tensor.dtype for tensor in stored} == {getattr(torch, dtype)}
+    assert f"(transformers 5, {dtype})" in (tmp_path / dtype / "README.md").read_text(encoding="utf-8")
+
+
+def test_an_export_in_an_unknown_precision_is_refused_before_the_base_is_loaded(clip, tmp_path):
+    with pytest.raises(InputError, match="unknown dtype 'float8'; expected one of float32, float16, bfloat16"):
+        random_adapter(clip).export(tmp_path / "out", base="/no/such/base", dtype="float8")
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_is_hardened_in_its_own_projection(family_folder, family, tmp_path):
     base = family_folder(family)
@@ -370,10 +390,11 @@ def test_hardened_the_embedded_clip_stays_blind_without_the_context(tmp_path):
 def test_the_command_line_exports(clip_folder, tmp_path):
     random_adapter(ClipBlackBox(clip_folder)).save_pretrained(tmp_path / "adapter")
     command = [sys.executable, "-m", "hf_unlearn", "export", str(tmp_path / "adapter"), str(tmp_path / "out")]
-    done = subprocess.run([*command, "--base", clip_folder, "--hardened"], capture_output=True, text=True)
+    options = ["--base", clip_folder, "--hardened", "--dtype", "bfloat16"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "checkpoint saved in" in done.stdout
-    assert (tmp_path / "out" / "config.json").is_file()
+    assert json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))["dtype"] == "bfloat16"
     again = subprocess.run([*command, "--base", clip_folder], capture_output=True, text=True)
     assert again.returncode == 2
     assert "exists and is not an empty folder" in again.stderr

@@ -31,18 +31,23 @@ from hf_unlearn.models.text_edit import TextEdit
 
 SHARD = "5GB"
 COMPARED = 8  # forget and as many retain names that a finished export is checked on
-SAME = 1e-3  # largest difference in a text feature of length 1 between the adapter and its export
+SAME, SAME_HALF = 1e-3, 1e-2  # largest difference of a text feature of length 1 from the adapter's; of half precision
 
 
 @torch.no_grad()
 def export(
-    weights: Tensor | TextEdit, config: AdapterConfig, model: ClipBlackBox, folder: str | Path, hardened: bool = False
+    weights: Tensor | TextEdit,
+    config: AdapterConfig,
+    model: ClipBlackBox,
+    folder: str | Path,
+    hardened: bool = False,
+    dtype: torch.dtype = torch.float32,
 ) -> None:
     """Writes `model` with the adapter inside, as a plain checkpoint; the folder appears whole or not at all.
 
     A context becomes extra tokens, their embeddings, and a tokenizer that puts them first. An edit is multiplied into
     the text projection, and nothing else changes. `pipeline("zero-shot-image-classification", model=folder)` then
-    gives the adapted scores, in float32. What was written is loaded and compared before it is put in place.
+    gives the adapted scores. What was written is loaded and compared before it is put in place.
 
     Args:
         weights: a context, `(m, dim)`, or an edit.
@@ -50,6 +55,7 @@ def export(
         model: the adapter's base.
         folder: a new or empty folder.
         hardened: with a context, also project the forgotten names out of the text projection (see `hardening`).
+        dtype: precision of the weights on disk.
 
     Raises:
         InputError: if the folder holds something, or an edit is to be hardened.
@@ -66,7 +72,8 @@ def export(
         made = _with_context(weights, config, model.with_template(config.template), hardened)
     with writing(folder):
         try:
-            _write(made, folder, model.family, render_export_card(config, model.family, hardened))
+            made.clip.to(dtype)
+            _write(made, folder, model.family, render_export_card(config, model.family, hardened, str(dtype)[6:]))
         except SafetensorError as error:  # its error for a full disk is no OSError
             raise OSError(str(error)) from error
 
@@ -202,7 +209,7 @@ def _compare(folder: Path, made: _Made) -> None:
     found = written.text_features(torch.zeros(1, 0, written.dim), made.names)
     del written
     gc.collect()  # close its files: Windows renames no folder with a file in use
-    if not torch.allclose(found, made.expected, rtol=0, atol=SAME):
+    if not torch.allclose(found, made.expected, rtol=0, atol=SAME if made.clip.dtype == torch.float32 else SAME_HALF):
         raise ExportError(
             f"{model.model_id}: the exported {model.family} checkpoint reads texts otherwise than the adapter does "
             f"(by {(found - made.expected).abs().max():.2g}), so it was not kept; load the adapter with hf_unlearn "

@@ -30,7 +30,7 @@ HARDENED = (
 )
 
 
-def render_export_card(config: AdapterConfig, family: str, hardened: bool) -> str:
+def render_export_card(config: AdapterConfig, family: str, hardened: bool, dtype: str) -> str:
     """`README.md` of an exported checkpoint: what it is, what it forgets, how to call it."""
     edited = config.kind == "edit"
     own_template = config.template != TEMPLATE and not edited
@@ -55,7 +55,7 @@ def render_export_card(config: AdapterConfig, family: str, hardened: bool) -> st
         f"# {markdown(config.base_model)} {'with edited text features' if edited else 'behind a forget context'}",
         "",
         *([] if edited else [KEEP, ""]),
-        f"A plain transformers checkpoint (transformers 5, float32) {what}. "
+        f"A plain transformers checkpoint (transformers 5, {dtype}) {what}. "
         "Made from an adapter by hf_unlearn, which is not needed to load it.",
         "",
         f"- **Forgets:** {join_names(config.forget)}",
