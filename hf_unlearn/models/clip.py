@@ -1,4 +1,4 @@
-"""The local black box: any zero-shot CLIP of transformers."""
+"""The local black box: any zero-shot CLIP, in the format of transformers or of open_clip."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ CAUSAL = ("clip", "metaclip_2")  # families whose text tower reads from left to 
 
 
 class ClipBlackBox:
-    """Any zero-shot CLIP of transformers, from the Hub, a folder, or the one that comes with the package.
+    """Any zero-shot CLIP in the format of transformers or open_clip: on the Hub, in a folder, or that of the package.
 
     Args:
         model: a Hub id, a folder, or `"embedded"`.

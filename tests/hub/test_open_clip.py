@@ -60,8 +60,6 @@ REFUSED = [
     ("clip", "text_cfg", {"hf_model_name": "roberta-base"}, "Hugging Face text tower"),
     ("clip", "vision_cfg", {"layers": [3, 4, 6, 3]}, "ResNet"),
     ("clip", "model", {"multimodal_cfg": {}}, "CoCa decoder"),
-    ("clip", "vision_cfg", {"timm_model_name": "convnext_base"}, "timm image tower"),
-    ("siglip", "text_cfg", {"no_causal_mask": False}, "causal mask"),
     ("siglip", "preprocess", {"resize_mode": "longest"}, "longest"),
 ]
 
