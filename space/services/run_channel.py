@@ -26,6 +26,13 @@ class VisitorLeft(Exception):  # a signal between threads; no visitor sees it
     """No one waits for this run any more."""
 
 
+class StoppedEarly(InputError):
+    """A visitor stopped a run before it could keep anything."""
+
+    def __init__(self, words: str = STOPPED_EARLY) -> None:
+        super().__init__(words)
+
+
 class Stopped(KeyboardInterrupt):  # a search keeps its best so far at a KeyboardInterrupt
     """The visitor wants what there is so far."""
 
@@ -85,7 +92,7 @@ class RunChannel:
 
         Raises:
             VisitorLeft: if no one waits for the news any more.
-            InputError: if the run is stopped before it could keep anything.
+            StoppedEarly: if the run is stopped before it could keep anything.
         """
         while True:
             try:
@@ -95,7 +102,7 @@ class RunChannel:
                 if not waiting():
                     raise VisitorLeft from None
                 if self.stop.is_set() and not self.begun.is_set():
-                    raise InputError(STOPPED_EARLY) from None
+                    raise StoppedEarly from None
         while isinstance(news, RunProgress):
             try:
                 news = self.news.get_nowait()

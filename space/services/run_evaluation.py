@@ -29,6 +29,11 @@ class RunEvaluation:
         self._memory, self._images, self._forget = ScoreMemory(model), images, forget
         self._baselines: list[Row] | None = None
 
+    def count_images(self) -> int:
+        """How many images the evaluation encodes."""
+        sets = self._sets() if self._images.judged is not None else None
+        return sum(len(images) for images in vars(sets).values() if images is not None) if sets else 0
+
     def prepare(self) -> None:
         """Encodes the images, and evaluates the plain model and a label mask."""
         from hf_unlearn.evaluation.evaluator import measure_baselines

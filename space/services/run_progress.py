@@ -20,7 +20,7 @@ class RunProgress:
         budget: units in all; 0 if unknown.
         left: seconds until the last unit, as estimated from the speed so far.
         steps: the figures of every step of a search.
-        unit: queries, or texts where an edit reads a vocabulary.
+        unit: queries, texts where an edit reads a vocabulary, or images where they are encoded.
         judged_on: a sentence about what the figures of the steps are computed on.
         made: the adapter, once there is one that is not evaluated yet.
     """

@@ -19,9 +19,9 @@ from space.services.adapter_store import AdapterStore
 from space.services.run_channel import (
     BETWEEN_LAYERS,
     POLL_SECONDS,
-    STOPPED_EARLY,
     RunChannel,
     Stopped,
+    StoppedEarly,
     VisitorLeft,
 )  # fmt: skip
 from space.services.run_evaluation import RunEvaluation
@@ -140,7 +140,7 @@ class Runs:
         try:
             self._fulfil(request, session, channel)
         except Stopped:
-            channel.report(InputError(STOPPED_EARLY))
+            channel.report(StoppedEarly())
         except BaseException as error:  # raised again in the visitor's thread
             channel.report(error)
         finally:
@@ -177,23 +177,27 @@ class Runs:
         """
         channel.report(RunProgress("Reading the images"))
         images = collect_images(request)
-        channel.report(RunProgress("Encoding the images, once"))
         model.fingerprint()  # known from here on: a run that is stopped encodes no more
         evaluation = RunEvaluation(model, images, request.forget)
+        model.watch_images = _count_images(channel, RunProgress("Encoding the images, once"), evaluation)
         if request.method != EDIT:  # an edit may still be refused, and nobody stops it
             evaluation.prepare()
+        model.watch_images = None
         result = method(model, images, request, channel)
         key = self.store.add(result.adapter, session)
         made = RunResult(result.adapter, key, _why(result, channel), result.history, note=images.note)
-        self._evaluate(evaluation, made, channel)
+        self._evaluate(evaluation, made, channel, model)
         return result.history
 
-    def _evaluate(self, evaluation: RunEvaluation, made: RunResult, channel: RunChannel) -> None:
+    def _evaluate(self, evaluation: RunEvaluation, made: RunResult, channel: RunChannel, model: ThreadSafeClip) -> None:
         """Reports what was made, then the same with its evaluation, unless the visitor stops that."""
         channel.begun.set()
         channel.stop.clear()  # from now on it ends the evaluation
         queries = made.steps[-1].queries if made.steps else 0
-        channel.report(RunProgress("Evaluating", queries, queries, None, made.steps, made=made))
+        doing = RunProgress("Evaluating", queries, queries, None, made.steps, made=made)
+        channel.report(doing)
+        if not queries:  # of an edit, whose images were not encoded before
+            model.watch_images = _count_images(channel, doing, evaluation)
         try:
             adapter, confusions = evaluation.judge(made.adapter)
         except Stopped:
@@ -201,6 +205,18 @@ class Runs:
             return
         self.store.replace(made.key, adapter)
         channel.report(replace(made, adapter=adapter, confusions=confusions))
+
+
+def _count_images(channel: RunChannel, doing: RunProgress, evaluation: RunEvaluation) -> Callable[[int], None]:
+    """What reports the images of an evaluation before they are encoded, batch by batch."""
+    total, done = evaluation.count_images(), 0
+
+    def count(images: int) -> None:
+        nonlocal done
+        channel.report(replace(doing, queries=min(done, total), budget=total, unit="images"))
+        done += images
+
+    return count
 
 
 def _why(result: Result, channel: RunChannel) -> str:

@@ -29,16 +29,20 @@ class ThreadSafeClip(ClipBlackBox):
     Attributes:
         watch: of one caller's copy. It is called before the towers with the number of texts (0 for images). An
             exception it raises ends the work.
+        watch_images: the same for images, with their number.
         remembers: of one caller's copy. False for a caller that encodes a whole vocabulary once.
         vocabulary: held by the caller that makes an edit, so that two do not encode the same vocabulary at once.
+        floor: what `floor_scores` has made of the model; shared by its copies.
     """
 
     watch: Callable[[int], None] | None = None
+    watch_images: Callable[[int], None] | None = None
     remembers = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._hook_lock, self._cache_lock, self.vocabulary = Lock(), Lock(), Lock()
+        self.floor: dict[str, Any] = {}
         self._texts: LRUCache[Key, _CachedTexts] = LRUCache(CACHE_BYTES, getsizeof=_CachedTexts.count_bytes)
         self._fingerprint = lru_cache(maxsize=1)(super().fingerprint)
         for module in self.model.modules():
@@ -89,6 +93,8 @@ class ThreadSafeClip(ClipBlackBox):
     def _image_features(self, inputs: Any) -> Tensor:
         if self.watch is not None:
             self.watch(0)
+        if self.watch_images is not None:
+            self.watch_images(len(inputs["pixel_values"]))
         return super()._image_features(inputs)
 
     def _inject(self, contexts: Tensor, prompts: list[list[int]]) -> Tensor:

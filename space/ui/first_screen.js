@@ -8,6 +8,7 @@ window.firstScreen = (() => {
   let asked = ""; // the recipe that was sent last
   let held = ""; // the recipe that the page held when an answer came last
   let edit = ""; // what of it makes the edit
+  let clicked; // the button of an answer that was clicked last
   let look = false; // whether the next answer is brought into view
   let opened = false; // whether the server has answered the link; it reads the page's address
   const own = { ask() {} }; // asks the server; set by the page's part that can
@@ -37,6 +38,7 @@ window.firstScreen = (() => {
     edit = JSON.stringify([forget, keep, base, breadth]);
     if (edit !== last) document.dispatchEvent(new CustomEvent("new-edit"));
     if (look) requestAnimationFrame(bringIntoView);
+    setTimeout(keepFocus, 100);
     look = false;
     return [choose(answer.shown, state[7]), ...answer.parts];
   }
@@ -46,6 +48,16 @@ window.firstScreen = (() => {
     const url = `pictures/${key}.png`;
     if (key === null || key === PHOTO || (key && image?.url?.endsWith(url))) return undefined;
     return key ? { path: `${key}.png`, url, meta: { _type: "gradio.FileData" } } : null;
+  }
+
+  // The button that was clicked last may have left the page with its focus; the same one, or its part of the page, has it.
+  function keepFocus() {
+    const { act, name, place } = clicked ?? {};
+    const part = place && document.activeElement === document.body && document.getElementById(place);
+    clicked = null;
+    if (!part) return;
+    part.tabIndex = -1;
+    (part.querySelector(`[data-act="${act}"][data-name="${CSS.escape(name)}"]`) ?? part).focus({ preventScroll: true });
   }
 
   function bringIntoView() {
@@ -107,6 +119,7 @@ window.firstScreen = (() => {
     const button = event.target.closest("#tab-now [data-act]");
     if (!button) return;
     acts.push({ ...button.dataset });
+    clicked = { ...button.dataset, place: button.closest("#verdict, #strip, #neighbours")?.id };
     look = button.dataset.act === "show" || look;
     own.ask();
   });

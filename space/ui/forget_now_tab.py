@@ -75,7 +75,9 @@ def draw(edits: InstantEdits) -> FirstScreen:
             with gr.Row(elem_classes="compare-with"):
                 labels = draw_chips((), "labels", "Compare with", "names of yours")
                 enabled = gr.Checkbox(True, label="Forgetting is on", container=False, scale=0, min_width=150)
-    strip, neighbours = (gr.HTML(elem_id=name, js_on_load=None, **BARE) for name in ("strip", "neighbours"))
+    strip, neighbours = (
+        gr.HTML(elem_id=name, html_template=LIVE, js_on_load=None, **BARE) for name in ("strip", "neighbours")
+    )
     link = gr.HTML(js_on_load=LINK, **BARE, elem_id="link")
     with gr.Row(elem_classes="actions") as actions:
         with gr.Accordion("Protect words, reach further, another model", open=False):

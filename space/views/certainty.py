@@ -47,8 +47,8 @@ def render_figures(figures: Figures | None, library: Mapping[str, ForgetAdapter]
 def _table(figures: Figures) -> str:
     kind = "photographs" if figures.photographs else "drawings"
     named = [f"named beside {k} ↓" for k in SHORT_LISTS]
-    titles = ["", "wrong on forgotten ↑", "by another name ↓", *named, "right on kept ↑", "change on kept"]
-    heads = "".join(f'<th scope="col">{title}</th>' for title in titles)
+    titles = ["wrong on forgotten ↑", "by another name ↓", *named, "right on kept ↑", "change on kept"]
+    heads = "<td></td>" + "".join(f'<th scope="col">{title}</th>' for title in titles)
     rows = "".join(
         f'<tr><th scope="row">{row.name}</th>' + "".join(f"<td>{cell}</td>" for cell in _cells(row, figures)) + "</tr>"
         for row in figures.rows

@@ -144,7 +144,7 @@ def render_strip(answer: Answer) -> str:
     if not answer.strip:
         return f"<p class='note'>{NO_PICTURE}</p>"
     items = "".join(_cell(cell, cell.picture.key == answer.shown) for cell in answer.strip)
-    return f"<p class='tally'>{describe_strip(answer)}</p><ul class='strip'>{items}</ul>"
+    return f"<p class='tally'>{describe_strip(answer)}</p><ul class='strip' aria-live='off'>{items}</ul>"
 
 
 def describe_strip(answer: Answer) -> str:
@@ -159,13 +159,13 @@ def describe_strip(answer: Answer) -> str:
 
 def _cell(cell: Cell, shown: bool) -> str:
     kind = ("gone" if cell.to_forget else "kept") if cell.as_asked else "wrong"
-    said = f"{cell.picture.name}: before {cell.before.name}, after {cell.after.name}"
+    drawn = f"{cell.picture.name} ({cell.picture.artist})"
     return (
         f'<li><button type="button" class="{kind}" data-act="show" data-name="{escape(cell.picture.key)}" '
-        f'aria-pressed="{str(shown).lower()}" aria-label="{escape(said)}">'
-        f"{_image(cell.picture)}"
+        f'aria-pressed="{str(shown).lower()}">{_image(cell.picture)}'
+        f"<span class='unseen'>{_text(drawn)}: before </span>"
         f"<span>{_struck(cell.before.name, cell.to_forget and cell.as_asked)}</span>"
-        f"<span>{_text(cell.after.name)}</span></button></li>"
+        f"<span class='unseen'>, after </span><span>{_text(cell.after.name)}</span></button></li>"
     )
 
 

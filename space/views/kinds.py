@@ -47,8 +47,8 @@ def _table(edit: ForgetAdapter, context: ForgetAdapter) -> str:
         + "</tr>"
         for name, (figures, needs, cost) in rows.items()
     )
-    titles = ("", "needs", "made in", *(COLUMNS[key] for key in SHOWN))
-    heads = "".join(f'<th scope="col">{title}</th>' for title in titles)
+    titles = ("needs", "made in", *(COLUMNS[key] for key in SHOWN))
+    heads = "<td></td>" + "".join(f'<th scope="col">{title}</th>' for title in titles)
     names = f"{plain_text(edit.config.forget[0])} and {len(edit.config.forget) - 1} more names"
     return (
         f'<div class="report"><div class="wide" tabindex="0" role="region" aria-label="Edit and context side by side">'

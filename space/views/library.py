@@ -72,8 +72,8 @@ def render_card(key: str, adapter: ForgetAdapter, of_hub: bool) -> str:
         f"<p><b>Forgets {len(config.forget)}</b>{of_all}: {names}</p>"
         f"<p>Base: {name_base(adapter)}</p><dl>{shares}</dl>"
         f"<p>{NEEDS[adapter.kind]}</p>"
-        f"{'' if of_hub else _download(key)}<code>{escape(_code(key, of_hub))}</code>{_open_here(adapter)}"
-        f'<p><a href="{escape(link)}" aria-label="Open {name} in Try">Open in Try</a></p></article>'
+        f"{'' if of_hub else _download(key)}<code>{escape(_code(key, of_hub))}</code>{_open_here(adapter, name)}"
+        f'<p><a href="{escape(link)}" aria-label="Open in Try: {name}">Open in Try</a></p></article>'
     )
 
 
@@ -97,13 +97,14 @@ def _code(key: str, of_hub: bool) -> str:
 
 
 def _download(key: str) -> str:
+    name = plain_text(name_of(key))
     return (
-        f'<p><a href="adapters/{escape(quote(key))}.zip" download aria-label="Download {plain_text(name_of(key))}">'
+        f'<p><a href="adapters/{escape(quote(key))}.zip" download aria-label="Download (zip): {name}">'
         "Download (zip)</a></p>"
     )
 
 
-def _open_here(adapter: ForgetAdapter) -> str:
+def _open_here(adapter: ForgetAdapter, name: str) -> str:
     """A link that makes the same names forgotten on the first screen, for an edit of the embedded model."""
     config = adapter.config
     if (
@@ -113,7 +114,7 @@ def _open_here(adapter: ForgetAdapter) -> str:
     ):
         return ""
     link = Recipe(tuple(config.forget), tuple(config.retain)).link()
-    return f'<p><a href="{escape(link)}">Open here</a></p>'
+    return f'<p><a href="{escape(link)}" aria-label="Open here: {name}">Open here</a></p>'
 
 
 def label_base(base: str) -> str:

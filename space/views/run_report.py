@@ -57,7 +57,7 @@ def render_table(report: Mapping[str, Any]) -> str:
     )
     return (
         f'<div class="wide" tabindex="0" role="region" aria-label="Figures"><table><caption>{_text(caption)}</caption>'
-        f'<thead><tr><th scope="col"></th>{heads}</tr></thead><tbody>{rows}</tbody></table></div>{note}'
+        f"<thead><tr><td></td>{heads}</tr></thead><tbody>{rows}</tbody></table></div>{note}"
     )
 
 

@@ -15,9 +15,15 @@ from hf_unlearn.adapters.model_card import DUAL_USE, scope
 from hf_unlearn.adapters.storage import CONTEXT, EDIT, FILES
 from hf_unlearn.demo import emoji_tasks as demo
 from hf_unlearn.evaluation.metrics import accuracies, harmonic_mean
+from space.services.adapter_store import AdapterStore
+from space.services.model_cache import ModelCache
+from space.services.picture_strip import Cell
+from space.services.pictures import find_picture
 from space.services.recipe import read_link
+from space.services.verdict import Guess
+from space.views import first_screen
 from space.views.kinds import render_pairs
-from space.views.library import render_card
+from space.views.library import render_card, render_library
 
 FOLDER = Path(__file__).parents[2] / "space" / "adapters"
 NAMES = sorted(maker.FORGET)
@@ -128,6 +134,20 @@ def test_a_context_is_shown_beside_the_edit_of_the_same_names():
             assert f"<td>{round(100 * found[name].config.metrics[key])}</td>" in rows[row]
     assert "1,000 queries" in rows["context"]
     assert render_pairs({"weapons": found["weapons"]}) == ""
+
+
+def test_what_a_screen_reader_says_of_a_link_or_a_picture_begins_with_or_holds_what_is_seen():
+    library = render_library(AdapterStore(FOLDER.parents[1], ModelCache()))
+    links = re.findall(r'<a [^>]*aria-label="([^"]*)"[^>]*>([^<]*)</a>', library)
+    assert len(links) > 20
+    assert all(said.startswith(f"{seen}: ") for said, seen in links)
+    assert len({said for said, _ in links}) == len(links)
+    assert '<th scope="col"></th>' not in library
+    picture = find_picture("water-pistol-twemoji")
+    cell = Cell(picture, Guess("gun", 0.9), Guess("key", 0.8), True, True)
+    strip = first_screen._cell(cell, False)
+    assert "aria-label" not in strip
+    assert "water pistol (twemoji): before gun, after key" in " ".join(re.sub("<[^>]*>", "", strip).split())
 
 
 def test_a_card_of_an_edit_has_pictures_a_link_to_the_first_screen_and_a_line_that_works_outside_a_checkout():

@@ -6,15 +6,17 @@ import pytest
 
 from hf_unlearn.errors import InputError
 from space.inputs.run_request import DRAWINGS, RunRequest
+from space.inputs.task_images import TaskImages
 from space.services.adapter_store import AdapterStore
 from space.services.model_cache import ModelCache
-from space.services.run_channel import RunChannel
+from space.services.run_channel import RunChannel, StoppedEarly
 from space.services.run_evaluation import RunEvaluation
 from space.services.run_progress import RunProgress, RunResult
-from space.services.runs import MAX_RUNS, Runs
+from space.services.runs import MAX_RUNS, Runs, _count_images
 from space.services.time_estimate import Seconds, TimeEstimates, Timing, Work
 from space.views.durations import format_range
 from space.views.run_progress import render_line, render_progress
+from tests.support.images import coloured
 
 LONG = RunRequest.parse("embedded", "bomb", "guitar\nbanana", DRAWINGS, 3_000, method="context")
 
@@ -115,6 +117,19 @@ def test_a_forward_pass_ends_between_two_layers(runs):
         [hook.remove() for hook in hooks]
     assert end.reason.startswith("stopped")
     assert computed == ["first layer"]
+
+
+def test_encoding_counts_its_images_and_a_stop_before_anything_is_kept_is_no_fault(runs):
+    model, channel = runs.store.models.get("embedded"), RunChannel()
+    evaluation = RunEvaluation(model, TaskImages(("red", "blue"), judged=coloured(3).only(["red", "blue"])), ["red"])
+    model.watch_images = _count_images(channel, RunProgress("Encoding"), evaluation)
+    evaluation.prepare()
+    news = channel.receive(lambda: True)
+    assert (news.queries, news.budget, news.unit) == (0, 6, "images")
+    assert "Encoding: 0 of 6 images" in render_progress(news)
+    channel.stop.set()
+    with pytest.raises(StoppedEarly, match="nothing was made"):
+        channel.receive(lambda: True)
 
 
 def test_a_run_without_a_place_says_that_it_waits(runs):
