@@ -27,7 +27,7 @@ from space.services.real_model import RealModel
 from space.services.scoring_service import AT_ONCE, PICTURE_BYTES, ScoringService
 from space.ui import adapter_files, forget_now_tab, forget_tab, library_tab, picture_files, try_tab
 from space.ui.endpoints import answer_agents_in_json, offer_endpoints
-from space.ui.links import TABS, choose_tab, read_query
+from space.ui.links import KEPT_LINK, TABS, choose_tab, read_query
 from space.ui.now_results import draw_results
 from space.ui.page import CSS, HEAD, LIGHT, PRIVATE, guard, session_of
 from space.ui.presence import release_agents
@@ -75,16 +75,18 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
         forget_now_tab.wire(screen, edits)
         notice.wire(screen, [forgetting.base, trying.base], real, edits, demo)
 
-        def arrive(request: gr.Request) -> list[Any]:
-            """What a link asks for: `?forget=…`, or `?model=…&adapter=…&tab=…`."""
-            query = read_query(request)
+        kept = gr.Textbox("", visible=False)
+
+        def arrive(link: str | None, request: gr.Request) -> list[Any]:
+            """What a link asks for: `?forget=…`, or `?model=…&adapter=…&tab=…`; after a log-in the one before it."""
+            query = read_query(request, link)
             tab = choose_tab(query, models.bases)
             of_try = try_tab.open_link(store, query, session_of(request))
             words = query if tab == TABS[0] or "forget" in query else {}
             return [gr.Tabs(selected=tab), *of_try, *forget_now_tab.open_link(edits, words)]
 
         filled = [tabs, trying.base, trying.adapter, trying.look, *screen.named(forget_now_tab.ALL)]
-        arrived = demo.load(arrive, None, filled, **{**LIGHT, "show_progress": "hidden"}, **PRIVATE)
+        arrived = demo.load(arrive, kept, filled, js=KEPT_LINK, **{**LIGHT, "show_progress": "hidden"}, **PRIVATE)
         forget_now_tab.show_after(arrived, screen)
         arrived.failure(None, js="firstScreen.arrive", **PRIVATE)
         for tab in tabs.children:

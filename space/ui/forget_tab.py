@@ -31,7 +31,7 @@ from space.ui import keep_tab
 from space.ui.components import Components
 from space.ui.page import HEAVY, LAST, LIGHT, PRIVATE, RUN, RUNS_AT_ONCE
 from space.ui.presence import visitors_before
-from space.ui.run_events import LINE_SECONDS, START, STOP, RunView, draw_chart, wire_run
+from space.ui.run_events import LINE_SECONDS, START, STOP, RunView, bring_back, draw_chart, wire_run
 from space.views.durations import format_range
 from space.views.library import list_bases
 from space.views.run_progress import count_visitors
@@ -132,7 +132,7 @@ def draw(store: AdapterStore, runs: Runs, downloads: Downloads, made: gr.Browser
                 stop = gr.Button(STOP, variant="stop", interactive=False)
     bar, clock = gr.HTML(elem_id="run-progress"), gr.Timer(LINE_SECONDS, active=False)
     summary, details = (gr.HTML(elem_classes="report", render=False) for _ in range(2))
-    keeping = keep_tab.draw(store, downloads, summary, made, demo)  # the buttons above the report
+    keeping = keep_tab.draw(store, downloads, made, demo)  # the buttons above the report
     summary.render()
     with gr.Accordion("Details", open=False, visible=False) as folded:
         chart = draw_chart()
@@ -140,6 +140,7 @@ def draw(store: AdapterStore, runs: Runs, downloads: Downloads, made: gr.Browser
     view = RunView(start, stop, clock, bar, chart, keeping.panel, keeping.zipped, summary, folded, details, made)
     _wire_form(store, runs, form, estimate)
     wire_run(runs, downloads, _order, form.named(_Form.names()), view)
+    bring_back(store, downloads, view, demo)
     return ForgetTab(base, keeping.use)
 
 

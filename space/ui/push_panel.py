@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from space.services.hub_push import can_log_in, push_adapter
+from space.ui.links import KEEP_LINK
 from space.ui.page import HEAVY, LIGHT, PRIVATE, in_words
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def draw_push(
         if not can_log_in():
             gr.Markdown(NO_LOGIN)
             return None
-        gr.LoginButton()
+        gr.LoginButton().click(None, js=KEEP_LINK, **PRIVATE)
         name = gr.Textbox(label="Name of the new repository", placeholder="clip-without-beer", max_lines=1)
         private = gr.Checkbox(True, label="Private")
         button = gr.Button("Push")

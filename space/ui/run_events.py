@@ -9,14 +9,16 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
+from hf_unlearn.errors import HfUnlearnError
 from space.inputs.run_request import RunRequest
+from space.services.adapter_store import AdapterStore
 from space.services.downloads import Downloads
 from space.services.run_channel import STOPPED_EARLY
 from space.services.run_progress import RunProgress, RunResult
 from space.services.runs import Runs
 from space.ui.components import Components, updates
 from space.ui.keep_tab import STAY
-from space.ui.page import PRIVATE, RUN, RUNS_AT_ONCE, in_words, session_of
+from space.ui.page import LIGHT, PRIVATE, RUN, RUNS_AT_ONCE, in_words, session_of
 from space.ui.presence import leave_line, visitors_before, waiting
 from space.views.run_progress import render_line, render_progress
 from space.views.run_report import render_details
@@ -113,6 +115,20 @@ def wire_run(
     on.clock.tick(place, None, on.bar, queue=False, show_progress="hidden", **PRIVATE)
     on.stop.click(None, None, on.stop, js=SAY_STOPPING, **PRIVATE)  # at once, without the server
     on.stop.click(halt, None, None, queue=False, **PRIVATE)
+
+
+def bring_back(store: AdapterStore, downloads: Downloads, on: RunView, demo: gr.Blocks) -> None:
+    """Shows what a visitor made, when a log-in or they themselves load the page again; the browser has its key."""
+
+    def resume(key: str, request: gr.Request) -> list[Any]:
+        try:
+            adapter = store.reclaim(str(key), session_of(request))
+        except HfUnlearnError:  # none was made, or it is no longer here
+            return updates({"made": ""}, WRITTEN)
+        again = RunResult(adapter, key, "made before this page was loaded", ())
+        return updates(_end(again, downloads), WRITTEN)
+
+    demo.load(resume, on.made, on.named(WRITTEN), **LIGHT, **PRIVATE)
 
 
 def _progress(news: RunProgress, before: RunProgress | None, downloads: Downloads) -> dict[str, Any]:

@@ -260,6 +260,7 @@ def test_a_visitor_brings_images_logs_in_and_pushes_to_the_own_account(hub, home
     images = coloured(6)
     (tmp_path / "own.zip").write_bytes(zip_files(pictures(images, tmp_path)))
     page = chromium.new_page()
+    page.set_default_timeout(180_000)
     page.goto(f"{address}/?tab=forget")
     page.get_by_label("My images").check()
     page.locator("input[type=file][accept='.zip']").set_input_files(tmp_path / "own.zip")
@@ -277,6 +278,9 @@ def test_a_visitor_brings_images_logs_in_and_pushes_to_the_own_account(hub, home
     page.get_by_role("link", name="Authorize as user").click()
     expect(page.get_by_role("button", name="Logout (user)")).to_be_visible()
     expect(page.get_by_text("made before this page was loaded")).to_be_visible()
+    page.get_by_role("button", name="Details").click()
+    figures = page.get_by_role("region", name="Figures", exact=True)
+    expect(figures.get_by_role("rowheader", name="after")).to_be_visible()
     page.get_by_label("Name of the new repository").fill("mine")
     page.get_by_role("button", name="Push", exact=True).click()
     expect(page.get_by_role("link", name="user/mine")).to_be_visible()
@@ -301,8 +305,31 @@ def test_a_visitor_brings_images_logs_in_and_pushes_to_the_own_account(hub, home
 
 
 @in_chromium
+def test_the_words_of_the_first_screen_survive_a_log_in_and_a_log_out(address, chromium):
+    page = chromium.new_page()
+    page.set_default_timeout(180_000)
+    page.goto(f"{address}/?forget=gun,salt+%26+pepper,knife%3Fkeep%3Da&keep=pen&labels=cup,key&image=bomb-twemoji")
+    wanted = ["gun✕", "salt & pepper✕", "knife?keep=a✕"]
+    expect(page.locator("#forget-chips li")).to_have_text(wanted)
+    page.get_by_role("button", name="Get the model").click()
+    page.locator("#tab-now").get_by_role("button", name="Push it to your account").click()
+    page.locator("#tab-now").get_by_role("button", name="Sign in with Hugging Face").click()
+    page.get_by_role("link", name="Authorize as other").click()
+    page.wait_for_url("**&keep=pen&labels=cup,key&image=bomb-twemoji")
+    expect(page.locator("#forget-chips li")).to_have_text(wanted)
+    expect(page.locator(".chips li", has_text="cup")).to_be_visible()
+    page.get_by_role("button", name="Get the model").click()
+    with page.expect_request(lambda request: "/logout?" in request.url):
+        page.locator("#tab-now").get_by_role("button", name="Logout (other)").click()
+    page.wait_for_url("**&keep=pen&labels=cup,key&image=bomb-twemoji")
+    expect(page.locator("#forget-chips li")).to_have_text(wanted)
+    page.close()
+
+
+@in_chromium
 def test_a_visitor_finds_the_hubs_adapters_for_a_base(hub, address, chromium):
     page = chromium.new_page()
+    page.set_default_timeout(180_000)
     page.route("**/queue/join*", lambda route: None)  # held back
     page.goto(f"{address}/?model={MODEL}")
     page.get_by_role("tab", name="Try an adapter").click()
