@@ -153,7 +153,7 @@ def _wire_choice(
         return gr.Dropdown(choices, value=current if current in keys else keys[min(1, len(keys) - 1)])
 
     def show(adapter: str | None, base: str, labels: str | None, suggested: str | None) -> tuple[Any, ...]:
-        saved, problem = None, ""
+        saved, problem = None, "" if adapter else _explain_base(store, str(base or ""))
         try:
             saved = store.get(adapter) if adapter else None
         except HfUnlearnError as error:
@@ -186,6 +186,15 @@ def _wire_choice(
     shown = [on.key, on.base, on.problem, on.facts, on.labels, on.suggested, on.pictures, on.enabled]
     for event in (arrived.success, found.success, brought.success, taken.success, on.adapter.input):
         then(event(show, [on.adapter, on.base, on.labels, on.suggested], shown, **LIGHT, **PRIVATE))
+
+
+def _explain_base(store: AdapterStore, base: str) -> str:
+    """A panel on a model that the page does not hold; nothing where it does."""
+    if not base or base in store.models.bases:
+        return ""
+    fetched = "it is fetched from the Hub at the first image, if it is there."
+    after = fetched if store.models.any_on_hub else "choose another."
+    return f"<p class='panel' role='alert'>The model {plain_text(base[:80])} is not on this page: {after}</p>"
 
 
 def open_link(store: AdapterStore, query: Mapping[str, str], session: str) -> list[Any]:

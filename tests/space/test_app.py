@@ -26,6 +26,7 @@ from space.services.examples import example_images
 from space.services.instant_edit import InstantEdits
 from space.services.model_cache import ModelCache
 from space.services.recipe import EXAMPLE, Recipe
+from space.ui import try_tab
 from space.ui.forget_now_tab import ALL, open_link
 from space.views.adapter_facts import describe_adapter
 from space.views.library import name_of
@@ -368,6 +369,13 @@ def test_a_banner_says_what_a_link_forgets_and_nothing_of_the_example(store, nam
     assert found["labels"] == ["gun", "key"]
     assert found["forget"] == (["gun"] if ours else list(EXAMPLE.forget))
     assert found["banner"].visible is ours
+
+
+def test_a_model_that_the_page_does_not_hold_is_named_as_text(tmp_path):
+    shut = AdapterStore(tmp_path, ModelCache(any_on_hub=False))
+    assert "The model &#60;b&#62; is not on this page: choose another" in try_tab._explain_base(shut, "<b>")
+    assert "fetched from the Hub" in try_tab._explain_base(AdapterStore(tmp_path, ModelCache()), "user/clip")
+    assert try_tab._explain_base(shut, "embedded") == ""
 
 
 def test_strings_from_an_adapter_are_no_markup(store):
