@@ -16,9 +16,10 @@ from space.inputs.demo_drawings import everyday_names
 from space.inputs.limits import has_names, parse_labels, plain_text
 from space.inputs.run_request import (
     BUDGETS,
+    CONTEXT,
+    DRAWINGS,
     EDIT,
     METHODS,
-    NAMES,
     SOURCES,
     STRENGTHS,
     RunRequest,
@@ -56,15 +57,34 @@ SEARCH = """(text) => {
 # in the browser, so that no answer of the server overtakes what a visitor does next:
 BRING = """(source) => [
   {__type__: 'update', visible: source === 'files'}, {__type__: 'update', visible: source === 'dataset'},
-  source === 'names' ? 'edit' : 'context',
 ]"""
 NAMES_ALONE = "(base, method, source) => base === %s ? [method, source] : ['edit', 'names']"
 SHOW_BUDGET = "(method) => ({__type__: 'update', visible: method === 'context'})"
 # a context without images of the visitor's needs names to keep
 FILL_KEEP = """(method, source, keep) => {
   const everyday = %s.join('\\n'), own = source === 'files' || source === 'dataset';
-  if (own) return keep === everyday ? '' : keep;
+  if (own || method === 'edit') return keep === everyday ? '' : keep;
   return method === 'context' && !keep.trim() ? everyday : keep;
+}"""
+
+
+ASKED = ("base", "forget", "keep", "source", "budget", "strength", "dataset", "method")  # all but the zip
+DROPPED = "The page was loaded again during a run, which ended it. The form has what you asked for, except for a zip."
+# what a run was asked for outlives a page that is loaded again, in this tab of the browser
+NOTE_RUN = """(...asked) => {
+  sessionStorage.setItem('asked', JSON.stringify(asked));
+  sessionStorage.setItem('running', 'yes');
+}"""
+NOTE_END = "() => sessionStorage.removeItem('running')"
+RECALL = """() => {
+  const asked = JSON.parse(sessionStorage.getItem('asked') || 'null'), same = {__type__: 'update'};
+  const dropped = sessionStorage.getItem('running');
+  sessionStorage.removeItem('running');
+  if (!asked) return Array(10).fill(same);
+  const [base, forget, keep, source, budget, strength, dataset, method] = asked;
+  return [base, forget, keep, source, {...same, value: budget, visible: method === 'context'}, strength,
+    {...same, value: dataset, visible: source === 'dataset'}, method, {...same, visible: source === 'files'},
+    dropped ? %s : same];
 }"""
 
 
@@ -139,8 +159,13 @@ def draw(store: AdapterStore, runs: Runs, downloads: Downloads, made: gr.Browser
         details.render()
     view = RunView(start, stop, clock, bar, chart, keeping.panel, keeping.zipped, summary, folded, details, made)
     _wire_form(store, runs, form, estimate)
-    wire_run(runs, downloads, _order, form.named(_Form.names()), view)
+    ran = wire_run(runs, downloads, _order, form.named(_Form.names()), view)
     bring_back(store, downloads, view, demo)
+    start.click(None, form.named(ASKED), None, js=NOTE_RUN, **PRIVATE)
+    for over in (ran.success, ran.failure):
+        over(None, js=NOTE_END, **PRIVATE)
+    shown = f"<p class='run' role='status'>{DROPPED}</p>"
+    demo.load(None, None, [*form.named((*ASKED, "files")), bar], js=RECALL % json.dumps(shown), **PRIVATE)
     return ForgetTab(base, keeping.use)
 
 
@@ -172,21 +197,21 @@ def _tick(text: str | None, event: gr.SelectData) -> str:
 
 def _draw_form(base: gr.Dropdown, forget: gr.Textbox) -> _Form:
     keep = gr.Textbox(
-        label="Keep", lines=3, max_lines=6,
+        "\n".join(everyday_names()), label="Keep", lines=3, max_lines=6,
         info="What must not suffer. An edit needs none: it keeps everything else. With your images, leave it empty "
         "to keep all their other classes.",
     )  # fmt: skip
     gr.Markdown("## 2. Images")
-    method = gr.Radio([(words, key) for key, words in METHODS.items()], value=EDIT, label="Make it by")
+    method = gr.Radio([(words, key) for key, words in METHODS.items()], value=CONTEXT, label="Make it by")
     source = gr.Radio(
-        [(words, key) for key, words in SOURCES.items()], value=NAMES, label="Images",
+        [(words, key) for key, words in SOURCES.items()], value=DRAWINGS, label="Images",
         info="A context learns from them. An edit is only evaluated on them.",
     )  # fmt: skip
     files = gr.File(label="A zip: one folder of images per class", file_types=[".zip"], height=140, visible=False)
     dataset = gr.Textbox(label="Data set on the Hub", placeholder="user/pets", max_lines=1, visible=False)
     with gr.Accordion("Advanced", open=False):
         strength = gr.Radio(list(STRENGTHS), value="normal", label="Strength")
-        budget = gr.Slider(*BUDGETS, value=300, step=50, label="Budget, queries", visible=False)
+        budget = gr.Slider(*BUDGETS, value=300, step=50, label="Budget, queries")
     return _Form(base, forget, keep, source, budget, strength, files, dataset, method)
 
 
@@ -203,7 +228,7 @@ def _wire_form(store: AdapterStore, runs: Runs, on: _Form, estimate: gr.Markdown
             return plain_text(first_line(error))
 
     fields: list[Any] = [on.method, on.source, on.keep]
-    on.source.input(None, on.source, [on.files, on.dataset, on.method], js=BRING, **PRIVATE)
+    on.source.input(None, on.source, [on.files, on.dataset], js=BRING, **PRIVATE)
     for changed in (on.source.input, on.method.change):
         changed(None, fields, on.keep, js=FILL_KEEP % json.dumps(everyday_names()), **PRIVATE)
     on.base.input(None, [on.base, *fields[:2]], fields[:2], js=NAMES_ALONE % json.dumps(EMBEDDED), **PRIVATE)

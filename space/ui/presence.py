@@ -60,8 +60,8 @@ def visitors_before(line: str, session: str = "") -> tuple[int, bool]:
     return queue.current_concurrency + (waiting.index(session) if waits else len(waiting)), waits
 
 
-async def leave_line(line: str, session: str, words: str) -> None:
-    """Ends a session's calls that wait in a line, with an error in words."""
+async def leave_line(line: str, session: str) -> None:
+    """Ends a session's calls that wait in a line, with an error that the page does not show."""
     from gradio.server_messages import ProcessCompletedMessage
 
     if (blocks := LocalContext.blocks.get(None)) is None:
@@ -70,7 +70,7 @@ async def leave_line(line: str, session: str, words: str) -> None:
     waiting = queue.event_queue_per_concurrency_id[line].queue if line in queue.event_queue_per_concurrency_id else []
     for event in [event for event in list(waiting) if event.session_hash == session]:
         await queue.remove_from_queue(event._id)
-        queue.send_message(event, ProcessCompletedMessage(output={"error": words, "visible": True}, success=False))
+        queue.send_message(event, ProcessCompletedMessage(output={"error": "", "visible": False}, success=False))
 
 
 def release_agents(demo: gr.Blocks) -> None:
