@@ -24,6 +24,7 @@ PICTURES = "[...document.images].every(image => image.complete)"
 def run(page: Page, address: str) -> None:
     """Forgets a few things; ends in "Scores only", the report below."""
     page.goto(f"{address}/?tab=forget")
+    page.get_by_label("Edit: names").check()
     page.get_by_label("Ticked names").fill("beer mug\nwine glass\nbomb\ndagger")
     page.get_by_label("What must not suffer").fill("guitar\nbanana\npizza\ncat face\nbicycle\nkey")
     page.get_by_role("button", name="Make it forget").click()
