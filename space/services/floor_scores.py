@@ -21,6 +21,19 @@ LABELS = 4_096  # whose features are remembered
 # the best of eight wrong names at 1.4 (5 % above 2.7).
 
 
+def floor_scores(model: ThreadSafeClip) -> FloorScores:
+    """Scores of a model with a floor, made once while the model is in memory.
+
+    Raises:
+        InputError: if its tokenizer has too few words; a ValueError.
+    """
+    with model.vocabulary:
+        found: FloorScores | None = model.floor.get("scores")
+        if found is None:
+            found = model.floor["scores"] = FloorScores(model)
+    return found
+
+
 class FloorScores:
     """Scores of images against labels and against the floor.
 
@@ -52,15 +65,18 @@ class FloorScores:
         Raises:
             PromptTooLongError: if a label does not fit the text tower.
         """
+        if not labels:
+            return self.beside(features, self._words[:0])
+        texts = self._text_features(labels)
+        return self.beside(features, texts if edit is None else edit(texts))
+
+    def beside(self, features: Tensor, texts: Tensor) -> Tensor:
+        """Image and text features `(n, width)`, `(C, width)` -> shares `(n, C + 1)`; the last one is the floor's."""
         import torch
 
         scale = self._model.model.logit_scale.exp().float()
         words = scale * features @ self._words.T
         floor = words.mean(1, keepdim=True) + FLOOR * words.std(1, keepdim=True)
-        if not labels:
-            return torch.ones_like(floor)
-        texts = self._text_features(labels)
-        texts = texts if edit is None else edit(texts)
         return torch.cat([scale * features @ texts.T, floor], 1).softmax(1)
 
     def _text_features(self, labels: Sequence[str]) -> Tensor:

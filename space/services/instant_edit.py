@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -15,10 +15,10 @@ from hf_unlearn.errors import InputError
 from hf_unlearn.models.embedded import EMBEDDED
 from space.inputs.limits import check_image
 from space.services.adapter_store import AdapterStore
-from space.services.floor_scores import FloorScores
+from space.services.floor_scores import FloorScores, floor_scores
 from space.services.picture_strip import Cell, Unseen, build_strip, find_unseen, kept_names, plainest
 from space.services.pictures import Picture, find_picture, picture_names
-from space.services.recipe import OWN_PHOTO, Recipe
+from space.services.recipe import NEWEST, OWN_PHOTO, Recipe
 from space.services.verdict import NONE, Bar, Guess, Verdict, find_related, judge, without_floor
 
 if TYPE_CHECKING:
@@ -65,10 +65,9 @@ class InstantEdits:
     def __init__(self, store: AdapterStore) -> None:
         self.store = store
         self._edits: LRUCache[object, ForgetAdapter] = LRUCache(EDITS)
-        self._scores: LRUCache[str, FloorScores] = LRUCache(8)
         self._features: LRUCache[tuple[str, str], Tensor] = LRUCache(FEATURES)
         self._photos: LRUCache[tuple[str, str], Tensor] = LRUCache(PHOTOS)
-        self._lock, self._preparing = Lock(), Lock()
+        self._lock = Lock()
 
     def answer(self, recipe: Recipe, photo: Image.Image | None = None) -> Answer:
         """Scores a picture and the strip under a recipe.
@@ -85,8 +84,16 @@ class InstantEdits:
         edit = adapter.edit if adapter is not None and recipe.enabled else None
         strip = build_strip(self, recipe, edit)
         unseen = find_unseen(self, recipe, strip)
-        shown, features, picture = self._shown(recipe, strip, photo)
-        if features is None:
+        photo = photo if recipe.picture == OWN_PHOTO else None
+        picture = None if recipe.picture == OWN_PHOTO else self._choose(recipe, strip, edit)
+        if recipe.picture.startswith(NEWEST):
+            recipe = recipe.showing(picture.key if picture else "")
+        shown = picture.key if picture else recipe.picture
+        if picture is not None:
+            features = self.picture_features(recipe.base, [picture])
+        elif photo is not None:
+            features = self._photo_features(scores, recipe.base, photo)
+        else:
             return Answer(recipe, shown, (), Verdict("no picture"), strip, adapter, unseen, repeats)
         labels = without_floor([*recipe.forget, *(recipe.labels or kept_names(strip))])
         bars = _bars(scores, features, labels, recipe.forget, edit)
@@ -94,25 +101,6 @@ class InstantEdits:
         leak = self._leak(scores, features, labels, names, adapter)
         verdict = judge(bars, recipe, find_related(labels, recipe, picture), bool(unseen), leak)
         return Answer(recipe, shown, bars, verdict, strip, adapter, unseen, repeats)
-
-    def showing_new(self, recipe: Recipe, before: Collection[str]) -> Recipe:
-        """A recipe with a picture of the names added to it, where one shows them; the visitor's photo stays.
-
-        Args:
-            before: the names to forget until now.
-
-        Raises:
-            ValueError: if the model is not offered, or a name does not fit it.
-        """
-        added = [name for name in recipe.forget if name not in before]
-        if not added or recipe.picture == OWN_PHOTO:
-            return recipe
-        if len(added) == len(recipe.forget):
-            return recipe.showing("")
-        adapter = self.adapter(recipe)
-        strip = build_strip(self, Recipe(tuple(added), base=recipe.base), adapter.edit if adapter else None)
-        picture = plainest([cell for cell in strip if cell.to_forget])
-        return recipe if picture is None else recipe.showing(picture.key)
 
     def adapter(self, recipe: Recipe) -> ForgetAdapter | None:
         """The edit of a recipe; None if there is nothing to forget.
@@ -169,16 +157,7 @@ class InstantEdits:
         Raises:
             ValueError: if the model is not offered.
         """
-        with self._lock:
-            found = self._scores.get(base)
-        if found is None:
-            with self._preparing:
-                model = self._model(base)
-                with model.vocabulary:
-                    found = FloorScores(model)
-                with self._lock:
-                    self._scores[base] = found
-        return found
+        return floor_scores(self._model(base))
 
     def picture_features(self, base: str, pictures: Sequence[Picture]) -> Tensor:
         """`n` pictures -> unit features `(n, width)`, each encoded once."""
@@ -206,17 +185,12 @@ class InstantEdits:
                 self._photos[base, digest] = found
         return found
 
-    def _shown(
-        self, recipe: Recipe, strip: Sequence[Cell], photo: Image.Image | None
-    ) -> tuple[str, Tensor | None, Picture | None]:
-        """The picture's key, its features, and the picture itself unless it is the visitor's."""
-        if recipe.picture == OWN_PHOTO:
-            features = None if photo is None else self._photo_features(self.scores_of(recipe.base), recipe.base, photo)
-            return OWN_PHOTO, features, None
-        picture = find_picture(recipe.picture) if recipe.picture else plainest(strip)
-        if picture is None:
-            return "", None, None
-        return picture.key, self.picture_features(recipe.base, [picture]), picture
+    def _choose(self, recipe: Recipe, strip: Sequence[Cell], edit: TextEdit | None) -> Picture | None:
+        """The picture that a recipe names or, where it leaves the choice, one on which the effect is plain."""
+        if recipe.picture and not recipe.picture.startswith(NEWEST):
+            return find_picture(recipe.picture)
+        of_newest = build_strip(self, replace(recipe, forget=recipe.newest), edit) if recipe.newest else ()
+        return plainest([cell for cell in of_newest if cell.to_forget]) or plainest(strip)
 
     def _leak(
         self, scores: FloorScores, features: Tensor, labels: Sequence[str], names: Sequence[str],

@@ -21,6 +21,7 @@ PRESETS = {
     "spiders": ("spider", "spider web"),
 }
 OWN_PHOTO = "photo"  # the picture is the visitor's; a link can't carry it
+NEWEST = "of:"  # the picture is one of the names behind it, those that a visitor added last
 DEFAULT_BREADTH = 0.5
 LINKED = ("forget", "keep", "labels", "image", "model", "breadth")
 
@@ -33,7 +34,8 @@ class Recipe:
         forget: names to forget; none of them makes the plain model.
         keep: names to protect.
         labels: names to compare the picture with; none: the names of the pictures shown.
-        picture: key of a picture, `OWN_PHOTO`, or nothing: one on which the effect is plain.
+        picture: key of a picture, `OWN_PHOTO`, or nothing: one on which the effect is plain. `NEWEST` with names
+            behind it is the same for these names.
         base: the base model's name.
         breadth: how far around a name the edit reaches, 0 to 1.
         enabled: False leaves the edit out.
@@ -84,7 +86,7 @@ class Recipe:
             "forget": ",".join(self.forget),
             "keep": ",".join(self.keep),
             "labels": ",".join(self.labels),
-            "image": "" if self.picture == OWN_PHOTO else self.picture,
+            "image": "" if self.picture == OWN_PHOTO or self.picture.startswith(NEWEST) else self.picture,
             "model": self.base if self.base != default.base else "",
             "breadth": f"{self.breadth:g}" if self.breadth != default.breadth else "",
         }
@@ -101,6 +103,12 @@ class Recipe:
     def showing(self, picture: str) -> Recipe:
         """The same with another picture."""
         return self._changed(picture=picture)
+
+    @property
+    def newest(self) -> tuple[str, ...]:
+        """The names to forget that the picture is to show, if it is chosen by them."""
+        names = parse_names(self.picture.removeprefix(NEWEST), "names") if self.picture.startswith(NEWEST) else ()
+        return tuple(name for name in self.forget if name in names)
 
     def renamed(self, names: Mapping[str, str]) -> Recipe:
         """The same with other names in place of some; what becomes a repetition counts once."""

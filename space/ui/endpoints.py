@@ -216,7 +216,9 @@ def _offer_classify(store: AdapterStore) -> None:
 
         Returns:
             before and after: label -> share of the score, from 0 to 1. forgotten: labels that the adapter forgets.
-            message: what that means, as plain text.
+            none_of_these: the share that "none of these" has beside the labels, before and after; empty for a model
+                that this Space does not offer. Above a half the model recognizes none of them. message: what all that
+                means, as plain text.
         """
         if not image:
             raise InputError(NO_IMAGE)
@@ -228,6 +230,7 @@ def _offer_classify(store: AdapterStore) -> None:
             "before": dict(zip(found.names, found.before, strict=True)),
             "after": dict(zip(found.names, found.after or (), strict=False)),
             "forgotten": [name for name, gone in zip(found.names, found.forgotten, strict=True) if gone],
+            "none_of_these": dict(zip(("before", "after"), found.none_of_these or (), strict=False)),
             "message": _as_text(message),
         }
 

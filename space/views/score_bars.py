@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from space.inputs.limits import MARK, one_line
+from space.services.verdict import NONE
 
 
 def render_scores(before: Mapping[str, float], after: Mapping[str, float] | None, enabled: bool) -> str:
@@ -25,7 +26,8 @@ def render_scores(before: Mapping[str, float], after: Mapping[str, float] | None
 
 def _column(title: str, rows: Sequence[tuple[str, float, bool]]) -> str:
     items = "".join(
-        f'<li class="{"gone" if gone else "kept"}"><span class="name">{_name(name, gone)}</span>'
+        f'<li class="{"gone" if gone else "floor" if name == NONE else "kept"}">'
+        f'<span class="name">{_name(name, gone)}</span>'
         f'<span class="share">{share:.0%}</span>'
         f'<span class="track"><span style="width:{100 * share:.1f}%"></span></span></li>'
         for name, share, gone in rows

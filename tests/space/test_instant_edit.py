@@ -1,5 +1,8 @@
 """The first screen's answers, without Gradio: the embedded model, real edits, real drawings."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from PIL import Image
@@ -12,10 +15,13 @@ from space.services.classification import classify
 from space.services.instant_edit import InstantEdits
 from space.services.model_cache import ModelCache
 from space.services.pictures import find_picture, other_pictures, pictures_of, same_words
-from space.services.recipe import EXAMPLE, OWN_PHOTO, PRESETS, Recipe
+from space.services.recipe import EXAMPLE, NEWEST, OWN_PHOTO, PRESETS, Recipe
 from space.services.verdict import NONE
 from space.views.certainty import render_figures
+from space.views.comparison import render_comparison
 from space.views.first_screen import render_verdict
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -120,9 +126,42 @@ def test_names_that_are_one_to_the_model_count_once_and_it_is_said(edits, recipe
     assert measure(edits, recipe) == measure(edits, merged)
 
 
-def test_the_librarys_scores_of_an_adapter_still_refuse_such_names(edits):
-    with pytest.raises(InputError, match="'Cat' and 'cat' become the same tokens in embedded, which can't distinguish"):
-        classify(edits.store, Image.new("RGB", (32, 32)), "Cat\ndog\ncat", None, "embedded")
+def test_labels_that_are_one_to_the_model_count_once(edits):
+    found = classify(edits.store, Image.new("RGB", (32, 32)), "Cat\ndog\ncat", None, "embedded")
+    assert found.names == ["Cat", "dog"]
+    assert "cat: the model reads this like another label, counted once." in render_comparison(found)[2]
+
+
+@pytest.mark.parametrize("kind", ["edit", "context"])
+def test_an_adapter_leaves_a_picture_of_what_is_forgotten_to_none_of_the_labels(edits, kind):
+    saved, _ = AdapterStore(REPOSITORY, ModelCache()).list_saved()
+    adapter = next(each for each in saved.values() if each.kind == kind and "beer mug" in each.config.forget)
+    mug, labels = find_picture("beer-mug-twemoji").load(), "beer mug\nrose\nkey\npizza"
+    found = classify(edits.store, mug, labels, edits.store.add(adapter, "one"), "")
+    was, now = found.none_of_these
+    assert was < 0.1
+    before, after, words = render_comparison(found)
+    assert list(before) == list(after) == ["beer mug (to be forgotten)", "rose", "key", "pizza", NONE]
+    assert sum(before.values()) == pytest.approx(1, abs=1e-5)
+    assert sum(after.values()) == pytest.approx(1, abs=1e-5)
+    model = edits.scores_of("embedded")
+    texts = edits.store.apply(adapter).adapted.text_features(
+        torch.zeros(1, 0, edits.store.models.get("embedded").dim), found.names
+    )[0]
+    expected = model.beside(model.encode([mug]), texts)[0].tolist()
+    assert list(after.values()) == pytest.approx(expected, abs=1e-5)
+    if kind == "edit":
+        assert now > 0.5
+        assert "says **beer mug**" in words
+        assert "with the adapter it recognizes **none of these labels**" in words
+
+
+def test_a_model_that_is_not_offered_and_a_label_of_the_floors_name_have_no_floor(edits):
+    image = Image.new("RGB", (32, 32))
+    named = classify(edits.store, image, "None of these\ndog", None, "embedded")
+    assert list(render_comparison(named)[0]) == ["None of these", "dog"]
+    assert replace(named, none_of_these=None).none_of_these is None
+    assert list(render_comparison(replace(named, names=["rose", "dog"], none_of_these=None))[0]) == ["rose", "dog"]
 
 
 @pytest.mark.parametrize(
@@ -169,17 +208,18 @@ def test_of_a_photo_the_page_says_what_its_labels_show(edits, forget, labels, co
     assert said in shown
 
 
-def test_new_words_bring_a_picture_that_shows_them(edits):
-    before = ("bicycle",)
-
-    def shown(forget, picture="bicycle-twemoji", known=before) -> str:
-        return edits.showing_new(Recipe(forget, picture=picture), known).picture
-
-    assert shown(("bicycle", "guitar")).startswith("guitar")
-    assert shown(PRESETS["alcohol"]) == ""  # the page chooses
-    assert shown(("bicycle", "absinthe")) == "bicycle-twemoji"
-    assert shown(("gun",), known=("gun", "bicycle")) == "bicycle-twemoji"  # one was removed
-    assert shown(("bicycle", "guitar"), OWN_PHOTO) == OWN_PHOTO
+@pytest.mark.parametrize(
+    ("forget", "added", "shown"),
+    [
+        ("bicycle,guitar", "guitar", "guitar"), ("bicycle,absinthe,guitar", "absinthe,guitar", "guitar"),
+        ("bicycle,absinthe", "absinthe", "bicycle"), ("bicycle", "guitar", "bicycle"),
+    ],
+)  # fmt: skip
+def test_a_picture_of_the_names_added_last_is_shown(edits, forget, added, shown):
+    answer = edits.answer(Recipe.parse(forget, picture=f"{NEWEST}{added}"))
+    assert answer.shown.startswith(shown)
+    assert answer.verdict.before.name == shown
+    assert NEWEST not in answer.recipe.link()
 
 
 def test_the_floors_name_is_no_label(edits):
