@@ -40,8 +40,9 @@ from space.views.run_progress import count_visitors
 UNDRAWN = "People & Body"  # professions for the audit of groups: too few artists drew them
 NO_WAIT = Seconds(0.0, 0.0)
 WHEN = (
-    "**You need this tab if a model gives you nothing but scores**: a search finds a context with them. It also makes an "
-    "edit of any CLIP on the Hub, or evaluates one on your images. Otherwise *Forget now* is faster and better."
+    "**You need this tab if a model gives you nothing but scores**: a search finds a context with them. "
+    "It also makes an edit of any CLIP on the Hub, or evaluates one on your images. "
+    "Otherwise *Forget now* is faster and better."
 )
 # hides the boxes whose name lacks the words; ticks stay as they are
 SEARCH = """(text) => {
