@@ -84,8 +84,9 @@ window.firstScreen = (() => {
 
   // After other words were written: a picture of them, forgetting on, and no more of the link that was opened.
   function reword(forget, picture, answer) {
-    const more = forget.some((name) => !(answer?.forget ?? []).includes(name));
-    return [more && picture !== PHOTO ? "" : undefined, true, { __type__: "update", visible: false }];
+    const added = forget.filter((name) => !(answer?.forget ?? []).includes(name));
+    const chosen = added.length === forget.length ? "" : `of:${added}`; // see NEWEST in recipe.py
+    return [added.length && picture !== PHOTO ? chosen.slice(0, 200) : undefined, true, { __type__: "update", visible: false }];
   }
 
   function join(names, text) {
