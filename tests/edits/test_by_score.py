@@ -91,6 +91,7 @@ def test_it_asks_a_dozen_queries_and_no_image_is_needed(clip, words, task, monke
     assert (made.config.method, made.kind, facts["reference_images"], facts["anchor_words"]) == (
         "score-edit", "edit", 64, 200,
     )  # fmt: skip
+    assert (facts["images_given"], facts["words_given"]) == (False, True)
     assert 0 < facts["explained"] < 0.95
 
 

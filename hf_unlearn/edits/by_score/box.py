@@ -94,6 +94,7 @@ class ReferenceBlackBox:
         self, model: BlackBox, images: Any = None, words: Sequence[str] | None = None, *, names_at_once: int = 1_000
     ) -> None:
         check_box(model)
+        self._given = images is not None, words is not None
         self.words = _everyday_words() if words is None else distinct(words)
         if len(self.words) < FEWEST:
             raise InputError(f"expected {FEWEST} anchor words or more, better {WORDS}, got {len(self.words)}")
@@ -123,8 +124,13 @@ class ReferenceBlackBox:
     @property
     def edit_facts(self) -> dict[str, Any]:
         """What an adapter's config says of how its edit was made."""
-        facts = {"reference_images": len(self._references), "anchor_words": len(self.words)}
-        return {**facts, "explained": round(self.explained, 4)}
+        return {
+            "reference_images": len(self._references),
+            "images_given": self._given[0],
+            "anchor_words": len(self.words),
+            "words_given": self._given[1],
+            "explained": round(self.explained, 4),
+        }
 
     @property
     def width(self) -> int:
