@@ -76,7 +76,7 @@ def test_classify_gives_scores_before_and_after_that_equal_the_library(client, s
     with adapted.disabled():
         assert [before[key] for key in labels] == pytest.approx(adapted.classify(image, labels)[0].tolist(), abs=1e-6)
     assert before != after
-    assert message.startswith("The adapter is in effect. The plain model says ")
+    assert message.startswith("The adapter is in effect. The plain model ")
     assert "suppresses 1 name: red." in message
     assert not set("*&") & set(message)
     assert "not erasure" in message
