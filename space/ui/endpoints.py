@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from html import unescape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from gradio_client.utils import is_file_obj_with_meta
@@ -24,10 +24,14 @@ from space.services.instant_edit import InstantEdits
 from space.services.recipe import DEFAULT_BREADTH, Recipe
 from space.services.run_progress import RunResult
 from space.services.runs import Runs
+from space.services.whole_words import keep_words
 from space.ui.page import HEAVY, INSTANT, RUN, FileImage, in_words, session_of
 from space.ui.presence import call_id, waiting
 from space.views.adapter_facts import list_neighbours
 from space.views.comparison import render_comparison
+
+if TYPE_CHECKING:
+    from hf_unlearn import ForgetAdapter
 
 NO_IMAGE = "There is no image: send a file, or an address that begins with http or https."
 TO_AGENTS = (
@@ -69,7 +73,7 @@ def _offer_edits(store: AdapterStore, edits: InstantEdits) -> None:
             raise InputError("There are no names to forget: write at least one.")
         return {
             "adapter": store.add(adapter, session_of(request)), "model": recipe.base, "forget": list(recipe.forget),
-            "keep": list(recipe.keep), "neighbours": _changed(adapter.config.neighbours),
+            "keep": list(recipe.keep), "neighbours": _changed(adapter),
             "figures": _figures(edits, recipe), "link": recipe.link(), "note": scope("edit"),
         }  # fmt: skip
 
@@ -86,7 +90,7 @@ def _offer_edits(store: AdapterStore, edits: InstantEdits) -> None:
             breadth: 0 forgets the names as such, 1 all that lies around them.
         """
         adapter = edits.adapter(Recipe.parse(forget, keep, (), "", model, breadth))
-        return _changed(adapter.config.neighbours) if adapter else []
+        return _changed(adapter) if adapter else []
 
     def names() -> dict[str, list[str]]:
         """The models that /forget_now takes, and the things that test drawings here show. Any other name works, too."""
@@ -97,9 +101,10 @@ def _offer_edits(store: AdapterStore, edits: InstantEdits) -> None:
     gr.api(names, api_name="names", **LIBRARY)
 
 
-def _changed(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _changed(adapter: ForgetAdapter) -> list[dict[str, Any]]:
     from hf_unlearn.edits.neighbours import NEARLY  # loads torch
 
+    found = keep_words(adapter.config.neighbours, adapter.config.base_model)
     return [item for item in found if item["similarity"] < NEARLY]
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hf_unlearn.adapters.model_card import scope
 from space.inputs.limits import join_names, plain_text
+from space.services.whole_words import keep_words
 
 if TYPE_CHECKING:
     from hf_unlearn import ForgetAdapter
@@ -69,5 +70,6 @@ def list_neighbours(adapter: ForgetAdapter) -> str:
     """The words that an edit changes most, `also forgotten: …; nearly: …`; none of them is markup."""
     from hf_unlearn.edits.neighbours import Neighbour, describe_neighbours  # loads torch
 
-    found = sorted(adapter.config.neighbours, key=lambda item: item["similarity"])
+    config = adapter.config
+    found = sorted(keep_words(config.neighbours, config.base_model), key=lambda item: item["similarity"])
     return describe_neighbours([Neighbour(plain_text(item["word"][:80]), "", item["similarity"]) for item in found])

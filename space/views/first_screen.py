@@ -12,6 +12,7 @@ from space.services.picture_strip import Cell, Unseen
 from space.services.pictures import Picture
 from space.services.recipe import OWN_PHOTO, Recipe
 from space.services.verdict import NONE, Bar, Guess, Verdict
+from space.services.whole_words import keep_words
 
 BARS = 3
 WORDS = {
@@ -189,7 +190,8 @@ def render_neighbours(answer: Answer) -> str:
 
     if answer.adapter is None:
         return ""
-    found = [item for item in answer.adapter.config.neighbours if item["similarity"] < NEARLY]
+    config = answer.adapter.config
+    found = [each for each in keep_words(config.neighbours, config.base_model) if each["similarity"] < NEARLY]
     if not found:
         return "<p class='note'>No other word of the model's vocabulary changes much.</p>"
     buttons = " ".join(_button("protect", item["word"], item["word"], f"Protect {item['word']}") for item in found[:12])

@@ -17,6 +17,7 @@ from space.services.model_cache import ModelCache
 from space.services.pictures import find_picture, other_pictures, pictures_of, same_words
 from space.services.recipe import EXAMPLE, NEWEST, OWN_PHOTO, PRESETS, Recipe
 from space.services.verdict import NONE
+from space.services.whole_words import keep_words
 from space.views.certainty import render_figures
 from space.views.comparison import render_comparison
 from space.views.first_screen import render_verdict
@@ -220,6 +221,15 @@ def test_a_picture_of_the_names_added_last_is_shown(edits, forget, added, shown)
     assert answer.shown.startswith(shown)
     assert answer.verdict.before.name == shown
     assert NEWEST not in answer.recipe.link()
+
+
+def test_ends_of_words_are_no_neighbours(edits):
+    config = edits.adapter(Recipe(PRESETS["alcohol"])).config
+    words = {item["word"] for item in config.neighbours}
+    shown = {item["word"] for item in keep_words(config.neighbours, "embedded")}
+    assert words - shown
+    assert not shown & {"tail", "ger", "ild", "mal", "irt", "ango", "ing"}
+    assert len(keep_words(config.neighbours, "user/clip")) == len(config.neighbours)
 
 
 def test_the_floors_name_is_no_label(edits):
