@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from hf_unlearn.models.embedded import EMBEDDED
 from space.services.certainty import measure
 from space.services.instant_edit import InstantEdits
 from space.services.recipe import EXAMPLE, LINKED, OWN_PHOTO, PRESETS, Recipe, read_link
@@ -23,6 +24,7 @@ INTRO = (
     "CLIP is a model that names what is in a picture. Write words below, and it forgets them within a second, "
     "without any training. Everything else it still knows."
 )
+OF_EMOJI = " The model that answers first was trained on emoji drawings and knows few photographs."
 ACTS = """firstScreen.ask = () => trigger('input');
 document.addEventListener('new-edit', () => trigger('clear'));"""
 
@@ -58,7 +60,7 @@ RECIPE = ("forget", "keep", "labels", "picture", "base", "breadth", "enabled")  
 
 def draw(edits: InstantEdits) -> FirstScreen:
     """Draws the tab; `fill` puts the example into it."""
-    gr.Markdown(INTRO)
+    gr.Markdown(INTRO + (OF_EMOJI if edits.first_base == EMBEDDED else ""))
     problems, banner = gr.HTML(visible=False, **BARE), gr.HTML(visible=False, elem_classes="banner", **BARE)
     forget = draw_chips(
         EXAMPLE.forget, "forget", "Forget", "type a word, Enter", {**PRESETS, "your own": ()}, "forget-chips"
