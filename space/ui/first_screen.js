@@ -2,7 +2,8 @@
 // event asks the server about the whole recipe, and its answer is shown only if the page still holds that recipe.
 window.firstScreen = (() => {
   const PHOTO = "photo"; // the picture is the visitor's
-  const LINKED = ["forget", "keep", "labels", "image", "model", "breadth"];
+  const LINK = ["forget", "keep", "labels", "image", "model", "breadth", "login"]; // "login": the link is kept meanwhile
+  const linked = LINK.some((part) => new URLSearchParams(location.search).has(part));
   const page = document.documentElement.classList; // "arriving": a link's answer is on its way; "waiting": any answer is
   const acts = []; // clicks that are not part of the recipe yet
   let asked = ""; // the recipe that was sent last
@@ -36,6 +37,8 @@ window.firstScreen = (() => {
     const { 0: forget, 1: keep, 4: base, 5: breadth } = state;
     const last = edit;
     edit = JSON.stringify([forget, keep, base, breadth]);
+    const tab = new URLSearchParams(location.search).get("tab") ?? "now";
+    if (answer.query && (asked || linked) && tab === "now") history.replaceState(null, "", answer.query);
     if (edit !== last) document.dispatchEvent(new CustomEvent("new-edit"));
     if (look) requestAnimationFrame(bringIntoView);
     setTimeout(keepFocus, 100);
@@ -124,7 +127,7 @@ window.firstScreen = (() => {
     look = button.dataset.act === "show" || look;
     own.ask();
   });
-  if ([...LINKED, "login"].some((part) => new URLSearchParams(location.search).has(part))) page.add("arriving");
+  if (linked) page.add("arriving");
   const lookAtNext = () => (look = true);
   return Object.assign(own, { send, show, failed, act, reword, split, address, open, arrive, lookAtNext });
 })();

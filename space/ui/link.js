@@ -1,4 +1,4 @@
-// The address bar and the copy button follow the recipe; {…} of the page's address are filled in.
+// Copies the link, and fills in the page's address where HTML has a place for it.
 const here = () => location.origin + location.pathname;
 
 function refresh() {
@@ -17,10 +17,5 @@ element.addEventListener("click", async (event) => {
   }
   setTimeout(() => (button.textContent = "Copy link"), 2000);
 });
-watch("value", () => {
-  refresh();
-  const button = element.querySelector("[data-link]");
-  const tab = new URLSearchParams(location.search).get("tab") || "now";
-  if (button && tab === "now") history.replaceState(null, "", button.dataset.link);
-});
+watch("value", refresh);
 refresh();

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -27,8 +27,8 @@ def respond(edits: InstantEdits, values: Sequence[Any], path: object = None) -> 
         path: of the visitor's photo.
 
     Returns:
-        forget: the names to forget. shown: key of the picture; None: the picture stays. parts: HTML, one of each of
-        `PARTS`.
+        forget: the names to forget. shown: key of the picture; None: the picture stays. query: of the link to it.
+        parts: HTML, one of each of `PARTS`.
     """
     recipe = None
     try:
@@ -55,13 +55,19 @@ def _describe(answer: Answer) -> dict[str, Any]:
         "strip": view.render_strip(answer), "neighbours": view.render_neighbours(answer),
         "link": render_link(answer.recipe), "code": render_code(answer.recipe),
     }  # fmt: skip
-    return {"forget": list(answer.recipe.forget), "shown": answer.shown, "parts": [parts[name] for name in PARTS]}
+    return _name(answer.recipe, answer.shown, parts)
 
 
 def _refuse(error: HfUnlearnError, recipe: Recipe | None) -> dict[str, Any]:
     parts = {"verdict": view.render_error(first_line(error)), "link": render_link(recipe) if recipe else ""}
-    forget = list(recipe.forget) if recipe else []
-    return {"forget": forget, "shown": None, "parts": [parts.get(name, "") for name in PARTS]}
+    return _name(recipe, None, parts)
+
+
+def _name(recipe: Recipe | None, shown: str | None, parts: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "forget": list(recipe.forget) if recipe else [], "shown": shown, "query": recipe.link() if recipe else "",
+        "parts": [parts.get(name, "") for name in PARTS],
+    }  # fmt: skip
 
 
 def render_link(recipe: Recipe) -> str:
