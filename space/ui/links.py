@@ -35,7 +35,7 @@ def read_query(request: gr.Request, kept: str | None = None) -> dict[str, str]:
     Args:
         kept: the link that the browser kept during a log-in, from `?` on; nothing at other times.
     """
-    query = dict(parse_qsl(kept[1:LONGEST_LINK])) if kept else request.query_params
+    query = dict(parse_qsl(kept[1:LONGEST_LINK], keep_blank_values=True)) if kept else request.query_params
     return {key: str(value)[:LONGEST] for key, value in query.items()}
 
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from hf_unlearn.errors import InputError
 from space.services.recipe import EXAMPLE, MAX_NAMES, OWN_PHOTO, Recipe, parse_names, read_link
-from space.ui.links import choose_tab
+from space.ui.links import choose_tab, read_query
+from space.views.how_to_use import http_code
 
 NAMES = st.lists(st.text("abcdé猫 -'&?#%+", min_size=1, max_size=12).filter(str.strip), max_size=5)
 
@@ -61,3 +62,12 @@ def test_other_values_are_checked(parts):
 )  # fmt: skip
 def test_old_and_new_links_open_the_tab_that_can_show_them(query, tab):
     assert choose_tab(query, ["embedded"]) == tab
+
+
+def test_an_empty_list_of_words_survives_a_log_in():
+    assert read_query(None, "?forget=&keep=pen") == {"forget": "", "keep": "pen"}
+
+
+def test_the_line_of_curl_carries_model_and_breadth_where_they_are_not_the_defaults():
+    assert '{"data": ["gun", ""]}' in http_code(Recipe(("gun",)))
+    assert '{"data": ["gun", "pen", "embedded", 0.9]}' in http_code(Recipe(("gun",), ("pen",), breadth=0.9))
