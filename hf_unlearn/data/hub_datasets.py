@@ -181,7 +181,7 @@ class HubRow:
             raise InputError(f"{self.where}: its image is no file of the data set ({brief(path)}); take the row out")
         import fsspec
 
-        with self.dataset.readable(), fsspec.open(path, hf={"token": self.dataset.token}) as file:
+        with self.dataset.readable(), fsspec.open(path, "rb", hf={"token": self.dataset.token}) as file:
             return bytes(file.read(most + 1 if most >= 0 else -1))
 
     def check_label(self) -> int | str:

@@ -28,6 +28,7 @@ class FilteredJacobian:
         self.known = 0
         self.patterns = torch.empty(0)  # (n, r), orthonormal columns
         self.values = torch.empty(0)  # (d, r * C), transposed: J's columns are rows here
+        self.gram = torch.empty(0, 0)  # (d, d), values @ values.T: how alike the directions' effects are
         self.doubt = torch.eye(size, dtype=torch.float64)  # P
 
     def __call__(self, step: Tensor) -> Tensor:
@@ -76,6 +77,8 @@ class FilteredJacobian:
         surprises = torch.linalg.solve_triangular(  # of each observation, those before it learnt
             mixed.tril(-1), observed - along @ values, upper=False, unitriangular=True
         )
+        inner = surprises @ values.T + surprises @ surprises.T @ by / 2
+        self.gram[: self.known, : self.known] += by.T @ inner + inner.T @ by
         values.addmm_(by.T, surprises)
 
     def blur(self, amount: float) -> None:
@@ -89,21 +92,23 @@ class FilteredJacobian:
         return {
             "patterns": self.patterns,
             "jacobian": self.values[: self.known].clone(),
+            "gram": self.gram[: self.known, : self.known].clone(),
             "doubt": self.doubt[: self.known, : self.known].clone(),
         }
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Continues from a `state`, bit for bit."""
-        self.patterns, values, doubt = (state[name] for name in ("patterns", "jacobian", "doubt"))
+        self.patterns, values, gram, doubt = (state[name] for name in ("patterns", "jacobian", "gram", "doubt"))
         self.known = len(doubt)
         self.doubt[: self.known, : self.known] = doubt
         if self.known:
             self.values = values.new_zeros(self.size, values.shape[1])
-            self.values[: self.known] = values
+            self.gram = values.new_zeros(self.size, self.size)
+            self.values[: self.known], self.gram[: self.known, : self.known] = values, gram
 
     def to(self, device: torch.device) -> None:
         """Moves the Jacobian to `device`; the covariance stays on its device."""
-        self.patterns, self.values = self.patterns.to(device), self.values.to(device)
+        self.patterns, self.values, self.gram = (x.to(device) for x in (self.patterns, self.values, self.gram))
 
     def _begin(self, changes: Tensor) -> None:
         count, images, classes = changes.shape
@@ -112,3 +117,4 @@ class FilteredJacobian:
             seen = changes.transpose(0, 1).flatten(1).cpu().double()
             self.patterns = torch.linalg.eigh(seen @ seen.T).eigenvectors[:, -self.rank :].to(changes).contiguous()
         self.values = changes.new_zeros(self.size, self.patterns.shape[1] * classes)
+        self.gram = changes.new_zeros(self.size, self.size)

@@ -184,6 +184,12 @@ class Objective:
         of_class = F.one_hot(labels[gone].unique(return_inverse=True)[1]).float()
         return gone, (~is_forget).nonzero().flatten(), of_class
 
+    def curvature(self, logits: Tensor) -> Tensor:
+        """Mean second derivative with respect to a logit of `(N, C)`, a number; of the softmax terms alone."""
+        examples = self._displaced(logits if self.namings is None else logits[..., self.namings[0]])
+        chances = examples.softmax(-1)
+        return (self._fixed.weight * chances * (1 - chances)).sum() / logits[..., 0].numel() / chances.shape[-1]
+
     def hits(self, log_scores: Tensor) -> tuple[Tensor, Tensor]:
         """`Err_for` and `Acc_mem` as `metrics.accuracies` gives them, without waiting for the device."""
         right = (log_scores.argmax(-1) == self.labels).float()

@@ -130,7 +130,7 @@ def test_on_the_embedded_clip_a_combination_forgets_both_and_a_class_comes_back(
     row = evaluate(model, task.test, both).rows[-1]
     assert row["err_for"] > 0.5
     assert row["acc_mem"] > 0.7
-    back = without(both, "beer mug", model, task.train, max_queries=150, **options).adapter
+    back = without(both, "beer mug", model, task.train, max_queries=400, **options).adapter
     report = evaluate(model, task.test, back).content
     accuracy = {entry["name"]: entry["accuracy_after"] for entry in report["per_class"]}
     assert accuracy["beer mug"] >= 0.5
