@@ -37,8 +37,9 @@ window.firstScreen = (() => {
     const { 0: forget, 1: keep, 4: base, 5: breadth } = state;
     const last = edit;
     edit = JSON.stringify([forget, keep, base, breadth]);
-    const tab = new URLSearchParams(location.search).get("tab") ?? "now";
-    if (answer.query && (asked || linked) && tab === "now") history.replaceState(null, "", answer.query);
+    const query = new URLSearchParams(location.search);
+    const here = (query.get("tab") ?? "now") === "now" && (asked || query.has("forget")); // else another tab's link
+    if (answer.query && here) history.replaceState(null, "", answer.query);
     if (edit !== last) document.dispatchEvent(new CustomEvent("new-edit"));
     if (look) requestAnimationFrame(bringIntoView);
     setTimeout(keepFocus, 100);

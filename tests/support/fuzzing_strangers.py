@@ -27,6 +27,7 @@ from hf_unlearn.models import space_client as remote
 from space.inputs.hub_datasets import draw_images
 from space.services import model_screening
 from space.services.adapter_store import AdapterStore
+from space.services.hub_folder import HubFolder
 from space.services.model_cache import ModelCache
 from tests.support.hostile import (
     CHANGES,
@@ -136,10 +137,11 @@ class Strangers:
         """Good for loading, or an error that names the model."""
         path = self.folder / "stranger.json"
         path.write_bytes(content)
-        api: Any = SimpleNamespace(hf_hub_download=lambda *_, **__: path)
+        folder = HubFolder("user/clip", "0f", "", {"config.json": len(content)})
         try:
-            read = model_screening._json(api, "user/clip", "config.json", "0f", self.folder)
-            model_screening._is_open_clip("user/clip", {"config.json": read})
+            with patch("huggingface_hub.hf_hub_download", lambda *_, **__: str(path)):
+                read = folder.read_json("config.json", self.folder)
+            model_screening._is_open_clip(str(folder), {"config.json": read})
         except ValueError as error:
             says(error, "user/clip")
 
