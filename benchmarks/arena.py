@@ -143,7 +143,7 @@ def per_class(model: ClipBlackBox, task: Task) -> Callable[[list[ForgetAdapter]]
         box = model
         for adapter in stack:
             box = adapter.applied_to(box)
-        scores = box.log_scores(torch.zeros(1, 0, box.dim), images, task.names)[0]
+        scores = box.log_scores(torch.zeros(1, 0, box.dim), images, task.names)[0].cpu()
         right = (scores.argmax(-1) == labels).float()
         return [round(right[labels == label].mean().item(), 4) for label in order]
 
@@ -192,6 +192,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, help="only the first so many draws of a task")
     parser.add_argument("--model", default=EMBEDDED, help="another CLIP, its folder (train_emoji_clip.py makes one)")
     parser.add_argument("--lift", nargs=2, type=float, default=(), metavar=("BETA", "GAMMA"))
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes side by side")
     parser.add_argument("--out", type=Path, default=Path("runs/arena.jsonl"))
     args = parser.parse_args()
     args.out.parent.mkdir(parents=True, exist_ok=True)
@@ -202,7 +203,7 @@ def main() -> None:
         if any((named(job[0], args.model, job[6]), *job[1:3], row_of(job[3]), budget) not in done for budget in job[4])
     ]  # fmt: skip
     jobs.sort(key=lambda job: job[0], reverse=True)  # the long ones first
-    workers = get_context("spawn").Pool(os.cpu_count(), maxtasksperchild=8)
+    workers = get_context("spawn").Pool(args.workers, maxtasksperchild=8)
     with args.out.open("a", encoding="utf-8") as file, workers as pool:
         for result in track(pool.imap_unordered(run, jobs), total=len(jobs), description="runs"):
             file.writelines(json.dumps(row) + "\n" for row in result)

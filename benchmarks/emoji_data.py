@@ -52,7 +52,7 @@ class Drawings:
             files = [name for name in archive.namelist() if name.endswith(".webp")]
             images = [np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGBA")) for name in files]
         artist = [name.split("/")[0] for name in files]
-        pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+        pixels = torch.tensor(np.stack(images)).permute(0, 3, 1, 2).contiguous()
         concept = [number[Path(name).stem] for name in files]
         row_of = {key: row for row, key in enumerate(zip(artist, concept, strict=True))}
         pairs = [

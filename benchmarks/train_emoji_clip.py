@@ -22,6 +22,7 @@ With `--without moderation` as well it never sees what that task forgets: the go
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ class Trainer:
                 done = elapsed / seconds
                 warm = min(1.0, (step + 1) / 150)
                 for group in optimizer.param_groups:
-                    group["lr"] = rate * warm * (0.5 + 0.5 * torch.cos(torch.tensor(torch.pi * done))).item()
+                    group["lr"] = rate * warm * (0.5 + 0.5 * math.cos(math.pi * done))
                 with self.accelerator.autocast():
                     loss = step_loss(done)
                 optimizer.zero_grad()
@@ -216,11 +217,13 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     set_seed(args.seed)
     accelerator = Accelerator(mixed_precision=args.precision)
+    torch.set_default_device(accelerator.device)  # drawings, captions and random numbers too
     drawings = Drawings.load(args.images, args.hold_out, demo.task(args.without).forget if args.without else ())
     model, processor = build(args, [name for names in drawings.names for name in names])
+    model = model.to(accelerator.device)
     model = accelerator.prepare_model(model) if accelerator.num_processes > 1 else model
     captions, augment = Captions(drawings.names, processor.tokenizer), Augment(args.pixels, REACH[args.augment])
-    generator, clock = torch.Generator().manual_seed(args.seed), CLOCKS[args.clock]
+    generator, clock = torch.Generator(accelerator.device).manual_seed(args.seed), CLOCKS[args.clock]
     minutes = {stage: share * args.minutes for stage, share in zip(STAGES, args.shares, strict=True)}
     data, budget = (drawings, captions, augment), (minutes, clock, args.batch)
     trainer = Trainer(model, *data, accelerator, generator, *budget, args.hold_out)

@@ -26,7 +26,7 @@ def accuracy(features: Tensor, truth: Tensor, classes: Tensor, trials: int = 200
     logits = features @ classes.T
     beats = logits > logits.gather(1, truth[:, None])
     figures = {"all": (~beats.any(1)).float().mean().item()}
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator(features.device).manual_seed(0)
     for ways in (100, 10):
         hits = []
         for _ in range(trials):
@@ -40,10 +40,11 @@ def accuracy(features: Tensor, truth: Tensor, classes: Tensor, trials: int = 200
 @torch.no_grad()
 def zero_shot(folder: Path, drawings: Drawings, artists: Sequence[str] = TEST_ARTISTS) -> dict[str, dict[str, float]]:
     """Figures by artist, judged on the folder as it was written."""
-    model = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval()
+    device = torch.get_default_device()
+    model = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval().to(device)
     tokenizer = AutoProcessor.from_pretrained(folder).tokenizer
     names = [own[0] for own in drawings.names]
-    inputs = tokenizer([f"This is a photo of {name}." for name in names], padding=True, return_tensors="pt")
+    inputs = tokenizer([f"This is a photo of {name}." for name in names], padding=True, return_tensors="pt").to(device)
     classes = F.normalize(model.get_text_features(**inputs).pooler_output, dim=-1)
     task = torch.tensor([names.index(name) for name in MODERATION["names"]])
     kept = torch.tensor([names.index(name) for name in EVERYDAY])
