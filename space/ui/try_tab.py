@@ -55,7 +55,7 @@ def draw(store: AdapterStore) -> TryTab:
     with gr.Row(equal_height=True):
         base = gr.Dropdown(
             list_bases(store), value=next(iter(store.models.bases)), label="Base model, or any CLIP's id on the Hub",
-            allow_custom_value=True, interactive=True, min_width=280,
+            allow_custom_value=True, interactive=True, scale=2, min_width=280,
         )  # fmt: skip
         adapter = gr.Dropdown(
             [(PLAIN, "")], value="", label="Adapter, or an adapter's id on the Hub", allow_custom_value=True,

@@ -432,5 +432,30 @@ def test_every_tab_fits_a_phone_and_axe_finds_nothing_serious(chromium, address,
     assert not wrong
 
 
+OVERLAPS = """() => {
+  const seen = element => element.checkVisibility({opacityProperty: true, visibilityProperty: true}) &&
+    !element.closest('.concepts') && !element.matches('[data-testid=block-label]');  // what scrolls, what floats
+  const boxes = [...document.querySelectorAll('a, button, input:not([type=file]), label, textarea')].filter(seen)
+    .map(element => [element, element.getBoundingClientRect()]);
+  const apart = (one, two) => Math.min(one.right, two.right) - Math.max(one.left, two.left) < 3 ||
+    Math.min(one.bottom, two.bottom) - Math.max(one.top, two.top) < 3;
+  return boxes.flatMap(([one, box], place) => boxes.slice(place + 1)
+    .filter(([two, other]) => !one.contains(two) && !two.contains(one) && !apart(box, other))
+    .map(([two]) => [one.outerHTML.slice(0, 90), two.outerHTML.slice(0, 90)]));
+}"""
+
+
+@pytest.mark.parametrize("width", [1280, 800, 390])
+@pytest.mark.parametrize("tab", ["now", "try", "forget", "library", "about"])
+def test_no_control_lies_over_another(chromium, address, tab, width):
+    page = chromium.new_page(viewport={"width": width, "height": 800})
+    page.goto(f"{address}/?tab={tab}")
+    page.locator(f"#tab-{tab}").wait_for()
+    page.wait_for_function(FADED_IN)
+    found = page.evaluate(OVERLAPS)
+    page.close()
+    assert not found[:3]
+
+
 def numbers(scores) -> list[str]:
     return sorted(re.findall(r"\d+%", scores.inner_text()))
