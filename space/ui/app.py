@@ -94,6 +94,8 @@ def build(root: Path, bases: dict[str, str] | None = None, queries: int = 100_00
         try_tab.wire(store, trying, arrived, forgetting.use, made)
         forgetting.use.click(lambda: gr.Tabs(selected="try"), None, tabs, **LIGHT, **PRIVATE)
 
+        wake = gr.Button(visible="hidden", elem_id="wake")  # see answers.js
+        wake.click(lambda: None, None, None, **{**LIGHT, "show_progress": "hidden"}, **PRIVATE)
         offer_endpoints(store, runs, edits, downloads)
         offer_remote_box(ScoringService(lambda: models.bases, models.get, queries))
     guard(demo)

@@ -49,7 +49,8 @@ HERE = Path(__file__).parent
 ACTS = (HERE / "acts.js").read_text(encoding="utf-8")  # buttons in HTML that the server wrote
 BARE: dict[str, Any] = {"padding": False, "apply_default_css": False}
 LIVE = '<div role="status" aria-live="polite">${value}</div>'  # a screen reader says what changes in it
-HEAD = f"<script>{(HERE / 'first_screen.js').read_text(encoding='utf-8')}</script>"  # runs before the page is painted
+SCRIPTS = ("answers.js", "first_screen.js")  # run before the page is painted
+HEAD = "".join(f"<script>{(HERE / name).read_text(encoding='utf-8')}</script>" for name in SCRIPTS)
 CSS = (HERE / "style.css").read_text(encoding="utf-8")
 
 

@@ -96,7 +96,8 @@ def within(hub: Hub, place: str, revision: str) -> str:
     config = json.loads(files["config.json"])
     config |= {"base_model": "user/towers", "base_revision": revision, "base_subfolder": place}
     name = f"user/no-red-{place.replace('/', '-')}"
-    hub.add(name, {**files, "config.json": json.dumps(config).encode()})
+    card = files["README.md"].replace(MODEL.encode(), b"user/towers")  # else the Hub lists it for another base
+    hub.add(name, {**files, "config.json": json.dumps(config).encode(), "README.md": card})
     return name
 
 

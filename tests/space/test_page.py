@@ -432,6 +432,34 @@ def test_every_tab_fits_a_phone_and_axe_finds_nothing_serious(chromium, address,
     assert not wrong
 
 
+LATE_CLOSING = """(() => {
+  const ask = window.fetch.bind(window);
+  window.fetch = async (what, options) => {
+    const response = await ask(what, options);
+    if (!(what.url ?? what).includes("/queue/data")) return response;
+    const late = { async transform(bytes, on) {
+      if (new TextDecoder().decode(bytes).includes("close_stream")) {
+        window.closing = true;  // the server has closed the stream, and the client does not know it yet
+        await new Promise((resolve) => setTimeout(resolve, 3000));
+      }
+      on.enqueue(bytes);
+    } };
+    return new Response(response.body.pipeThrough(new TransformStream(late)), response);
+  };
+})()"""
+
+
+def test_a_click_while_the_stream_of_answers_closes_is_answered(chromium, address):
+    page = chromium.new_page()
+    page.add_init_script(LATE_CLOSING)
+    page.goto(f"{address}/?tab=try")
+    page.locator("#tab-try").wait_for()
+    page.wait_for_function("window.closing")
+    page.locator(".drawings [data-act]").first.click()
+    expect(page.get_by_text(re.compile("The plain model says")).first).to_be_visible()
+    page.close()
+
+
 OVERLAPS = """() => {
   const seen = element => element.checkVisibility({opacityProperty: true, visibilityProperty: true}) &&
     !element.closest('.concepts') && !element.matches('[data-testid=block-label]');  // what scrolls, what floats
