@@ -40,7 +40,7 @@
     const address = new URL(what.url ?? what, location.href).pathname;
     if (address.endsWith("/queue/data")) {
       streams += 1;
-      what.signal.addEventListener("abort", closed, { once: true }); // how the client closes it
+      what.signal?.addEventListener("abort", closed, { once: true }); // how the client closes it
     }
     const response = await ask(what, options);
     if (address.endsWith("/queue/join") && response.ok) joined(await response.clone().json());
