@@ -28,7 +28,10 @@ def test_the_gradient_of_the_loss_has_the_same_bits_every_time(threads, named):
     namings = torch.arange(CLASSES).repeat(4, 1)
     for row, naming in enumerate(namings[1:]):
         naming[row] = CLASSES + row
-    objective = Objective(labels, forget, 0.3, 1.0, 1.0, 0.5, 2.0, namings if named else None)
+    objective = Objective(
+        labels, forget, entropy_weight=0.3, margin_weight=1.0, list_weight=0.3, leak_weight=0.5, vicinity=2.0,
+        namings=namings if named else None,
+    )  # fmt: skip
     draw = torch.Generator().manual_seed(0)
     scores = (3 * torch.randn(IMAGES, columns, generator=draw)).log_softmax(-1).requires_grad_()
     first = None

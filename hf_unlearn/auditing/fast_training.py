@@ -21,7 +21,7 @@ class CrossEntropy(Objective):
     def __post_init__(self) -> None:
         pass
 
-    def __call__(self, log_scores: Tensor, runner_up: Tensor | None = None) -> Tensor:
+    def __call__(self, log_scores: Tensor, rivals: Tensor | None = None) -> Tensor:
         """`(..., N, C)` -> `(...)`, in nats."""
         return -log_scores.gather(-1, self.labels.expand(log_scores.shape[:-1])[..., None]).mean((-1, -2))
 

@@ -31,7 +31,7 @@ class Recipe:
     Attributes:
         n_ctx: context length `m`.
         shared, unique, single_block, spread, orthogonal: the latent's shape, see `LatentContext`.
-        entropy_weight, margin_weight, margin_scale, leak_weight, vicinity: see `Objective`.
+        entropy_weight, margin_weight, margin_scale, list_weight, leak_weight, vicinity: see `Objective`.
         optimizer: a name in `OPTIMIZERS`: `"cma"` or `"proximal"`.
         options: further arguments of the optimizer.
     """
@@ -45,6 +45,8 @@ class Recipe:
     entropy_weight: float = 0.3
     margin_weight: float = 1.0
     margin_scale: float = 1.0
+    list_weight: float = 0.0
+    list_length: int = 4
     leak_weight: float = 0.5
     vicinity: float = 2.0
     optimizer: str = "cma"
@@ -61,6 +63,7 @@ class Recipe:
             self,
             entropy_weight=factor * self.entropy_weight,
             margin_weight=factor * self.margin_weight,
+            list_weight=factor * self.list_weight,
             leak_weight=factor * self.leak_weight,
         )
 
@@ -82,7 +85,7 @@ def _lcs_cma(classes: int) -> Recipe:
 
 def _lcs_cma_paper(classes: int) -> Recipe:
     n_ctx, shared, unique = (4, 20, 5) if classes <= FEW_CLASSES else (16, 400, 100)
-    return Recipe(n_ctx, shared, unique, entropy_weight=1.0, margin_weight=0.0, leak_weight=0.0, vicinity=0.0)
+    return Recipe(n_ctx, shared, unique, entropy_weight=1.0, margin_weight=0.0, list_weight=0.0, leak_weight=0.0, vicinity=0.0)
 
 
 def _bbt_cma(classes: int) -> Recipe:
@@ -171,6 +174,6 @@ def build_objective(
     from hf_unlearn.optimizers.objective import Objective
 
     return Objective(
-        labels, is_forget, plan.entropy_weight, plan.margin_weight, plan.margin_scale, plan.leak_weight, plan.vicinity,
-        torch.tensor(namings) if namings else None,
+        labels, is_forget, plan.entropy_weight, plan.margin_weight, plan.margin_scale, plan.list_weight,
+        plan.list_length, plan.leak_weight, plan.vicinity, torch.tensor(namings) if namings else None,
     )  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import comb
 
 import torch
 from torch import Tensor
@@ -41,11 +42,15 @@ class _Fixed:
 
 @dataclass(frozen=True)
 class Objective:
-    """Retain cross-entropy + entropy term + margin term + leak term over labelled log-scores.
+    """Retain cross-entropy + entropy term + two margin terms + leak term over labelled log-scores.
 
         L = CE(retain images) + w_e · mean_forget[ −(1/C) Σ_c log p_c ]
-            + w_m · mean_forget[ softplus(k · (log p_y − max_{j≠y} log p_j)) ]
+            + w_m · mean_forget[ softplus(s · (log p_y − max_{j≠y} log p_j)) ]
+            + w_k · mean_forget[ mean over lists of k kept names: softplus(s · (log p_y − max_{j in list} log p_j)) ]
             + w_l · mean over scores c of [ log(1 + B_c / (W_c + ε)) ]
+
+    The first margin holds where all names compete. The second holds in short lists, what people offer: it is a
+    smooth bound of `metrics.short_list`, and exact over all lists of `list_length` kept names.
 
     `B_c` and `W_c` are the variance of the log-score of class `c` on forget images, between their classes and
     within them. Where it is small, all scores together don't show which forgotten class an image has (the inverse
@@ -65,7 +70,9 @@ class Objective:
         forget: `(C,)` bool, True for the classes to forget.
         entropy_weight: `w_e`, cross-entropy of forget images to the uniform distribution.
         margin_weight: `w_m`, pushes the true class of a forget image below the runner-up.
-        margin_scale: `k`, how sharp the margin is.
+        margin_scale: `s`, how sharp the margins are.
+        list_weight: `w_k`, pushes the true class of a forget image below the best of a few kept names.
+        list_length: `k`, how many; all of them where there are fewer.
         leak_weight: `w_l`, keeps the scores of forget images from distinguishing their classes.
         vicinity: how far displaced images lie, in standard deviations within a class; 0 for none.
         namings: `(V, C)`, which columns of the log-scores are the classes under each naming; None for the only one.
@@ -76,6 +83,8 @@ class Objective:
     entropy_weight: float = 1.0
     margin_weight: float = 0.0
     margin_scale: float = 1.0
+    list_weight: float = 0.0
+    list_length: int = 4
     leak_weight: float = 0.0
     vicinity: float = 0.0
     namings: Tensor | None = None
@@ -100,11 +109,11 @@ class Objective:
         namings = None if self.namings is None else self.namings.to(device)
         return replace(self, labels=self.labels.to(device), forget=self.forget.to(device), namings=namings)
 
-    def __call__(self, log_scores: Tensor, runner_up: Tensor | None = None) -> Tensor:
+    def __call__(self, log_scores: Tensor, rivals: Tensor | None = None) -> Tensor:
         """`(..., N, C)` -> `(...)`.
 
         Args:
-            runner_up: `(..., N)` class to hold the margin against; the best other class if not given.
+            rivals: `([V,] n, C)`, what the margins are held against, see `rivals`; those of these scores if not given.
                 Frozen, the loss without its leak term is convex in the logits (what a prox-linear step solves).
         """
         log_scores, labels = self._examples(log_scores)
@@ -114,35 +123,31 @@ class Objective:
         gone = log_scores[..., of_gone, :]
         if self.entropy_weight:
             loss = loss - self.entropy_weight * gone.mean((-1, -2))
-        if self.margin_weight:
-            if runner_up is None:
-                runner_up = _runner_up(log_scores, labels)
-            truth = labels[of_gone].expand(gone.shape[:-1])[..., None]
-            rival = runner_up[..., of_gone][..., None]
-            margin = (gone.gather(-1, truth) - gone.gather(-1, rival))[..., 0]
-            loss = loss + self.margin_weight * F.softplus(self.margin_scale * margin).mean(-1)
+        if self.margin_weight or self.list_weight:
+            rivals = self._rivals(gone) if rivals is None else rivals
+            loss = loss + (F.softplus(self._margins(gone)) * rivals).sum(-1).mean(-1)
         if self.leak_weight:
             loss = loss + self.leak_weight * _leak(gone, self._kinds[2])
         return loss if self.namings is None else loss.mean(-1)
 
-    def derivative(self, logits: Tensor, runner_up: Tensor) -> tuple[Tensor, Tensor]:
-        """Value and gradient of `self(logits.log_softmax(-1), runner_up)`: `(..., N, C)` -> `(...)`, `(..., N, C)`.
+    def derivative(self, logits: Tensor, rivals: Tensor) -> tuple[Tensor, Tensor]:
+        """Value and gradient of `self(logits.log_softmax(-1), rivals)`: `(..., N, C)` -> `(...)`, `(..., N, C)`.
 
         Args:
-            runner_up: `([V,] N)`, see `runner_up`.
+            rivals: `([V,] n, C)`, see `rivals`.
         """
         examples = self._displaced(logits)
         if self.namings is None:
-            value, gradient = self._of_examples(examples, runner_up)
+            value, gradient = self._of_examples(examples, rivals)
         else:
             value, gradient = torch.zeros(()).to(examples), torch.zeros_like(examples)
-            for naming, rival in zip(self.namings, runner_up, strict=True):
-                one, slope = self._of_examples(examples[..., naming], rival)
+            for naming, of_naming in zip(self.namings, rivals, strict=True):
+                one, slope = self._of_examples(examples[..., naming], of_naming)
                 value = value + one / len(self.namings)
                 gradient[..., naming] += slope / len(self.namings)
         return value, self._displaced_back(gradient)
 
-    def _of_examples(self, logits: Tensor, runner_up: Tensor) -> tuple[Tensor, Tensor]:
+    def _of_examples(self, logits: Tensor, rivals: Tensor) -> tuple[Tensor, Tensor]:
         """The same of examples, displaced images among them, under one naming."""
         fixed = self._fixed
         scores = logits.log_softmax(-1)
@@ -150,12 +155,11 @@ class Objective:
         value = -(fixed.target * scores).sum((-1, -2))
         slope = fixed.weight * chances - fixed.target
         gone, of_gone = scores[..., fixed.gone, :], torch.zeros_like(scores[..., fixed.gone, :])
-        if self.margin_weight:
-            rivalry = fixed.truth - F.one_hot(runner_up[fixed.gone], scores.shape[-1]).to(scores)
-            margin = self.margin_scale * (gone * rivalry).sum(-1)
-            value = value + self.margin_weight * F.softplus(margin).mean(-1)
-            factor = self.margin_weight * self.margin_scale / len(fixed.gone)
-            of_gone = of_gone + factor * margin.sigmoid()[..., None] * rivalry
+        if self.margin_weight or self.list_weight:
+            margins = self._margins(gone)
+            value = value + (F.softplus(margins) * rivals).sum(-1).mean(-1)
+            pull = margins.sigmoid() * rivals * (self.margin_scale / len(fixed.gone))
+            of_gone = of_gone + fixed.truth * pull.sum(-1, keepdim=True) - pull
         if self.leak_weight:
             leaked, by_score = _leak_derivative(gone, fixed.of_class)
             value = value + self.leak_weight * leaked
@@ -226,9 +230,40 @@ class Objective:
         """Of a displaced feature, which the model would make 1."""
         return (1 + WITHIN * self.vicinity**2) ** 0.5
 
-    def runner_up(self, log_scores: Tensor) -> Tensor:
-        """`(..., N, C)` -> `(..., [V,] N)`, displaced images behind: the best class other than the true one."""
-        return _runner_up(*self._examples(log_scores))
+    def rivals(self, log_scores: Tensor) -> Tensor:
+        """`(..., N, C)` -> `(..., [V,] n, C)`, for examples to be forgotten: weights of the margins below each class."""
+        return self._rivals(self._examples(log_scores)[0][..., self._kinds[0], :])
+
+    def _rivals(self, gone: Tensor) -> Tensor:
+        """The same, `(..., n, C)`, of the examples to be forgotten.
+
+        The best other class has the first margin's weight. Each kept class has the second one's, times its chance to be
+        the best of a random list.
+        """
+        best = gone.masked_fill(self._fixed.truth.bool(), -torch.inf).argmax(-1, keepdim=True)
+        weights = torch.zeros_like(gone).scatter_(-1, best, self.margin_weight)
+        if self.list_weight:
+            ranked = gone[..., self._kept].argsort(-1)
+            chances = (self.list_weight * self._list_chances).to(gone).expand(ranked.shape)
+            weights = weights.scatter_add_(-1, self._kept[ranked], chances)
+        return weights
+
+    def _margins(self, gone: Tensor) -> Tensor:
+        """`(..., n, C)` -> the same: by how much the true class is above each, times `margin_scale`."""
+        own = (gone * self._fixed.truth).sum(-1, keepdim=True)
+        return self.margin_scale * (own - gone)
+
+    @cached_property
+    def _kept(self) -> Tensor:
+        """Indices of the kept classes."""
+        return (~self.forget).nonzero().flatten()
+
+    @cached_property
+    def _list_chances(self) -> Tensor:
+        """`(kept,)`: chance of the kept class at each rank, the worst first, to be the best of a random list."""
+        kept = len(self._kept)
+        length = min(self.list_length, kept)
+        return torch.tensor([comb(rank, length - 1) / comb(kept, length) for rank in range(kept)]).to(self.labels.device)
 
     def _examples(self, log_scores: Tensor) -> tuple[Tensor, Tensor]:
         """Log-scores `(..., [V,] N, C)` and labels of the images, displaced ones behind, under every naming."""
@@ -253,11 +288,6 @@ class Objective:
         count = min(DISPLACEMENTS, len(labels))
         weights = torch.randn(count, len(labels), generator=torch.Generator().manual_seed(0)) / len(labels) ** 0.5
         return (weights - (weights @ of_class / of_class.sum(0)) @ of_class.T).to(self.labels.device)
-
-
-def _runner_up(log_scores: Tensor, labels: Tensor) -> Tensor:
-    truth = F.one_hot(labels, log_scores.shape[-1]).bool()
-    return log_scores.masked_fill(truth, -torch.inf).argmax(-1)
 
 
 def leak(log_scores: Tensor, labels: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ class Proximal(AskTellOptimizer):
 
     Args:
         size: width of the latent.
-        objective: the loss; convex in the logits once the margin's rival is frozen.
+        objective: the loss; convex in the logits once the margins' rivals are frozen.
         seed: decides which images the model uses, where there are more than `model_images`.
         probes: directions per round.
         step: length of a probe.
@@ -170,12 +170,12 @@ class Proximal(AskTellOptimizer):
         self, scores: Tensor, firmness: Tensor, patterns: Tensor, values: Tensor, directions: Tensor
     ) -> Tensor:
         """Solves for given `1 / eta`; the models are convex but for the leak term. Unknown directions stay at 0."""
-        rival = self._objective.runner_up(scores)
+        rivals = self._objective.rivals(scores)
 
         def model(amounts: Tensor) -> tuple[Tensor, Tensor]:
             steps = amounts @ directions
             changes = patterns @ (steps @ values).unflatten(-1, (patterns.shape[1], -1))
-            value, slopes = self._objective.derivative(scores + changes, rival)
+            value, slopes = self._objective.derivative(scores + changes, rivals)
             value = value + firmness / 2 * steps.square().sum(-1)
             slope = (values @ (patterns.T @ slopes).flatten(-2).T).T + firmness[:, None] * steps
             return value, slope @ directions.T

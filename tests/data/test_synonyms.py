@@ -51,15 +51,18 @@ def test_synonyms_that_make_no_sense_are_refused_before_anything_is_run(clip, sy
 @pytest.mark.parametrize("vicinity", [0.0, 2.0])
 def test_the_loss_is_the_mean_over_namings_each_with_a_softmax_of_its_own(vicinity):
     labels, forget = torch.arange(4).repeat(5), torch.tensor([True, False, True, False])
-    plain = Objective(labels, forget, 0.3, 1.0, 1.0, 0.5, vicinity)
+    plain = Objective(
+        labels, forget, entropy_weight=0.3, margin_weight=1.0, list_weight=0.3, list_length=2, leak_weight=0.5,
+        vicinity=vicinity,
+    )  # fmt: skip
     columns = torch.tensor(namings(NAMES, OTHERS))
     logits = 3 * torch.randn(2, len(labels), 7, generator=torch.Generator().manual_seed(0))
     scores = logits.log_softmax(-1)
     named = replace(plain, namings=columns)
     parts = [plain(logits[..., row].log_softmax(-1)) for row in columns]
     torch.testing.assert_close(named(scores), torch.stack(parts).mean(0))
-    rivals = named.runner_up(scores)
-    torch.testing.assert_close(rivals[:, 1], plain.runner_up(logits[..., columns[1]].log_softmax(-1)))
+    rivals = named.rivals(scores)
+    torch.testing.assert_close(rivals[:, 1], plain.rivals(logits[..., columns[1]].log_softmax(-1)))
     torch.testing.assert_close(named(scores, rivals), named(scores))
     some = torch.arange(0, len(labels), 3)
     assert named.part(some).namings is columns

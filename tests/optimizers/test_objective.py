@@ -1,12 +1,15 @@
 """The loss against the paper's formulas, written out in float64 image by image."""
 
 import math
+from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
-from hf_unlearn.evaluation.metrics import accuracies
+from hf_unlearn.evaluation.metrics import accuracies, short_list
 from hf_unlearn.optimizers.objective import LEAK_FLOOR, WITHIN, Objective, leak
 
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0, 1, 2, 3, 3])
@@ -72,7 +75,9 @@ def test_its_least_value_is_perfect_retention_and_flat_forgetting():
 
 @pytest.fixture
 def objective() -> Objective:
-    return Objective(LABELS, FORGET, entropy_weight=0.3, margin_weight=1.0, margin_scale=2.0)
+    return Objective(
+        LABELS, FORGET, entropy_weight=0.3, margin_weight=1.0, margin_scale=2.0, list_weight=0.5, list_length=2
+    )
 
 
 def test_a_batch_gives_what_its_members_give(objective):
@@ -86,48 +91,75 @@ def test_a_batch_gives_what_its_members_give(objective):
 def test_the_order_of_the_images_does_not_matter(objective):
     log_scores = scores()
     order = torch.randperm(len(LABELS), generator=torch.Generator().manual_seed(3))
-    turned = Objective(LABELS[order], FORGET, 0.3, 1.0, 2.0)
+    turned = replace(objective, labels=LABELS[order])
     torch.testing.assert_close(turned(log_scores[order]), objective(log_scores))
 
 
 def test_every_image_twice_changes_nothing(objective):
     log_scores = scores(2)
-    doubled = Objective(LABELS.repeat(2), FORGET, 0.3, 1.0, 2.0)
+    doubled = replace(objective, labels=LABELS.repeat(2))
     torch.testing.assert_close(doubled(log_scores.repeat(1, 2, 1)), objective(log_scores))
 
 
 def test_the_order_of_the_classes_does_not_matter(objective):
     log_scores = scores()
     order = torch.tensor([3, 0, 4, 1, 2])
-    renamed = Objective(order.argsort()[LABELS], FORGET[order], 0.3, 1.0, 2.0)
+    renamed = replace(objective, labels=order.argsort()[LABELS], forget=FORGET[order])
     torch.testing.assert_close(renamed(log_scores[:, order]), objective(log_scores))
 
 
-def test_the_runner_up_is_the_best_class_that_is_not_the_true_one(objective):
+@pytest.mark.parametrize("length", [1, 2, 3, 9])
+def test_the_list_term_is_the_mean_over_all_short_lists_of_kept_names(length):
+    """Lists longer than there are kept names are all of them."""
+    log_scores, kept = scores(seed=3).double(), [c for c in range(CLASSES) if not FORGET[c]]
+    terms = []
+    for row, label in zip(log_scores, LABELS.tolist(), strict=True):
+        if FORGET[label]:
+            lists = combinations(kept, min(length, len(kept)))
+            terms += [float(F.softplus(1.5 * (row[label] - max(row[c] for c in chosen)))) for chosen in lists]
+    plain, listed = (
+        float(Objective(LABELS, FORGET, margin_scale=1.5, list_weight=weight, list_length=length)(log_scores))
+        for weight in (0.0, 0.7)
+    )
+    assert listed - plain == pytest.approx(0.7 * sum(terms) / len(terms), rel=1e-5)
+
+
+def test_a_sharp_list_term_is_the_short_list_of_the_metrics():
+    """Where the margin is sharp, softplus counts the lists in which the true class is the best, but for its slope."""
+    log_scores = scores(seed=3)
+    rivals = Objective(LABELS, FORGET, list_weight=1.0, list_length=2).rivals(log_scores)
+    gone = log_scores[FORGET[LABELS]]
+    own = gone.gather(-1, LABELS[FORGET[LABELS]][:, None])
+    share = ((own > gone) * rivals).sum(-1).mean()
+    assert float(share) == pytest.approx(short_list(log_scores, LABELS, FORGET, 2), abs=1e-6)
+
+
+def test_the_rivals_of_the_margin_are_the_best_classes_that_are_not_the_true_one():
+    log_scores, gone = scores(3), FORGET[LABELS].nonzero().flatten()
+    rivals = Objective(LABELS, FORGET, margin_weight=1.0).rivals(log_scores)
+    assert rivals.shape == (3, len(gone), CLASSES)
+    for batch, row in np.ndindex(3, len(gone)):
+        others = [c for c in range(CLASSES) if c != LABELS[gone[row]]]
+        best = max(others, key=lambda c: float(log_scores[batch, gone[row], c]))
+        assert rivals[batch, row].tolist() == [float(c == best) for c in range(CLASSES)]
+
+
+def test_frozen_rivals_change_nothing_where_it_was_frozen(objective):
     log_scores = scores(3)
-    rivals = objective.runner_up(log_scores)
-    assert rivals.shape == (3, len(LABELS))
-    for batch, row in np.ndindex(3, len(LABELS)):
-        others = [c for c in range(CLASSES) if c != LABELS[row]]
-        assert int(rivals[batch, row]) == max(others, key=lambda c: float(log_scores[batch, row, c]))
+    torch.testing.assert_close(objective(log_scores, objective.rivals(log_scores)), objective(log_scores))
 
 
-def test_a_frozen_runner_up_changes_nothing_where_it_was_frozen(objective):
-    log_scores = scores(3)
-    torch.testing.assert_close(objective(log_scores, objective.runner_up(log_scores)), objective(log_scores))
-
-
-def test_a_frozen_runner_up_stays_when_another_class_overtakes(objective):
+def test_frozen_rivals_stay_when_another_class_overtakes(objective):
     here, there = scores(seed=1), scores(seed=2)
-    frozen = objective.runner_up(here)
-    assert (frozen != objective.runner_up(there))[FORGET[LABELS]].any()
+    frozen = objective.rivals(here)
+    assert (frozen != objective.rivals(there)).any()
     assert float(objective(there, frozen)) > float(objective(there))  # another rival is never better than the best
 
 
-def test_with_the_runner_up_frozen_the_loss_is_convex_in_the_logits(objective):
+def test_with_the_rivals_frozen_the_loss_is_convex_in_the_logits(objective):
     draw = torch.Generator().manual_seed(0)
     a, b = (4 * torch.randn(50, len(LABELS), CLASSES, generator=draw) for _ in range(2))
-    frozen = objective.runner_up(a)
+    frozen = objective.rivals(a)
 
     def loss(logits):
         return objective(logits.double().log_softmax(-1), frozen)
@@ -207,7 +239,7 @@ def test_displaced_images_score_as_a_two_tower_model_scores_displaced_features()
     both = two_tower(torch.cat([images, near]), texts)
     plain = Objective(LABELS.repeat(2), FORGET, 0.3, 1.0, leak_weight=0.5)
     torch.testing.assert_close(objective(two_tower(images, texts)), plain(both), rtol=1e-6, atol=0)
-    torch.testing.assert_close(objective.runner_up(two_tower(images, texts)), plain.runner_up(both))
+    torch.testing.assert_close(objective.rivals(two_tower(images, texts)), plain.rivals(both))
 
 
 def test_with_a_vicinity_a_batch_gives_what_its_members_give():
@@ -216,11 +248,11 @@ def test_with_a_vicinity_a_batch_gives_what_its_members_give():
     torch.testing.assert_close(objective(batch), torch.stack([objective(one) for one in batch]))
 
 
-def test_with_a_vicinity_and_the_runner_up_frozen_the_loss_is_convex_in_the_logits():
+def test_with_a_vicinity_and_the_rivals_frozen_the_loss_is_convex_in_the_logits():
     objective = Objective(LABELS, FORGET, 0.3, 1.0, vicinity=2.0)
     draw = torch.Generator().manual_seed(0)
     a, b = (4 * torch.randn(50, len(LABELS), CLASSES, generator=draw) for _ in range(2))
-    frozen = objective.runner_up(a)
+    frozen = objective.rivals(a)
 
     def loss(logits):
         return objective(logits.log_softmax(-1), frozen)
@@ -236,17 +268,20 @@ def test_one_image_per_class_says_nothing_of_its_vicinity():
 
 @pytest.mark.parametrize("vicinity", [0.0, 2.0])
 @pytest.mark.parametrize("named", [False, True], ids=["one naming", "synonyms"])
-@pytest.mark.parametrize("weights", [(1.0, 0.0, 0.0), (0.3, 1.0, 0.0), (0.3, 1.0, 0.5)])
+@pytest.mark.parametrize("weights", [(1.0, 0.0, 0.0, 0.0), (0.3, 1.0, 0.0, 0.0), (0.3, 1.0, 0.5, 0.7), (0, 0, 0, 1)])
 def test_the_derivative_is_autograds(vicinity, named, weights):
     namings = torch.arange(CLASSES).repeat(3, 1)
     namings[1, 0], namings[2, 2] = CLASSES, CLASSES + 1
-    entropy, margin, leaked = weights
-    objective = Objective(LABELS, FORGET, entropy, margin, 1.5, leaked, vicinity, namings if named else None)
+    entropy, margin, leaked, listed = weights
+    objective = Objective(
+        LABELS, FORGET, entropy, margin, 1.5, list_weight=listed, list_length=2, leak_weight=leaked, vicinity=vicinity,
+        namings=namings if named else None,
+    )  # fmt: skip
     draw = torch.Generator().manual_seed(0)
     logits = (3 * torch.randn(2, len(LABELS), CLASSES + 2 * named, generator=draw)).requires_grad_()
-    rival = objective.runner_up(logits[0].detach().log_softmax(-1))
-    value, slope = objective.derivative(logits.detach(), rival)
-    expected = torch.stack([objective(one.log_softmax(-1), rival) for one in logits])
+    rivals = objective.rivals(logits[0].detach().log_softmax(-1))
+    value, slope = objective.derivative(logits.detach(), rivals)
+    expected = torch.stack([objective(one.log_softmax(-1), rivals) for one in logits])
     assert torch.allclose(value, expected, atol=1e-5)
     assert torch.allclose(slope, torch.autograd.grad(expected.sum(), logits)[0], atol=1e-6)
 

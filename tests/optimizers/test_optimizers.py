@@ -38,12 +38,12 @@ class LinearBlackBox:
     def losses(self, latents: np.ndarray) -> np.ndarray:
         return self.objective(self._exact(torch.from_numpy(np.atleast_2d(latents)))).numpy()
 
-    def minimum(self, penalty: float = 0.0, rival: torch.Tensor | None = None) -> tuple[float, np.ndarray]:
+    def minimum(self, penalty: float = 0.0, rivals: torch.Tensor | None = None) -> tuple[float, np.ndarray]:
         """The least loss (+ penalty |z|²) and where, by scipy's BFGS in float64."""
 
         def value(z: np.ndarray) -> tuple[float, np.ndarray]:
             latent = torch.from_numpy(z).requires_grad_()
-            loss = self.objective(self._exact(latent[None])[0], rival) + penalty * latent.square().sum()
+            loss = self.objective(self._exact(latent[None])[0], rivals) + penalty * latent.square().sum()
             loss.backward()
             return loss.item(), latent.grad.numpy()
 
@@ -300,7 +300,7 @@ def test_all_directions_are_probed_before_any_is_probed_again(box):
     assert np.linalg.matrix_rank(np.concatenate(moves), tol=1e-6) == SIZE
 
 
-@pytest.mark.parametrize("weights", [{}, {"entropy_weight": 0.3, "margin_weight": 1.0, "margin_scale": 2.0}])
+@pytest.mark.parametrize("weights", [{}, {"entropy_weight": 0.3, "margin_weight": 1.0, "margin_scale": 2.0, "list_weight": 0.5}])
 def test_once_all_directions_of_a_linear_model_are_probed_a_trial_is_the_exact_proximal_step(weights):
     """The model predicts the log-scores exactly there, so its minimizer is the true one, for every strength."""
     box = LinearBlackBox(**weights)
@@ -309,12 +309,12 @@ def test_once_all_directions_of_a_linear_model_are_probed_a_trial_is_the_exact_p
     turn(optimizer, box)
     turn(optimizer, box)
     trials = optimizer.ask()
-    rival = box.objective.runner_up(box.scores(np.zeros((1, SIZE)))[0])
+    rivals = box.objective.rivals(box.scores(np.zeros((1, SIZE)))[0])
     for trial, strength in zip(trials, strengths, strict=True):
-        least, where = box.minimum(penalty=1 / (2 * 0.5 * strength), rival=rival)
+        least, where = box.minimum(penalty=1 / (2 * 0.5 * strength), rivals=rivals)
         np.testing.assert_allclose(trial, where, atol=0.02)
         scored = box._exact(torch.from_numpy(trial)[None])[0]
-        value = float(box.objective(scored, rival)) + (trial**2).sum() / (2 * 0.5 * strength)
+        value = float(box.objective(scored, rivals)) + (trial**2).sum() / (2 * 0.5 * strength)
         assert value == pytest.approx(least, abs=1e-4)
 
 
@@ -343,8 +343,8 @@ def test_directions_probed_rounds_ago_still_count(box):
         optimizer.tell(trial, np.full(len(trial), 1e6), box.scores(trial))
         assert np.array_equal(optimizer.incumbent, np.zeros(SIZE))
     turn(optimizer, box)
-    rival = box.objective.runner_up(box.scores(np.zeros((1, SIZE)))[0])
-    _, where = box.minimum(penalty=1 / (2 * optimizer.eta), rival=rival)
+    rivals = box.objective.rivals(box.scores(np.zeros((1, SIZE)))[0])
+    _, where = box.minimum(penalty=1 / (2 * optimizer.eta), rivals=rivals)
     np.testing.assert_allclose(optimizer.ask()[0], where, atol=0.03)
 
 
