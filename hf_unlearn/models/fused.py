@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hf_unlearn.models.cuda_graphs import Replayed
+from hf_unlearn.models.cuda_graphs import Replayed, wants_gradient
 
 SCALE = 16.0  # of activations as halves, so that small ones keep their bits
 LARGEST = 2.0**15  # a half holds twice as much
@@ -145,7 +145,7 @@ class FusedLayer:
         self, hidden: Tensor, mask: Tensor | None, before: Tensor | None = None, rows: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """See `text_tower.Layer`; without a mask all is seen. Only what the last layer returns lacks no biases."""
-        if torch.is_grad_enabled() and hidden.requires_grad:  # kernels have no gradient
+        if wants_gradient(hidden, before):  # kernels have no gradient
             return self.plain(hidden, mask, before, rows)
         attention, shape = self.plain.module.self_attn, hidden.shape
         if self.first:

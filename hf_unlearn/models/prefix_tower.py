@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hf_unlearn.models import fused
+from hf_unlearn.models.cuda_graphs import wants_gradient
 from hf_unlearn.models.packed_layer import PackedLayer, PlainLayer
 
 Tail = tuple[int, ...]  # a prompt's tokens behind the common prefix
@@ -128,7 +129,7 @@ class Layer:
             before: `(1, L, P * heads, 2 * width)`, keys and values of `L` tokens before all sequences.
             rows: `(T, e)`, places in the sequences that alone are wanted.
         """
-        attention, products = self.module.self_attn, self._products(hidden)
+        attention, products = self.module.self_attn, self._products(hidden, before)
         qkv = products.qkv(self.module.layer_norm1(hidden))
         width = attention.head_dim
         query, own = qkv.view(*hidden.shape[:2], -1, 3 * width).split((width, 2 * width), -1)
@@ -141,9 +142,9 @@ class Layer:
         hidden = hidden + products.out(mixed.transpose(1, 2).reshape(hidden.shape))
         return hidden + products.mlp(self.module.layer_norm2(hidden)), own
 
-    def _products(self, hidden: Tensor) -> PackedLayer | PlainLayer:
+    def _products(self, hidden: Tensor, before: Tensor | None) -> PackedLayer | PlainLayer:
         """The layer's products; packed ones have no gradient."""
-        if self.packed is None or (torch.is_grad_enabled() and hidden.requires_grad):
+        if self.packed is None or wants_gradient(hidden, before):
             return PlainLayer(self.module, self.weight, self.bias)
         return self.packed
 

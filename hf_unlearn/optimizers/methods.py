@@ -85,7 +85,9 @@ def _lcs_cma(classes: int) -> Recipe:
 
 def _lcs_cma_paper(classes: int) -> Recipe:
     n_ctx, shared, unique = (4, 20, 5) if classes <= FEW_CLASSES else (16, 400, 100)
-    return Recipe(n_ctx, shared, unique, entropy_weight=1.0, margin_weight=0.0, list_weight=0.0, leak_weight=0.0, vicinity=0.0)
+    return Recipe(
+        n_ctx, shared, unique, entropy_weight=1.0, margin_weight=0.0, list_weight=0.0, leak_weight=0.0, vicinity=0.0
+    )
 
 
 def _bbt_cma(classes: int) -> Recipe:

@@ -263,7 +263,9 @@ class Objective:
         """`(kept,)`: chance of the kept class at each rank, the worst first, to be the best of a random list."""
         kept = len(self._kept)
         length = min(self.list_length, kept)
-        return torch.tensor([comb(rank, length - 1) / comb(kept, length) for rank in range(kept)]).to(self.labels.device)
+        return torch.tensor([comb(rank, length - 1) / comb(kept, length) for rank in range(kept)]).to(
+            self.labels.device
+        )
 
     def _examples(self, log_scores: Tensor) -> tuple[Tensor, Tensor]:
         """Log-scores `(..., [V,] N, C)` and labels of the images, displaced ones behind, under every naming."""

@@ -1,5 +1,7 @@
 """The shared-prefix forward against transformers' own forward of the whole prompt."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 
@@ -120,9 +122,16 @@ def test_names_that_start_alike_share_their_first_tokens(clip, prompts):
     assert tower.forest.ends.shape == (1, 3)
 
 
-def test_gradients_reach_the_context(clip, prompts):
-    """Not for the black box, which hides them; for whoever studies the model itself."""
-    contexts = torch.randn(1, 2, clip.dim, requires_grad=True)
-    PrefixTower(clip.model.text_model, prompts("{}")).pooled(contexts)[..., 0].sum().backward()
-    assert contexts.grad is not None
-    assert contexts.grad.abs().sum() > 0
+@pytest.mark.parametrize("repeated", [False, True])
+@pytest.mark.parametrize("template", ["{}", "a photo of a {}"])
+def test_gradients_of_the_context_are_those_of_plain_products(clip, prompts, template, repeated):
+    """Not for the black box, which hides them; for whoever studies the model itself. Fast products have none."""
+    rows, found = prompts(template), []
+    for dtype in (torch.float32, torch.float64):  # of which float64 has no fast ones
+        model = deepcopy(clip.model.text_model).to(dtype)
+        tower = PrefixTower(model, rows, limits=Limits(6, 48, repeated))
+        contexts = torch.randn(1, 2, clip.dim, generator=torch.Generator().manual_seed(0)).to(dtype).requires_grad_()
+        weights = torch.randn(len(rows), clip.dim, generator=torch.Generator().manual_seed(1)).to(dtype)
+        (tower.pooled(contexts)[0] * weights).sum().backward()
+        found.append(contexts.grad.double())
+    assert relative(found[0], found[1]) < 1e-4

@@ -300,7 +300,9 @@ def test_all_directions_are_probed_before_any_is_probed_again(box):
     assert np.linalg.matrix_rank(np.concatenate(moves), tol=1e-6) == SIZE
 
 
-@pytest.mark.parametrize("weights", [{}, {"entropy_weight": 0.3, "margin_weight": 1.0, "margin_scale": 2.0, "list_weight": 0.5}])
+@pytest.mark.parametrize(
+    "weights", [{}, {"entropy_weight": 0.3, "margin_weight": 1.0, "margin_scale": 2.0, "list_weight": 0.5}]
+)
 def test_once_all_directions_of_a_linear_model_are_probed_a_trial_is_the_exact_proximal_step(weights):
     """The model predicts the log-scores exactly there, so its minimizer is the true one, for every strength."""
     box = LinearBlackBox(**weights)
