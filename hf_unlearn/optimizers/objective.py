@@ -231,7 +231,7 @@ class Objective:
         return (1 + WITHIN * self.vicinity**2) ** 0.5
 
     def rivals(self, log_scores: Tensor) -> Tensor:
-        """`(..., N, C)` -> `(..., [V,] n, C)`, for examples to be forgotten: weights of the margins below each class."""
+        """Weights of the margins of examples to be forgotten below each class: `(..., N, C)` -> `(..., [V,] n, C)`."""
         return self._rivals(self._examples(log_scores)[0][..., self._kinds[0], :])
 
     def _rivals(self, gone: Tensor) -> Tensor:
