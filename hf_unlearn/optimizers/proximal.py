@@ -14,10 +14,11 @@ from hf_unlearn.optimizers.jacobian import FilteredJacobian
 from hf_unlearn.optimizers.lbfgs import minimize
 from hf_unlearn.optimizers.objective import Objective
 
-LEAST_ETA = 0.1  # near a minimum, a smaller one changes less than float32 resolves
+LEAST_ETA, MOST_ETA = 1e-3, 1e4
 EVALUATIONS = 8  # of the model for a step
 RIDGE = 1e-4  # of the largest curvature along a direction, least that any direction is given
-PROBE_NOISE, TRIAL_NOISE = 1e-4, 0.02  # of an observation, as shares of its squared length
+PROBE_NOISE, MOVE_NOISE = 1e-4, 0.02  # of an observation, as shares of its squared length
+PATIENCE, SHORTER = 15, 0.7  # rounds without a new least loss until the radius shrinks, and its factor
 
 
 class Proximal(AskTellOptimizer):
@@ -25,14 +26,16 @@ class Proximal(AskTellOptimizer):
 
     A query returns `N x C` log-scores, not one number. Around the incumbent `z` they are modelled as
     `f(z) + J a`. `J` is known up to a covariance `P` over the latent's directions, the same for every score.
-    Each round probes the coordinates with the largest variance in `P`, new ones first. Then it solves for
-    several strengths `eta` of the proximal term, without a query,
+    Each round probes the coordinates with the largest variance in `P`, new ones first. Then it solves, without a query,
 
         a* = argmin_a  L(log_softmax(f(z) + J a)) + |a|² / (2 eta)
 
-    It queries every `z + a*` and moves to the best if the loss fell. It keeps that step's `eta`, or shrinks it.
-    Probes and trials correct `J` by Kalman updates; the noise of a trial grows with its length. A move
-    inflates the covariance, the more the longer it was. So does a round in which no trial is better.
+    and moves to `z + a*`, or as far as a trust region's `radius` allows. `eta` follows from round to round, so that
+    steps are about that long. The search moves even where the loss rises. A search that only descends ends up in a
+    ravine of the text tower, and its steps get ever shorter; steps of a given length cross it (a nonmonotone
+    trust region; Deng, Xiao & Zhou, 1993). The radius shrinks when no new least loss is found for some rounds.
+    Probes and moves correct `J` by Kalman updates; the noise of a move grows with its length. A move inflates
+    the covariance, the more the longer it was.
 
     Relatives: prox-linear methods (Drusvyatskiy & Paquette, 2019) and derivative-free Gauss-Newton (Cartis &
     Roberts, 2019). Broyden's method (1965) is this filter with `P` reset to 1 before every query.
@@ -43,9 +46,8 @@ class Proximal(AskTellOptimizer):
         seed: decides which images the model uses, where there are more than `model_images`.
         probes: directions per round.
         step: length of a probe.
-        eta: first strength; a larger one allows larger steps.
-        strengths: factors on `eta` that each round tries, ascending.
-        drift: variance that a move of length 1, or a round without a better trial, adds to every direction.
+        radius: length of a move at first; in units of the context's length, see `LatentContext`.
+        drift: variance that a move of length 1 adds to every direction.
         model_images: at most so many images, drawn evenly over the classes, enter the model of the scores.
             The loss that decides is always on all images.
     """
@@ -55,10 +57,9 @@ class Proximal(AskTellOptimizer):
         size: int,
         objective: Objective,
         seed: int,
-        probes: int = 8,
+        probes: int = 4,
         step: float = 0.03,
-        eta: float = 1.0,
-        strengths: Sequence[float] = (0.3, 1.0, 3.0),
+        radius: float = 0.5,
         drift: float = 0.1,
         model_images: int = 1_000,
     ) -> None:
@@ -66,54 +67,56 @@ class Proximal(AskTellOptimizer):
         self.images = _evenly(objective.labels.cpu(), model_images, generator)
         self._objective = objective.part(self.images)
         self.incumbent: Array = np.zeros(size)
-        self.eta = eta
         self.probes = min(probes, size)
         self.step = step
-        self.strengths = tuple(strengths)
+        self.eta, self.radius, self._first_radius = 1.0, radius, radius
         self.drift = drift
         self._jacobian = FilteredJacobian(size)
         self._steps = Replayed(self._steps_of)
         self._phase = "start"
-        self._loss = np.inf
+        self._least, self._waited = np.inf, 0
         self._scores = torch.empty(0)  # (images, C), at the incumbent
-        self._etas: list[float] = []
 
     def _propose(self) -> Array:
         if self._phase == "start":
             return self.incumbent[None].copy()
         if self._phase == "probe":
             return self.incumbent + self.step * self._jacobian.doubtful(self.probes).numpy()
-        self._etas = [self.eta * factor for factor in self.strengths]
-        steps = self._solve(self._etas).cpu().double().numpy()
-        trials = np.repeat(self.incumbent[None], len(self._etas), 0)
-        trials[:, : steps.shape[1]] += steps
-        return trials
+        step = self._solve().cpu().double().numpy()
+        reach = self.radius / max(float(np.linalg.norm(step)), 1e-12)
+        self.eta = min(max(self.eta * min(max(reach, 1 / 3), 3), LEAST_ETA), MOST_ETA)
+        wanted = self.incumbent.copy()
+        wanted[: len(step)] += min(1.0, reach) * step
+        return wanted[None]
 
     def _update(self, latents: Array, losses: Array, log_scores: Tensor) -> Sequence[int]:
-        iterates: Sequence[int] = ()
         self._to(log_scores.device)
-        if self._phase == "start":
-            iterates = self._move(latents, losses, log_scores, 0)
-            self._phase = "probe"
-        elif self._phase == "probe":
+        if self._phase == "probe":
             self._learn(latents, log_scores, PROBE_NOISE)
-            self._phase = "trial" if self._jacobian.known else "probe"
-        else:
-            self._learn(latents, log_scores, TRIAL_NOISE)
-            best = int(np.nanargmin(np.where(np.isfinite(losses), losses, np.inf)))
-            if losses[best] < self._loss:
-                self.eta = self._etas[best]
-                self._jacobian.blur(self.drift * min(1.0, float(np.square(latents[best] - self.incumbent).sum())))
-                iterates = self._move(latents, losses, log_scores, best)
-            else:
-                self.eta = max(0.3 * min(self._etas), LEAST_ETA)
-                self._jacobian.blur(self.drift)
-            self._phase = "probe"
-        return iterates
+            self._phase = "move" if self._jacobian.known else "probe"
+            return ()
+        loss, moved = float(losses[0]), self._phase == "move"
+        if moved:
+            self._learn(latents, log_scores, MOVE_NOISE)
+            self._jacobian.blur(self.drift * min(1.0, float(np.square(latents[0] - self.incumbent).sum())))
+        self._phase = "probe"
+        self._adapt_radius(loss)
+        if moved and not np.isfinite(loss):
+            return ()
+        self.incumbent, self._scores = latents[0].copy(), log_scores[0].clone()
+        return (0,)
+
+    def _adapt_radius(self, loss: float) -> None:
+        better = loss < self._least  # False for what is no number
+        self._least, self._waited = (loss, 0) if better else (self._least, self._waited + 1)
+        if self._waited > PATIENCE or not np.isfinite(loss):
+            self.radius, self._waited = SHORTER * self.radius, 0
 
     def state(self) -> State:
-        """Phase, step size, incumbent, its scores, and the filter."""
-        facts = {"phase": self._phase, "eta": self.eta, "loss": self._loss}
+        """Phase, length of steps, incumbent, its scores, and the filter."""
+        facts = {
+            "phase": self._phase, "eta": self.eta, "radius": self.radius, "least": self._least, "waited": self._waited
+        }  # fmt: skip
         return facts, {
             "incumbent": torch.from_numpy(self.incumbent),
             "scores": self._scores,
@@ -123,39 +126,36 @@ class Proximal(AskTellOptimizer):
     def restore(self, state: State) -> None:
         """Continues from a `state`, bit for bit."""
         facts, tensors = state
-        self._phase, self.eta, self._loss = facts["phase"], facts["eta"], facts["loss"]
+        self._phase, self.eta, self.radius = facts["phase"], facts["eta"], facts["radius"]
+        self._least, self._waited = facts["least"], facts["waited"]
         self.incumbent = tensors["incumbent"].numpy().copy()
         self._scores = tensors["scores"]
         self._jacobian.restore(tensors)
         self._to(self._objective.labels.device)
 
     def restart(self) -> None:
-        """Scores the incumbent again, for another objective; the Jacobian stays."""
-        self._phase = "start"
+        """Scores the incumbent again, for another objective, and moves as far as at first; the Jacobian stays."""
+        self._phase, self._least, self._waited, self.radius = "start", np.inf, 0, self._first_radius
 
     def _to(self, device: torch.device) -> None:
         self._objective, self._scores = self._objective.to(device), self._scores.to(device)
         self._jacobian.to(device)
 
-    def _move(self, latents: Array, losses: Array, log_scores: Tensor, row: int) -> Sequence[int]:
-        self.incumbent, self._loss, self._scores = latents[row].copy(), float(losses[row]), log_scores[row].clone()
-        return (row,)
-
     def _learn(self, latents: Array, log_scores: Tensor, noise: float) -> None:
         self._jacobian.learn(torch.from_numpy(latents - self.incumbent), log_scores - self._scores, noise)
 
     @torch.no_grad()
-    def _solve(self, etas: Sequence[float]) -> Tensor:
-        """Solves for the prox-linear steps `a*`, `(strengths, known)`."""
+    def _solve(self) -> Tensor:
+        """Solves for the prox-linear step `a*`, `(known,)`."""
         jacobian = self._jacobian
         known = jacobian.size if self._scores.is_cuda else jacobian.known  # a graph wants the same shapes every time
-        firmness = 1 / torch.tensor(etas).to(self._scores)
-        directions = self._directions(firmness.median(), jacobian.gram[:known, :known])
+        firmness = 1 / torch.tensor([self.eta]).to(self._scores)
+        directions = self._directions(firmness[0], jacobian.gram[:known, :known])
         steps = self._steps(self._scores, firmness, jacobian.patterns, jacobian.values[:known], directions)
-        return steps[:, : jacobian.known]
+        return steps[0, : jacobian.known]
 
     def _directions(self, firmness: Tensor, gram: Tensor) -> Tensor:
-        """Directions as rows, `(known, known)`, along which the model is about equally curved, for every strength.
+        """Directions as rows, `(known, known)`, along which the model is about equally curved.
 
         They are the rows of `R^-1`, where `R R.T` is Gauss-Newton's Hessian if all log-scores count as
         equally curved. Along them a solve needs 8 evaluations for what takes more than 20 along the latent's.
@@ -169,7 +169,7 @@ class Proximal(AskTellOptimizer):
     def _steps_of(
         self, scores: Tensor, firmness: Tensor, patterns: Tensor, values: Tensor, directions: Tensor
     ) -> Tensor:
-        """Solves for given `1 / eta`; the models are convex but for the leak term. Unknown directions stay at 0."""
+        """Solves for a given `1 / eta`, `(1,)`; convex but for the leak term. Unknown directions stay at 0."""
         rivals = self._objective.rivals(scores)
 
         def model(amounts: Tensor) -> tuple[Tensor, Tensor]:

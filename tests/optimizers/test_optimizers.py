@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 
 from hf_unlearn.optimizers.block_cma import BlockCMA
 from hf_unlearn.optimizers.objective import Objective
-from hf_unlearn.optimizers.proximal import LEAST_ETA, Proximal
+from hf_unlearn.optimizers.proximal import PATIENCE, SHORTER, Proximal
 
 IMAGES, CLASSES, SIZE = 40, 4, 10
 
@@ -38,12 +38,17 @@ class LinearBlackBox:
     def losses(self, latents: np.ndarray) -> np.ndarray:
         return self.objective(self._exact(torch.from_numpy(np.atleast_2d(latents)))).numpy()
 
-    def minimum(self, penalty: float = 0.0, rivals: torch.Tensor | None = None) -> tuple[float, np.ndarray]:
-        """The least loss (+ penalty |z|²) and where, by scipy's BFGS in float64."""
+    def minimum(
+        self, penalty: float = 0.0, rivals: torch.Tensor | None = None, center: np.ndarray | float = 0.0
+    ) -> tuple[float, np.ndarray]:
+        """The least loss (+ penalty |z - center|²) and where, by scipy's BFGS in float64."""
 
         def value(z: np.ndarray) -> tuple[float, np.ndarray]:
             latent = torch.from_numpy(z).requires_grad_()
-            loss = self.objective(self._exact(latent[None])[0], rivals) + penalty * latent.square().sum()
+            loss = (
+                self.objective(self._exact(latent[None])[0], rivals)
+                + penalty * (latent - torch.as_tensor(center)).square().sum()
+            )
             loss.backward()
             return loss.item(), latent.grad.numpy()
 
@@ -303,50 +308,81 @@ def test_all_directions_are_probed_before_any_is_probed_again(box):
 @pytest.mark.parametrize(
     "weights", [{}, {"entropy_weight": 0.3, "margin_weight": 1.0, "margin_scale": 2.0, "list_weight": 0.5}]
 )
-def test_once_all_directions_of_a_linear_model_are_probed_a_trial_is_the_exact_proximal_step(weights):
+@pytest.mark.parametrize("eta", [0.1, 0.5, 2.5])
+def test_once_all_directions_of_a_linear_model_are_probed_a_trial_is_the_exact_proximal_step(weights, eta):
     """The model predicts the log-scores exactly there, so its minimizer is the true one, for every strength."""
     box = LinearBlackBox(**weights)
-    strengths = (0.2, 1.0, 5.0)
-    optimizer = Proximal(SIZE, box.objective, seed=0, probes=SIZE, eta=0.5, strengths=strengths)
+    optimizer = Proximal(SIZE, box.objective, seed=0, probes=SIZE, radius=100)
+    optimizer.eta = eta
     turn(optimizer, box)
     turn(optimizer, box)
-    trials = optimizer.ask()
+    (trial,) = optimizer.ask()
     rivals = box.objective.rivals(box.scores(np.zeros((1, SIZE)))[0])
-    for trial, strength in zip(trials, strengths, strict=True):
-        least, where = box.minimum(penalty=1 / (2 * 0.5 * strength), rivals=rivals)
-        np.testing.assert_allclose(trial, where, atol=0.02)
-        scored = box._exact(torch.from_numpy(trial)[None])[0]
-        value = float(box.objective(scored, rivals)) + (trial**2).sum() / (2 * 0.5 * strength)
-        assert value == pytest.approx(least, abs=1e-4)
+    least, where = box.minimum(penalty=1 / (2 * eta), rivals=rivals)
+    np.testing.assert_allclose(trial, where, atol=0.02)
+    scored = box._exact(torch.from_numpy(trial)[None])[0]
+    value = float(box.objective(scored, rivals)) + (trial**2).sum() / (2 * eta)
+    assert value == pytest.approx(least, abs=3e-4)
 
 
-def test_many_trials_in_vain_do_not_end_the_search(box):
-    """Steps never get so short that their gain drowns in the rounding of a loss; then the search would stand still."""
+def test_no_move_is_longer_than_the_radius_and_they_soon_are_as_long(box):
+    optimizer = Proximal(SIZE, box.objective, seed=0, probes=SIZE, radius=0.05)
+    turn(optimizer, box)
+    lengths = []
+    for _ in range(6):
+        turn(optimizer, box)
+        before = optimizer.incumbent
+        lengths.append(np.linalg.norm(turn(optimizer, box)[0] - before))
+    assert max(lengths) <= 0.05 + 1e-9
+    assert min(lengths) > 0.04
+
+
+def test_a_move_is_the_only_iterate_and_is_made_where_the_loss_rises_too(box):
     optimizer = Proximal(SIZE, box.objective, seed=0)
     turn(optimizer, box)
-    for _ in range(30):
+    turn(optimizer, box)
+    trial = optimizer.ask()
+    assert list(optimizer.tell(trial, np.full(len(trial), 1e6), box.scores(trial))) == [0]
+    assert np.array_equal(optimizer.incumbent, trial[0])
+
+
+def test_the_radius_shrinks_when_no_new_least_loss_is_found_and_is_restored_for_another_objective(box):
+    optimizer, radii = Proximal(SIZE, box.objective, seed=0, radius=0.5), []
+    turn(optimizer, box)
+    for _ in range(3 * (PATIENCE + 1)):
         turn(optimizer, box)
         trial = optimizer.ask()
         optimizer.tell(trial, np.full(len(trial), 1e6), box.scores(trial))
-    assert optimizer.eta >= LEAST_ETA
+        radii.append(round(optimizer.radius / 0.5, 6))
+    assert sorted(set(radii)) == pytest.approx([SHORTER**3, SHORTER**2, SHORTER, 1.0], abs=1e-5)
+    optimizer.restart()
+    assert optimizer.radius == 0.5
+
+
+def test_it_stays_where_it_is_if_the_scores_of_a_move_are_no_numbers(box):
+    optimizer = Proximal(SIZE, box.objective, seed=0)
+    turn(optimizer, box)
     turn(optimizer, box)
     trial = optimizer.ask()
-    losses = box.objective(box.scores(trial))
-    assert float(losses.min()) < float(box.objective(box.scores(np.zeros((1, SIZE))))) - 0.01
+    nothing = torch.full_like(box.scores(trial), torch.nan)
+    assert list(optimizer.tell(trial, np.full(1, np.nan), nothing)) == []
+    assert np.array_equal(optimizer.incumbent, np.zeros(SIZE))
+    turn(optimizer, box)
+    assert np.linalg.norm(optimizer.ask()) <= SHORTER * 0.5 + 1e-9
 
 
 def test_directions_probed_rounds_ago_still_count(box):
-    """Two probes a round, every trial refused: after all directions the trial is the exact proximal step."""
-    optimizer = Proximal(SIZE, box.objective, seed=0, probes=2, strengths=(1.0,))
+    """Two probes a round: after all directions the trial is the exact proximal step from where the search is then."""
+    optimizer = Proximal(SIZE, box.objective, seed=0, probes=2, radius=100)
     turn(optimizer, box)
     for _ in range(SIZE // 2):
         turn(optimizer, box)
-        trial = optimizer.ask()
-        optimizer.tell(trial, np.full(len(trial), 1e6), box.scores(trial))
-        assert np.array_equal(optimizer.incumbent, np.zeros(SIZE))
+        turn(optimizer, box)
     turn(optimizer, box)
-    rivals = box.objective.rivals(box.scores(np.zeros((1, SIZE)))[0])
-    _, where = box.minimum(penalty=1 / (2 * optimizer.eta), rivals=rivals)
+    optimizer.eta = 1.0
+    center = optimizer.incumbent
+    rivals = box.objective.rivals(box.scores(center[None])[0])
+    _, where = box.minimum(penalty=1 / 2, rivals=rivals, center=center)
     np.testing.assert_allclose(optimizer.ask()[0], where, atol=0.03)
 
 
@@ -356,45 +392,15 @@ def test_it_probes_again_while_no_answer_is_a_number(box):
     first = optimizer.ask()
     optimizer.tell(first, np.full(4, np.nan), torch.full_like(box.scores(first), torch.nan))
     assert np.array_equal(turn(optimizer, box), first)
-    assert len(turn(optimizer, box)) == 3  # trials
+    assert len(turn(optimizer, box)) == 1  # the move
 
 
-def test_a_refused_trial_shortens_the_next_step_and_is_no_iterate(box):
-    optimizer = Proximal(SIZE, box.objective, seed=0, probes=SIZE)
-    turn(optimizer, box)
-    turn(optimizer, box)
-    trials = optimizer.ask()
-    assert list(optimizer.tell(trials, np.full(len(trials), 1e6), box.scores(trials))) == []
-    assert np.array_equal(optimizer.incumbent, np.zeros(SIZE))
-    turn(optimizer, box)
-    shorter = optimizer.ask()
-    assert (np.linalg.norm(shorter, axis=1) < 0.5 * np.linalg.norm(trials, axis=1)).all()
-
-
-def test_what_it_asks_for_is_finite_however_often_its_trials_were_refused():
+def test_what_it_asks_for_is_finite_however_long_it_searches():
     box = LinearBlackBox(entropy_weight=0.3, margin_weight=1.0)
     optimizer = Proximal(SIZE, box.objective, seed=0)
     for number in range(200):
         asked = turn(optimizer, box)
         assert np.isfinite(asked).all(), f"batch {number}, after {box.queries} queries"
-
-
-def test_the_best_trial_becomes_the_incumbent_and_the_only_iterate(box):
-    optimizer = Proximal(SIZE, box.objective, seed=0, probes=SIZE)
-    turn(optimizer, box)
-    turn(optimizer, box)
-    trials, iterates = turn_with_iterates(optimizer, box)
-    best = int(box.losses(trials).argmin())
-    assert iterates == [best]
-    assert np.array_equal(optimizer.incumbent, trials[best])
-
-
-def test_larger_strengths_allow_longer_steps(box):
-    optimizer = Proximal(SIZE, box.objective, seed=0, probes=SIZE, strengths=(0.1, 1.0, 10.0))
-    turn(optimizer, box)
-    turn(optimizer, box)
-    lengths = np.linalg.norm(optimizer.ask(), axis=1)
-    assert lengths[0] < lengths[1] < lengths[2]
 
 
 def test_it_does_with_fewer_dimensions_than_probes(box):
