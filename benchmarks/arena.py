@@ -8,7 +8,7 @@ A run goes to the largest budget and is judged at each. One JSON line per run an
 tables, paired differences and plots of that file. Every method gets the same images, objective (but
 `lcs-cma-paper`, which keeps the paper's), budget and seeds, and no early stop. Single-threaded
 workers, one per core. `tune10`, `tune60`, `tune100` are other class draws, for choosing settings, which
-stand behind a method's name. `--model` runs the tasks on another CLIP, `--lift BETA GAMMA` on one whose features lie in
+stand behind a method's name. `--model` runs the tasks on other CLIPs, `--lift BETA GAMMA` on one whose features lie in
 a cone (see `edits.Lifted`). `edit`, `null-space`, `leace`, `least-squares` see text features and no image, `coop` sees
 gradients; `score-edit` is an edit from scores alone, see `edits.score_edit`. `edit+context` is a context searched for
 on top of the edit, with 500 queries. `names-only` and `c-emb` (the paper's) see no image, `unlabelled` sees images
@@ -23,6 +23,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import fields, replace
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -190,7 +191,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--budgets", nargs="+", type=int, default=[500, 2000])
     parser.add_argument("--draws", type=int, help="only the first so many draws of a task")
-    parser.add_argument("--model", default=EMBEDDED, help="another CLIP, its folder (train_emoji_clip.py makes one)")
+    parser.add_argument("--model", nargs="+", default=[EMBEDDED], help="other CLIPs, folders (train_emoji_clip.py)")
     parser.add_argument("--lift", nargs=2, type=float, default=(), metavar=("BETA", "GAMMA"))
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes side by side")
     parser.add_argument("--out", type=Path, default=Path("runs/arena.jsonl"))
@@ -200,7 +201,7 @@ def main() -> None:
     done = {(row["task"], row["draw"], row["seed"], row["row"], row["budget"]) for row in rows}
     jobs = [
         job for job in wanted(args)
-        if any((named(job[0], args.model, job[6]), *job[1:3], row_of(job[3]), budget) not in done for budget in job[4])
+        if any((named(job[0], *job[5:]), *job[1:3], row_of(job[3]), budget) not in done for budget in job[4])
     ]  # fmt: skip
     jobs.sort(key=lambda job: job[0], reverse=True)  # the long ones first
     workers = get_context("spawn").Pool(args.workers, maxtasksperchild=8)
@@ -209,8 +210,8 @@ def main() -> None:
             file.writelines(json.dumps(row) + "\n" for row in result)
             file.flush()
             rows += result
-    for task in args.tasks:
-        tell([row for row in rows if row["task"] == named(task, args.model, tuple(args.lift))])
+    for task, model in product(args.tasks, args.model):
+        tell([row for row in rows if row["task"] == named(task, model, tuple(args.lift))])
 
 
 def budgets_of(method: str, budgets: tuple[int, ...]) -> tuple[int, ...]:
@@ -221,11 +222,11 @@ def budgets_of(method: str, budgets: tuple[int, ...]) -> tuple[int, ...]:
 def wanted(args: argparse.Namespace) -> list[Job]:
     """Draw 0 with seed 0, draw 1 with seed 1, …; `moderation` has one draw and five seeds."""
     jobs, budgets = [], tuple(sorted(args.budgets))
-    for task in args.tasks:
+    for model, task in product(args.model, args.tasks):
         draws = 5 if task in TUNE else len(demo.tasks()[task])
         pairs = [(0, seed) for seed in range(5)] if draws == 1 else [(draw, draw) for draw in range(draws)]
         jobs += [
-            (task, draw, seed, method, budgets_of(method, budgets), args.model, tuple(args.lift))
+            (task, draw, seed, method, budgets_of(method, budgets), model, tuple(args.lift))
             for draw, seed in pairs[: args.draws]
             for method in args.methods
         ]

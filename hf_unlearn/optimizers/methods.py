@@ -45,7 +45,7 @@ class Recipe:
     entropy_weight: float = 0.3
     margin_weight: float = 1.0
     margin_scale: float = 1.0
-    list_weight: float = 0.0
+    list_weight: float = 0.3
     list_length: int = 4
     leak_weight: float = 0.5
     vicinity: float = 2.0
