@@ -48,15 +48,20 @@ class FilteredJacobian:
             left -= seen[-1].square()
         return F.one_hot(torch.tensor(chosen), self.size).double()
 
-    def learn(self, moves: Tensor, changes: Tensor, noise: float) -> None:
+    def needed(self, images: int, classes: int) -> int:
+        """First observations that suffice to find patterns; 0 where so few images need none."""
+        return -(-2 * self.rank // max(1, classes - 1)) if images > 2 * self.rank else 0
+
+    def learn(self, moves: Tensor, changes: Tensor, noise: float | Tensor) -> None:
         """Updates the filter with observations `change = J move + noise |move|`, one after the other.
 
         Args:
             moves: `(k, d)` float64.
             changes: `(k, n, C)` of log-scores; a row with a number that is not finite is ignored.
-            noise: share of an observation's squared length.
+            noise: share of an observation's squared length, of all or `(k,)`.
         """
         useful = changes.flatten(1).isfinite().all(1).cpu() & (moves.square().sum(1) > 1e-12)
+        noise = torch.as_tensor(noise).expand(len(moves))[useful]
         moves, changes = moves[useful], changes[useful.to(changes.device)]
         if not len(moves):
             return
@@ -70,7 +75,7 @@ class FilteredJacobian:
         gains = torch.empty_like(seen)
         for i, move in enumerate(moves):
             seen[i] -= (seen[:i] @ move) @ gains[:i]
-            gains[i] = seen[i] / (seen[i] @ move + noise * move @ move)
+            gains[i] = seen[i] / (seen[i] @ move + noise[i] * move @ move)
         doubt.addmm_(gains.T, seen, alpha=-1)
         observed = (self.patterns.T @ changes).flatten(1)  # (k, r * C)
         along, by, mixed = (tensor.to(observed) for tensor in (moves, gains, moves @ gains.T))
@@ -113,7 +118,7 @@ class FilteredJacobian:
     def _begin(self, changes: Tensor) -> None:
         count, images, classes = changes.shape
         self.patterns = torch.eye(images).to(changes)
-        if count * (classes - 1) >= 2 * self.rank < images:
+        if 0 < self.needed(images, classes) <= count:
             seen = changes.transpose(0, 1).flatten(1).cpu().double()
             self.patterns = torch.linalg.eigh(seen @ seen.T).eigenvectors[:, -self.rank :].to(changes).contiguous()
         self.values = changes.new_zeros(self.size, self.patterns.shape[1] * classes)

@@ -15,7 +15,8 @@ from hf_unlearn.optimizers.lbfgs import minimize
 from hf_unlearn.optimizers.objective import Objective
 
 LEAST_ETA, MOST_ETA = 1e-3, 1e4
-EVALUATIONS = 8  # of the model for a step
+MOST_FIRST = 32  # probes of the first round, which also show in which patterns the scores of many images change
+EVALUATIONS = 4  # of the model for a step
 RIDGE = 1e-4  # of the largest curvature along a direction, least that any direction is given
 PROBE_NOISE, MOVE_NOISE = 1e-4, 0.02  # of an observation, as shares of its squared length
 PATIENCE, SHORTER = 15, 0.7  # rounds without a new least loss until the radius shrinks, and its factor
@@ -76,12 +77,15 @@ class Proximal(AskTellOptimizer):
         self._phase = "start"
         self._least, self._waited = np.inf, 0
         self._scores = torch.empty(0)  # (images, C), at the incumbent
+        self._moved, self._changed = torch.empty(0, size), torch.empty(0)  # the last move, not learnt yet
 
     def _propose(self) -> Array:
         if self._phase == "start":
             return self.incumbent[None].copy()
         if self._phase == "probe":
-            return self.incumbent + self.step * self._jacobian.doubtful(self.probes).numpy()
+            first = 0 if self._jacobian.known else self._jacobian.needed(*self._scores.shape)
+            count = min(max(self.probes, min(first, MOST_FIRST)), len(self.incumbent))
+            return self.incumbent + self.step * self._jacobian.doubtful(count).numpy()
         step = self._solve().cpu().double().numpy()
         reach = self.radius / max(float(np.linalg.norm(step)), 1e-12)
         self.eta = min(max(self.eta * min(max(reach, 1 / 3), 3), LEAST_ETA), MOST_ETA)
@@ -91,19 +95,25 @@ class Proximal(AskTellOptimizer):
 
     def _update(self, latents: Array, losses: Array, log_scores: Tensor) -> Sequence[int]:
         self._to(log_scores.device)
+        loss = float(losses[0])
+        if self._phase == "start":
+            return self._stand_at(latents[0], loss, log_scores[0])
+        moves, changes = torch.from_numpy(latents - self.incumbent), log_scores - self._scores
         if self._phase == "probe":
-            self._learn(latents, log_scores, PROBE_NOISE)
+            self._learn(moves, changes)
             self._phase = "move" if self._jacobian.known else "probe"
             return ()
-        loss, moved = float(losses[0]), self._phase == "move"
-        if moved:
-            self._learn(latents, log_scores, MOVE_NOISE)
-            self._jacobian.blur(self.drift * min(1.0, float(np.square(latents[0] - self.incumbent).sum())))
+        self._jacobian.blur(self.drift * min(1.0, float(moves.square().sum())))
+        self._moved, self._changed = moves, changes
+        if np.isfinite(loss):
+            return self._stand_at(latents[0], loss, log_scores[0])
         self._phase = "probe"
         self._adapt_radius(loss)
-        if moved and not np.isfinite(loss):
-            return ()
-        self.incumbent, self._scores = latents[0].copy(), log_scores[0].clone()
+        return ()
+
+    def _stand_at(self, latent: Array, loss: float, scores: Tensor) -> Sequence[int]:
+        self.incumbent, self._scores, self._phase = latent.copy(), scores.clone(), "probe"
+        self._adapt_radius(loss)
         return (0,)
 
     def _adapt_radius(self, loss: float) -> None:
@@ -120,6 +130,8 @@ class Proximal(AskTellOptimizer):
         return facts, {
             "incumbent": torch.from_numpy(self.incumbent),
             "scores": self._scores,
+            "moved": self._moved,
+            "changed": self._changed,
             **self._jacobian.state(),
         }
 
@@ -129,7 +141,7 @@ class Proximal(AskTellOptimizer):
         self._phase, self.eta, self.radius = facts["phase"], facts["eta"], facts["radius"]
         self._least, self._waited = facts["least"], facts["waited"]
         self.incumbent = tensors["incumbent"].numpy().copy()
-        self._scores = tensors["scores"]
+        self._scores, self._moved, self._changed = tensors["scores"], tensors["moved"], tensors["changed"]
         self._jacobian.restore(tensors)
         self._to(self._objective.labels.device)
 
@@ -139,10 +151,16 @@ class Proximal(AskTellOptimizer):
 
     def _to(self, device: torch.device) -> None:
         self._objective, self._scores = self._objective.to(device), self._scores.to(device)
+        self._changed = self._changed.to(device)
         self._jacobian.to(device)
 
-    def _learn(self, latents: Array, log_scores: Tensor, noise: float) -> None:
-        self._jacobian.learn(torch.from_numpy(latents - self.incumbent), log_scores - self._scores, noise)
+    def _learn(self, moves: Tensor, changes: Tensor) -> None:
+        """Learns from the last move and the probes after it at once, as every update reads all of `J`."""
+        noise = torch.tensor([MOVE_NOISE] * len(self._moved) + [PROBE_NOISE] * len(moves), dtype=torch.float64)
+        if len(self._moved):
+            moves, changes = torch.cat([self._moved, moves]), torch.cat([self._changed, changes])
+        self._jacobian.learn(moves, changes, noise)
+        self._moved, self._changed = moves[:0], changes[:0]
 
     @torch.no_grad()
     def _solve(self) -> Tensor:
@@ -158,7 +176,7 @@ class Proximal(AskTellOptimizer):
         """Directions as rows, `(known, known)`, along which the model is about equally curved.
 
         They are the rows of `R^-1`, where `R R.T` is Gauss-Newton's Hessian if all log-scores count as
-        equally curved. Along them a solve needs 8 evaluations for what takes more than 20 along the latent's.
+        equally curved. Along them a solve needs 4 to 8 evaluations for what takes more than 20 along the latent's.
         """
         hessian, identity = self._objective.curvature(self._scores) * gram, torch.eye(len(gram)).to(gram)
         least = firmness + RIDGE * hessian.diagonal().max()

@@ -8,6 +8,7 @@ import torch
 from cmaes import CMA
 from scipy.optimize import minimize
 
+from hf_unlearn.optimizers import proximal
 from hf_unlearn.optimizers.block_cma import BlockCMA
 from hf_unlearn.optimizers.objective import Objective
 from hf_unlearn.optimizers.proximal import PATIENCE, SHORTER, Proximal
@@ -309,8 +310,9 @@ def test_all_directions_are_probed_before_any_is_probed_again(box):
     "weights", [{}, {"entropy_weight": 0.3, "margin_weight": 1.0, "margin_scale": 2.0, "list_weight": 0.5}]
 )
 @pytest.mark.parametrize("eta", [0.1, 0.5, 2.5])
-def test_once_all_directions_of_a_linear_model_are_probed_a_trial_is_the_exact_proximal_step(weights, eta):
+def test_once_all_directions_of_a_linear_model_are_probed_a_trial_is_the_exact_proximal_step(weights, eta, monkeypatch):
     """The model predicts the log-scores exactly there, so its minimizer is the true one, for every strength."""
+    monkeypatch.setattr(proximal, "EVALUATIONS", 10)  # a search has no need for exact steps
     box = LinearBlackBox(**weights)
     optimizer = Proximal(SIZE, box.objective, seed=0, probes=SIZE, radius=100)
     optimizer.eta = eta
