@@ -101,8 +101,8 @@ def rows_of(
             **{**shared, "max_queries": ON_TOP},
         )  # fmt: skip
         return model, [[edit, on_top.adapter]]
-    if method == "coop":
-        return model, [[coop(model, task, seed)]]
+    if method.partition(":")[0] == "coop":
+        return model, [[coop(model, task, seed, **settings_of(method))]]
     if method.startswith(RETRAINED):
         other = ClipBlackBox(method.removeprefix(RETRAINED))
         return Both.of(model, other), [[Retrained(nothing(model, task, seed).config, other)]]
@@ -162,19 +162,24 @@ def task_of(name: str, draw: int, seed: int) -> Task:
 
 def recipe_of(method: str, classes: int) -> str | Recipe:
     """`"proximal:n_ctx=8,step=0.05,strength=1"`: the method's recipe with other settings, or its optimizer's."""
-    base, _, settings = method.partition(":")
+    base, settings = method.partition(":")[0], settings_of(method)
     if not settings:
         return base
     plan = recipe(base, classes)
-    for setting in settings.split(","):
-        key, value = setting.split("=")
+    for key, value in settings.items():
         if key == "strength":
-            plan = plan.with_strength(json.loads(value))
+            plan = plan.with_strength(value)
         elif key in {item.name for item in fields(plan)}:
-            plan = replace(plan, **{key: json.loads(value)})
+            plan = replace(plan, **{key: value})
         else:
-            plan = replace(plan, options=(*plan.options, (key, json.loads(value))))
+            plan = replace(plan, options=(*plan.options, (key, value)))
     return plan
+
+
+def settings_of(method: str) -> dict:
+    """What stands behind a method's name, `"coop:names=true,rate=0.02"`."""
+    settings = (setting.split("=") for setting in method.partition(":")[2].split(",") if setting)
+    return {key: json.loads(value) for key, value in settings}
 
 
 def nothing(model: ClipBlackBox, task: Task, seed: int) -> ForgetAdapter:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from hf_unlearn.adapters.adapter import ForgetAdapter
 from hf_unlearn.adapters.config import AdapterConfig
@@ -18,14 +19,24 @@ from hf_unlearn.models.black_box import BlackBox, ImageSet
 from hf_unlearn.models.clip import ClipBlackBox
 from hf_unlearn.models.text_edit import digest
 from hf_unlearn.optimizers.methods import build_objective, recipe
+from hf_unlearn.training.training_data import TEMPLATES, make_stand_ins
 from hf_unlearn.training.unlearning import unlearn
 
 
-def coop(model: ClipBlackBox, task: Task, seed: int, steps: int = 400, rate: float = 0.05) -> ForgetAdapter:
+def coop(
+    model: ClipBlackBox, task: Task, seed: int, steps: int = 400, rate: float = 0.05, vicinity: float | None = None,
+    names: bool = False, ensemble: float = 0.0,
+) -> ForgetAdapter:  # fmt: skip
     """CoOp (Zhou et al., IJCV 2022) under our objective: Adam on the context, through the text tower.
 
     Same images, start, context length and selection as the black-box rows; a step costs about as much as
     three queries.
+
+    Args:
+        vicinity: in place of the objective's.
+        names: whether stand-ins made of names train beside the images, as many.
+        ensemble: weight of a term that keeps kept images at the scores that the plain model gives them among the kept
+            names, mean over templates (Kullback-Leibler divergence).
     """
     start = unlearn(
         model, task.train, forget=task.forget, validation=task.validation, max_queries=1, shots=task.shots, seed=seed,
@@ -35,7 +46,15 @@ def coop(model: ClipBlackBox, task: Task, seed: int, steps: int = 400, rate: flo
     few_shot = task.train.draw(task.shots, seed)
     train, held_out = model.add_images(few_shot), model.add_images(task.validation)
     plan = recipe("proximal", len(task.names))
-    objective = build_objective(plan, torch.tensor(few_shot.labels), forget)
+    plan = plan if vicinity is None else replace(plan, vicinity=vicinity)
+    labels = torch.tensor(few_shot.labels)
+    kept, own = ~forget[labels], train
+    plain = plain_scores(model, own, task.names)[kept][:, ~forget].log_softmax(-1)
+    if names:
+        stand_ins = make_stand_ins(model, task.names, task.shots, seed)
+        train = ImageSet(torch.cat([own.features, stand_ins.handle.features[: len(stand_ins.train)]]))
+        labels = torch.cat([labels, stand_ins.train])
+    objective = build_objective(plan, labels, forget)
     selection = build_objective(plan, torch.tensor(task.validation.labels), forget)
     context = start.context.clone().requires_grad_()
     optimizer = torch.optim.Adam([context], lr=rate)
@@ -50,7 +69,10 @@ def coop(model: ClipBlackBox, task: Task, seed: int, steps: int = 400, rate: flo
         if rank > best:
             best, best_context = rank, context.detach().clone()
         optimizer.zero_grad()
-        objective(log_scores(model, texts, train)).backward()
+        scores = log_scores(model, texts, train)
+        among_kept = scores[: len(kept)][kept][:, ~forget].log_softmax(-1)
+        away = F.kl_div(among_kept, plain, reduction="batchmean", log_target=True)
+        (objective(scores) + ensemble * away).backward()
         optimizer.step()
         schedule.step()
     config = replace(
@@ -58,6 +80,12 @@ def coop(model: ClipBlackBox, task: Task, seed: int, steps: int = 400, rate: flo
         metrics={"validation_H": best[0]},
     )  # fmt: skip
     return ForgetAdapter(best_context, config)
+
+
+def plain_scores(model: ClipBlackBox, images: ImageSet, names: Sequence[str]) -> Tensor:
+    """`(N, C)` log-scores without a context, the mean over templates."""
+    none = torch.zeros(1, 0, model.dim)
+    return torch.stack([model.with_template(one).log_scores(none, images, names)[0] for one in TEMPLATES]).mean(0)
 
 
 def text_features(model: ClipBlackBox, context: Tensor, names: Sequence[str]) -> Tensor:
