@@ -31,15 +31,14 @@ class Proximal(AskTellOptimizer):
 
         a* = argmin_a  L(log_softmax(f(z) + J a)) + |a|² / (2 eta)
 
-    and moves to `z + a*`, or as far as a trust region's `radius` allows. `eta` follows from round to round, so that
-    steps are about that long. The search moves even where the loss rises. A search that only descends ends up in a
-    ravine of the text tower, and its steps get ever shorter; steps of a given length cross it (a nonmonotone
-    trust region; Deng, Xiao & Zhou, 1993). The radius shrinks when no new least loss is found for some rounds.
-    Probes and moves correct `J` by Kalman updates; the noise of a move grows with its length. A move inflates
-    the covariance, the more the longer it was.
+    and moves to `z + a*`, or as far as the `radius` allows. `eta` follows from round to round, so that steps are
+    about that long. The search moves even where the loss rises. A search that only descends ends up in a ravine
+    of the text tower, where its steps get ever shorter. Steps of a given length cross it. The radius shrinks when
+    some rounds find no new least loss. Probes and moves correct `J` by Kalman updates; the noise of a move grows
+    with its length. A move inflates the covariance, the more the longer it was.
 
-    Relatives: prox-linear methods (Drusvyatskiy & Paquette, 2019) and derivative-free Gauss-Newton (Cartis &
-    Roberts, 2019). Broyden's method (1965) is this filter with `P` reset to 1 before every query.
+    Relatives: prox-linear methods (Drusvyatskiy & Paquette, 2019), derivative-free Gauss-Newton (Cartis & Roberts,
+    2019) and nonmonotone trust regions (Deng, Xiao & Zhou, 1993). Broyden's method (1965) is this filter with `P` reset to 1 before every query.
 
     Args:
         size: width of the latent.
