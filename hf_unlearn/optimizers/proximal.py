@@ -38,7 +38,8 @@ class Proximal(AskTellOptimizer):
     with its length. A move inflates the covariance, the more the longer it was.
 
     Relatives: prox-linear methods (Drusvyatskiy & Paquette, 2019), derivative-free Gauss-Newton (Cartis & Roberts,
-    2019) and nonmonotone trust regions (Deng, Xiao & Zhou, 1993). Broyden's method (1965) is this filter with `P` reset to 1 before every query.
+    2019) and nonmonotone trust regions (Deng, Xiao & Zhou, 1993). Broyden's method (1965) is this filter with `P`
+    reset to 1 before every query.
 
     Args:
         size: width of the latent.
