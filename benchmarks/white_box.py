@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ from hf_unlearn.training.unlearning import unlearn
 
 def coop(
     model: ClipBlackBox, task: Task, seed: int, steps: int = 400, rate: float = 0.05, vicinity: float | None = None,
-    names: bool = False, ensemble: float = 0.0,
+    names: bool = False, ensemble: float = 0.0, directions: int = 0,
 ) -> ForgetAdapter:  # fmt: skip
     """CoOp (Zhou et al., IJCV 2022) under our objective: Adam on the context, through the text tower.
 
@@ -37,42 +37,32 @@ def coop(
         names: whether stand-ins made of names train beside the images, as many.
         ensemble: weight of a term that keeps kept images at the scores that the plain model gives them among the kept
             names, mean over templates (Kullback-Leibler divergence).
+        directions: as many random ones that the context may move in, at steps as long; 0 for all.
     """
     start = unlearn(
         model, task.train, forget=task.forget, validation=task.validation, max_queries=1, shots=task.shots, seed=seed,
         progress=False,
     ).adapter  # fmt: skip
+    loss = loss_of(model, task, seed, vicinity, names, ensemble)
+    held_out, labels = model.add_images(task.validation), torch.tensor(task.validation.labels)
     forget = torch.tensor([name in task.forget for name in task.names])
-    few_shot = task.train.draw(task.shots, seed)
-    train, held_out = model.add_images(few_shot), model.add_images(task.validation)
-    plan = recipe("proximal", len(task.names))
-    plan = plan if vicinity is None else replace(plan, vicinity=vicinity)
-    labels = torch.tensor(few_shot.labels)
-    kept, own = ~forget[labels], train
-    plain = plain_scores(model, own, task.names)[kept][:, ~forget].log_softmax(-1)
-    if names:
-        stand_ins = make_stand_ins(model, task.names, task.shots, seed)
-        train = ImageSet(torch.cat([own.features, stand_ins.handle.features[: len(stand_ins.train)]]))
-        labels = torch.cat([labels, stand_ins.train])
-    objective = build_objective(plan, labels, forget)
-    selection = build_objective(plan, torch.tensor(task.validation.labels), forget)
-    context = start.context.clone().requires_grad_()
-    optimizer = torch.optim.Adam([context], lr=rate)
+    selection = build_objective(recipe("proximal", len(task.names)), labels, forget)
+    basis = directions_of(start.context.numel(), directions, seed)
+    latent = torch.zeros(len(basis), requires_grad=True)
+    optimizer = torch.optim.Adam([latent], lr=rate * (start.context.numel() / len(basis)) ** 0.5)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     best, best_context = (-1.0, 0.0), start.context
     for _ in range(steps):
+        context = start.context + (latent @ basis).view_as(start.context)
         texts = text_features(model, context, task.names)
         with torch.no_grad():
             judged = log_scores(model, texts, held_out)
-            error, kept = (float(x) for x in accuracies(judged, selection.labels, forget))
+            error, kept = (float(x) for x in accuracies(judged, labels, forget))
             rank = (harmonic_mean(error, kept), -float(selection(judged)))
         if rank > best:
             best, best_context = rank, context.detach().clone()
         optimizer.zero_grad()
-        scores = log_scores(model, texts, train)
-        among_kept = scores[: len(kept)][kept][:, ~forget].log_softmax(-1)
-        away = F.kl_div(among_kept, plain, reduction="batchmean", log_target=True)
-        (objective(scores) + ensemble * away).backward()
+        loss(texts).backward()
         optimizer.step()
         schedule.step()
     config = replace(
@@ -80,6 +70,36 @@ def coop(
         metrics={"validation_H": best[0]},
     )  # fmt: skip
     return ForgetAdapter(best_context, config)
+
+
+def loss_of(
+    model: ClipBlackBox, task: Task, seed: int, vicinity: float | None, names: bool, ensemble: float
+) -> Callable[[Tensor], Tensor]:
+    """Text features -> the loss on the few-shot images; see `coop`."""
+    few_shot, forget = task.train.draw(task.shots, seed), torch.tensor([name in task.forget for name in task.names])
+    images, labels = model.add_images(few_shot), torch.tensor(few_shot.labels)
+    kept, features = ~forget[labels], images.features
+    plain = plain_scores(model, images, task.names)[kept][:, ~forget].log_softmax(-1)
+    if names:
+        stand_ins = make_stand_ins(model, task.names, task.shots, seed)
+        features = torch.cat([features, stand_ins.handle.features[: len(stand_ins.train)]])
+        labels = torch.cat([labels, stand_ins.train])
+    plan = recipe("proximal", len(task.names))
+    objective = build_objective(plan if vicinity is None else replace(plan, vicinity=vicinity), labels, forget)
+
+    def loss(texts: Tensor) -> Tensor:
+        scores = log_scores(model, texts, ImageSet(features))
+        among_kept = scores[: len(kept)][kept][:, ~forget].log_softmax(-1)
+        return objective(scores) + ensemble * F.kl_div(among_kept, plain, reduction="batchmean", log_target=True)
+
+    return loss
+
+
+def directions_of(size: int, count: int, seed: int) -> Tensor:
+    """`(count, size)` random orthonormal rows; the identity for a count of 0."""
+    if not count:
+        return torch.eye(size)
+    return torch.linalg.qr(torch.randn(size, count, generator=torch.Generator().manual_seed(seed))).Q.T
 
 
 def plain_scores(model: ClipBlackBox, images: ImageSet, names: Sequence[str]) -> Tensor:
