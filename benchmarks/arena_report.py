@@ -1,6 +1,7 @@
 """Tables, paired differences and plots of what `arena.py` wrote.
 
     python benchmarks/arena_report.py runs/arena.jsonl --plots docs
+    python benchmarks/arena_report.py runs/eight.jsonl --only H short_list_4        # a line for each task and model
 
 Differences are of test `H` on the same draw and seed, with a 95 % bootstrap interval over classes (each
 draw's forgotten and kept classes drawn again, 2,000 times).
@@ -54,6 +55,20 @@ def table(rows: list[dict]) -> Table:
         cells = [cell([row[key] for row in found if row.get(key) is not None]) for key in COLUMNS]
         seconds = statistics.mean(row["seconds"] for row in found)
         shown.add_row(name, f"{budget:,}" if budget else "–", str(len(found)), *cells, f"{seconds:.0f}")
+    return shown
+
+
+def compact(rows: list[dict], figure: str) -> Table:
+    """One figure of all rows, a line for each task and model; in brackets how many runs, where fewer."""
+    columns = sorted(kinds(rows), key=lambda kind: (FIXED.index(kind[0]) if kind[0] in FIXED else 99, *kind))
+    shown = Table("task", "runs", *(f"{name} {budget or ''}".strip() for name, budget in columns), title=figure)
+    for task in dict.fromkeys(row["task"] for row in rows):
+        found = [list(runs([row for row in rows if row["task"] == task], *kind).values()) for kind in columns]
+        most = max(map(len, found))
+        cells = [
+            cell([row[figure] for row in some]) + (f" ({len(some)})" if 0 < len(some) < most else "") for some in found
+        ]
+        shown.add_row(task, str(most), *cells)
     return shown
 
 
@@ -176,10 +191,15 @@ def cell(values: list[float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument(
+        "--only", nargs="+", choices=COLUMNS, help="tables of these figures, all tasks and models in each"
+    )
     parser.add_argument("--plots", type=Path, help="folder for the two pictures")
     args = parser.parse_args()
     rows = [json.loads(line) for path in args.runs for line in path.read_text(encoding="utf-8").splitlines()]
-    for task in dict.fromkeys(row["task"] for row in rows):
+    for figure in args.only or ():
+        Console(width=400).print(compact(rows, figure))
+    for task in dict.fromkeys(row["task"] for row in rows) if not args.only else ():
         tell([row for row in rows if row["task"] == task])
     if args.plots:
         plot(rows, args.plots)
