@@ -76,6 +76,7 @@ class Proximal(AskTellOptimizer):
         self._steps = Replayed(self._steps_of)
         self._phase = "start"
         self._least, self._waited = np.inf, 0
+        self._best = self.incumbent  # where the loss was least
         self._scores = torch.empty(0)  # (images, C), at the incumbent
         self._moved, self._changed = torch.empty(0, size), torch.empty(0)  # the last move, not learnt yet
 
@@ -113,6 +114,8 @@ class Proximal(AskTellOptimizer):
 
     def _stand_at(self, latent: Array, loss: float, scores: Tensor) -> Sequence[int]:
         self.incumbent, self._scores, self._phase = latent.copy(), scores.clone(), "probe"
+        if loss < self._least:
+            self._best = self.incumbent
         self._adapt_radius(loss)
         return (0,)
 
@@ -129,6 +132,7 @@ class Proximal(AskTellOptimizer):
         }  # fmt: skip
         return facts, {
             "incumbent": torch.from_numpy(self.incumbent),
+            "best": torch.from_numpy(self._best.copy()),
             "scores": self._scores,
             "moved": self._moved,
             "changed": self._changed,
@@ -140,14 +144,15 @@ class Proximal(AskTellOptimizer):
         facts, tensors = state
         self._phase, self.eta, self.radius = facts["phase"], facts["eta"], facts["radius"]
         self._least, self._waited = facts["least"], facts["waited"]
-        self.incumbent = tensors["incumbent"].numpy().copy()
+        self.incumbent, self._best = (tensors[name].numpy().copy() for name in ("incumbent", "best"))
         self._scores, self._moved, self._changed = tensors["scores"], tensors["moved"], tensors["changed"]
         self._jacobian.restore(tensors)
         self._to(self._objective.labels.device)
 
     def restart(self) -> None:
-        """Scores the incumbent again, for another objective, and moves as far as at first; the Jacobian stays."""
-        self._phase, self._least, self._waited, self.radius = "start", np.inf, 0, self._first_radius
+        """Scores the best point again, for another objective, and moves as far as at first; the Jacobian stays."""
+        self.incumbent, self._phase, self.radius = self._best.copy(), "start", self._first_radius
+        self._least, self._waited = np.inf, 0
 
     def _to(self, device: torch.device) -> None:
         self._objective, self._scores = self._objective.to(device), self._scores.to(device)
