@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from hf_unlearn.models.black_box import BlackBox
 from hf_unlearn.optimizers.methods import build_latent, recipe
@@ -25,14 +26,20 @@ class CrossEntropy(Objective):
         """`(..., N, C)` -> `(...)`, in nats."""
         return -log_scores.gather(-1, self.labels.expand(log_scores.shape[:-1])[..., None]).mean((-1, -2))
 
+    def derivative(self, logits: Tensor, rivals: Tensor) -> tuple[Tensor, Tensor]:
+        """Value and gradient of `self(logits.log_softmax(-1))`: `(..., N, C)` -> `(...)`, `(..., N, C)`."""
+        log_scores = logits.log_softmax(-1)
+        truth = F.one_hot(self.labels, logits.shape[-1]).to(logits)
+        return self(log_scores), (log_scores.exp() - truth) / len(self.labels)
+
 
 @dataclass(frozen=True)
 class Move:
-    """A step of the optimizer that lowered the loss.
+    """A step of the optimizer that found a new least loss.
 
     Attributes:
         queries: spent so far.
-        context: the incumbent, `(m, dim)`.
+        context: `(m, dim)`.
         scores: its log-scores, `(N, C)`.
     """
 
@@ -61,18 +68,21 @@ def train_context(
         queries: the budget; the last batch may exceed it.
 
     Yields:
-        every move that lowered the loss.
+        every move that found a new least loss.
     """
     seeds = np.random.SeedSequence(seed).generate_state(2)
     plan = replace(recipe("proximal", len(objective.forget)), n_ctx=n_ctx)
     latent = build_latent(plan, model.token_mean, model.token_std, int(seeds[0]))
     optimizer = Proximal(latent.size, objective, int(seeds[1]))
-    spent = 0
+    spent, least = 0, np.inf
     while spent < queries:
         latents = optimizer.ask()
         contexts = latent.decode(torch.from_numpy(latents))
         scores = score(contexts).cpu()
         spent += len(latents)
         of_rows = scores[:, rows]
-        for row in optimizer.tell(latents, objective(of_rows).double().numpy(), of_rows[:, optimizer.images]):
-            yield Move(spent, contexts[row], scores[row])
+        losses = objective(of_rows).double().numpy()
+        for row in optimizer.tell(latents, losses, of_rows[:, optimizer.images]):
+            if losses[row] < least:
+                least = losses[row]
+                yield Move(spent, contexts[row], scores[row])

@@ -20,7 +20,7 @@ class Optimizer(Protocol):
     """Alternates between `ask` for latents and `tell` with their scores.
 
     Attributes:
-        incumbent: `(d,)`, the best latent so far.
+        incumbent: `(d,)`, the latent where the search stands.
         images: `(n,)`, indices of the training images whose log-scores `tell` needs.
     """
 

@@ -31,7 +31,7 @@ class Recipe:
     Attributes:
         n_ctx: context length `m`.
         shared, unique, single_block, spread, orthogonal: the latent's shape, see `LatentContext`.
-        entropy_weight, margin_weight, margin_scale, list_weight, leak_weight, vicinity: see `Objective`.
+        entropy_weight, margin_weight, margin_scale, list_weight, list_length, leak_weight, vicinity: see `Objective`.
         optimizer: a name in `OPTIMIZERS`: `"cma"` or `"proximal"`.
         options: further arguments of the optimizer.
     """

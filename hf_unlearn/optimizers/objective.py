@@ -49,8 +49,8 @@ class Objective:
             + w_k · mean_forget[ mean over lists of k kept names: softplus(s · (log p_y − max_{j in list} log p_j)) ]
             + w_l · mean over scores c of [ log(1 + B_c / (W_c + ε)) ]
 
-    The first margin holds where all names compete. The second holds in short lists, what people offer: it is a
-    smooth bound of `metrics.short_list`, and exact over all lists of `list_length` kept names.
+    The first margin holds where all names compete. The second holds in short lists, what people offer: a
+    smooth `metrics.short_list`, exact over all lists of `list_length` kept names.
 
     `B_c` and `W_c` are the variance of the log-score of class `c` on forget images, between their classes and
     within them. Where it is small, all scores together don't show which forgotten class an image has (the inverse

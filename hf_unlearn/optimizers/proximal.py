@@ -15,7 +15,7 @@ from hf_unlearn.optimizers.lbfgs import minimize
 from hf_unlearn.optimizers.objective import Objective
 
 LEAST_ETA, MOST_ETA = 1e-3, 1e4
-MOST_FIRST = 32  # probes of the first round, which also show in which patterns the scores of many images change
+MOST_FIRST = 32  # probes of the first round, if as many show in which patterns the scores of many images change
 EVALUATIONS = 4  # of the model for a step
 RIDGE = 1e-4  # of the largest curvature along a direction, least that any direction is given
 PROBE_NOISE, MOVE_NOISE = 1e-4, 0.02  # of an observation, as shares of its squared length
@@ -85,7 +85,7 @@ class Proximal(AskTellOptimizer):
             return self.incumbent[None].copy()
         if self._phase == "probe":
             first = 0 if self._jacobian.known else self._jacobian.needed(*self._scores.shape)
-            count = min(max(self.probes, min(first, MOST_FIRST)), len(self.incumbent))
+            count = min(max(self.probes, first if first <= MOST_FIRST else 0), len(self.incumbent))
             return self.incumbent + self.step * self._jacobian.doubtful(count).numpy()
         step = self._solve().cpu().double().numpy()
         reach = self.radius / max(float(np.linalg.norm(step)), 1e-12)
@@ -122,7 +122,7 @@ class Proximal(AskTellOptimizer):
     def _adapt_radius(self, loss: float) -> None:
         better = loss < self._least  # False for what is no number
         self._least, self._waited = (loss, 0) if better else (self._least, self._waited + 1)
-        if self._waited > PATIENCE or not np.isfinite(loss):
+        if self._waited > PATIENCE:
             self.radius, self._waited = SHORTER * self.radius, 0
 
     def state(self) -> State:
