@@ -19,6 +19,7 @@ MOST_FIRST = 32  # probes of the first round, if as many show in which patterns 
 EVALUATIONS = 4  # of the model for a step
 RIDGE = 1e-4  # of the largest curvature along a direction, least that any direction is given
 PROBE_NOISE, MOVE_NOISE = 1e-4, 0.02  # of an observation, as shares of its squared length
+FARTHER = 4  # times the first radius: under another objective the way may be long, and much of `J` is known
 PATIENCE, SHORTER = 15, 0.7  # rounds without a new least loss until the radius shrinks, and its factor
 
 
@@ -150,8 +151,8 @@ class Proximal(AskTellOptimizer):
         self._to(self._objective.labels.device)
 
     def restart(self) -> None:
-        """Scores the best point again, for another objective, and moves as far as at first; the Jacobian stays."""
-        self.incumbent, self._phase, self.radius = self._best.copy(), "start", self._first_radius
+        """Scores the best point again, for another objective, and moves farther; the Jacobian stays."""
+        self.incumbent, self._phase, self.radius = self._best.copy(), "start", FARTHER * self._first_radius
         self._least, self._waited = np.inf, 0
 
     def _to(self, device: torch.device) -> None:

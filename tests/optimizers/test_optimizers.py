@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from hf_unlearn.optimizers import proximal
 from hf_unlearn.optimizers.block_cma import BlockCMA
 from hf_unlearn.optimizers.objective import Objective
-from hf_unlearn.optimizers.proximal import PATIENCE, SHORTER, Proximal
+from hf_unlearn.optimizers.proximal import FARTHER, PATIENCE, SHORTER, Proximal
 
 IMAGES, CLASSES, SIZE = 40, 4, 10
 
@@ -348,7 +348,7 @@ def test_a_move_is_the_only_iterate_and_is_made_where_the_loss_rises_too(box):
     assert np.array_equal(optimizer.incumbent, trial[0])
 
 
-def test_the_radius_shrinks_when_no_new_least_loss_is_found_and_is_restored_for_another_objective(box):
+def test_the_radius_shrinks_when_no_new_least_loss_is_found_and_is_larger_for_another_objective(box):
     optimizer, radii = Proximal(SIZE, box.objective, seed=0, radius=0.5), []
     turn(optimizer, box)
     for _ in range(3 * (PATIENCE + 1)):
@@ -358,7 +358,7 @@ def test_the_radius_shrinks_when_no_new_least_loss_is_found_and_is_restored_for_
         radii.append(round(optimizer.radius / 0.5, 6))
     assert sorted(set(radii)) == pytest.approx([SHORTER**3, SHORTER**2, SHORTER, 1.0], abs=1e-5)
     optimizer.restart()
-    assert optimizer.radius == 0.5
+    assert optimizer.radius == FARTHER * 0.5
 
 
 @pytest.mark.parametrize(("classes", "images", "first"), [(4, 30, 4), (4, 300, 4), (20, 300, 14)])
