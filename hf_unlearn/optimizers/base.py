@@ -20,7 +20,7 @@ class Optimizer(Protocol):
     """Alternates between `ask` for latents and `tell` with their scores.
 
     Attributes:
-        incumbent: `(d,)`, the latent where the search stands.
+        incumbent: `(d,)`, where the search is.
         images: `(n,)`, indices of the training images whose log-scores `tell` needs.
     """
 
