@@ -51,7 +51,7 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(threads, tmp_path, monkeypatch
         "synonyms": {task.forget[0]: ["something else"]},
     }  # fmt: skip
     whole = unlearn(model, task.train, **arguments)
-    unlearn(model, task.train, **arguments, run_dir=tmp_path, on_step=lambda step: step.queries >= 20)
+    unlearn(model, task.train, **arguments, run_dir=tmp_path, on_step=lambda step: step.queries >= 22)
     resumed = unlearn(model, task.train, **arguments, run_dir=tmp_path)
     assert torch.equal(resumed.adapter.context, whole.adapter.context)
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hf_unlearn.errors import InputError
+from hf_unlearn.optimizers.leak import leak_derivative, leak_of
 
-LEAK_FLOOR = 0.01  # ε of the leak term; a spread of 0.1 in a log-score is nothing
 DISPLACEMENTS = 256  # that vicinal images take in turns, at most
 WITHIN = 0.34  # share of an image feature's squared length by which images of one class differ, about
 
@@ -127,7 +127,7 @@ class Objective:
             rivals = self._rivals(gone) if rivals is None else rivals
             loss = loss + (F.softplus(self._margins(gone)) * rivals).sum(-1).mean(-1)
         if self.leak_weight:
-            loss = loss + self.leak_weight * _leak(gone, self._kinds[2])
+            loss = loss + self.leak_weight * leak_of(gone, self._kinds[2])
         return loss if self.namings is None else loss.mean(-1)
 
     def derivative(self, logits: Tensor, rivals: Tensor) -> tuple[Tensor, Tensor]:
@@ -161,7 +161,7 @@ class Objective:
             pull = margins.sigmoid() * rivals * (self.margin_scale / len(fixed.gone))
             of_gone = of_gone + fixed.truth * pull.sum(-1, keepdim=True) - pull
         if self.leak_weight:
-            leaked, by_score = _leak_derivative(gone, fixed.of_class)
+            leaked, by_score = leak_derivative(gone, fixed.of_class)
             value = value + self.leak_weight * leaked
             by_score = by_score - chances[..., fixed.gone, :] * by_score.sum(-1, keepdim=True)
             of_gone = of_gone + self.leak_weight * by_score
@@ -290,30 +290,3 @@ class Objective:
         count = min(DISPLACEMENTS, len(labels))
         weights = torch.randn(count, len(labels), generator=torch.Generator().manual_seed(0)) / len(labels) ** 0.5
         return (weights - (weights @ of_class / of_class.sum(0)) @ of_class.T).to(self.labels.device)
-
-
-def leak(log_scores: Tensor, labels: Tensor) -> Tensor:
-    """`(..., n, C)` of `n` labelled images -> `(...)`: how well each score distinguishes their classes."""
-    return _leak(log_scores, F.one_hot(labels.unique(return_inverse=True)[1]).to(log_scores))
-
-
-def _leak(log_scores: Tensor, of_class: Tensor) -> Tensor:
-    """The same for classes `(n, classes)`, one-hot."""
-    of_class = of_class.to(log_scores)
-    means = (of_class / of_class.sum(0)).T @ log_scores
-    between = means.var(-2, correction=0)
-    within = (log_scores - of_class @ means).square().mean(-2)
-    return (between / (within + LEAK_FLOOR)).log1p().mean(-1)
-
-
-def _leak_derivative(log_scores: Tensor, of_class: Tensor) -> tuple[Tensor, Tensor]:
-    """`leak` and its gradient: `(..., n, C)` -> `(...)`, `(..., n, C)`."""
-    counts = of_class.sum(0)
-    means = (of_class / counts).T @ log_scores
-    apart = means - means.mean(-2, keepdim=True)
-    within = log_scores - of_class @ means
-    between, spread = apart.square().mean(-2), within.square().mean(-2) + LEAK_FLOOR
-    value = (between / spread).log1p().mean(-1)
-    by_between = 2 / (len(counts) * log_scores.shape[-1] * (spread + between))[..., None, :]
-    by_spread = -2 / (len(of_class) * log_scores.shape[-1]) * (between / (spread * (spread + between)))[..., None, :]
-    return value, by_between * ((of_class / counts) @ apart) + by_spread * within

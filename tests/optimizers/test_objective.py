@@ -10,7 +10,8 @@ import torch
 from torch.nn import functional as F
 
 from hf_unlearn.evaluation.metrics import accuracies, short_list
-from hf_unlearn.optimizers.objective import LEAK_FLOOR, WITHIN, Objective, leak
+from hf_unlearn.optimizers.leak import LEAK_FLOOR, leak
+from hf_unlearn.optimizers.objective import WITHIN, Objective
 
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0, 1, 2, 3, 3])
 FORGET = torch.tensor([True, False, True, False, False])
