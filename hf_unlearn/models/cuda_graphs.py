@@ -56,8 +56,3 @@ class _Captured:
             own.copy_(tensor)
         self._graph.replay()
         return self._result.clone()
-
-
-def wants_gradient(*given: Tensor | None) -> bool:
-    """Whether any of these tensors is part of a graph of autograd."""
-    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in given)

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hf_unlearn.models.cuda_graphs import Replayed, wants_gradient
+from hf_unlearn.models.cuda_graphs import Replayed
+from hf_unlearn.models.packed_layer import wants_gradient
 
 SCALE = 16.0  # of activations as halves, so that small ones keep their bits
 LARGEST = 2.0**15  # a half holds twice as much

@@ -114,3 +114,8 @@ class PlainLayer:
 
 def _is_quick_gelu(function: Any) -> bool:
     return type(function).__name__ == "QuickGELUActivation"
+
+
+def wants_gradient(*given: Tensor | None) -> bool:
+    """Whether any of these tensors is part of a graph of autograd."""
+    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in given)

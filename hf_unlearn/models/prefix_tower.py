@@ -21,8 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hf_unlearn.models import fused
-from hf_unlearn.models.cuda_graphs import wants_gradient
-from hf_unlearn.models.packed_layer import PackedLayer, PlainLayer
+from hf_unlearn.models.packed_layer import PackedLayer, PlainLayer, wants_gradient
 
 Tail = tuple[int, ...]  # a prompt's tokens behind the common prefix
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hf_unlearn.arguments import whole_number
 from hf_unlearn.errors import InputError
 from hf_unlearn.optimizers.leak import leak_derivative, leak_of
 
@@ -90,6 +91,7 @@ class Objective:
     namings: Tensor | None = None
 
     def __post_init__(self) -> None:
+        whole_number("list_length", self.list_length)
         of_images = self.forget[self.labels]
         if not of_images.any() or of_images.all():
             raise InputError("the objective needs images of forget classes and of retain classes; one kind is missing")

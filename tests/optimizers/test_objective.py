@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from hf_unlearn.errors import InputError
 from hf_unlearn.evaluation.metrics import accuracies, short_list
 from hf_unlearn.optimizers.leak import LEAK_FLOOR, leak
 from hf_unlearn.optimizers.objective import WITHIN, Objective
@@ -123,6 +124,12 @@ def test_the_list_term_is_the_mean_over_all_short_lists_of_kept_names(length):
         for weight in (0.0, 0.7)
     )
     assert listed - plain == pytest.approx(0.7 * sum(terms) / len(terms), rel=1e-5)
+
+
+@pytest.mark.parametrize("length", [0, -1, 2.5, "4", True])
+def test_a_list_holds_a_whole_number_of_names(length):
+    with pytest.raises(InputError, match="list_length must be a whole number of at least 1"):
+        Objective(LABELS, FORGET, list_weight=0.3, list_length=length)
 
 
 def test_a_sharp_list_term_is_the_short_list_of_the_metrics():
