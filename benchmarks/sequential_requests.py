@@ -2,11 +2,12 @@
 
     python benchmarks/sequential_requests.py --requests 10 --queries 200
     python benchmarks/sequential_requests.py --requests 10 --queries 200 --adapters
+    python benchmarks/sequential_requests.py --requests 10 --edits
 
 `moderation` in parts: every request names two more of its classes to forget, and goes on with the search of the
 one before (`unlearn(..., init=result)`), or starts from its adapter. Printed after each: test figures over all that
 is to be forgotten by then. The last line is a fresh run that forgets all of it with as many queries as the requests
-took together.
+took together. With `--edits` every request is an edit from scores alone (14 queries, once), combined with those before.
 """
 
 import argparse
@@ -15,8 +16,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from hf_unlearn import ClipBlackBox, ForgetAdapter, evaluate, unlearn
+from hf_unlearn import ClipBlackBox, ForgetAdapter, combine, evaluate, unlearn
 from hf_unlearn.demo import emoji_tasks as demo
+from hf_unlearn.edits.by_score import SCORE_EDIT
+from hf_unlearn.edits.by_score.box import ReferenceBlackBox
 from hf_unlearn.training.result import Result
 
 
@@ -25,13 +28,21 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=10)
     parser.add_argument("--queries", type=int, default=200, help="per request")
     parser.add_argument("--adapters", action="store_true", help="nothing but the adapter is left of a request")
+    parser.add_argument("--edits", action="store_true", help="edits from scores in place of searches")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     task, model = demo.task("moderation", seed=args.seed), ClipBlackBox()
+    model = ReferenceBlackBox(model) if args.edits else model
     each = -(-len(task.forget) // args.requests)
     shown = Table("request", "forgotten", "queries so far", "H", "Err_for", "Acc_mem", title="moderation, test, %")
+    spent: list[int] = []  # by edits
 
     def run(forget: tuple[str, ...], queries: int, init: ForgetAdapter | Result | None) -> Result:
+        if args.edits:
+            new = forget[-each:] if init else forget
+            edit = unlearn(model, forget=new, classes=task.names, method=SCORE_EDIT)
+            spent.append(edit.adapter.config.ledger["queries"])
+            return combine([init.adapter, edit.adapter], model) if init else edit
         return unlearn(
             model, task.train, forget=forget, validation=task.validation, shots=task.shots, max_queries=queries,
             patience=None, seed=args.seed, progress=False, init=init,
@@ -40,7 +51,7 @@ def main() -> None:
     def tell(name: str, result: Result, queries: int) -> None:
         row = evaluate(model, task.test, result.adapter).rows[-1]
         figures = (f"{100 * row[key]:.1f}" for key in ("H", "err_for", "acc_mem"))
-        shown.add_row(name, str(len(result.adapter.config.forget)), f"{queries:,}", *figures)
+        shown.add_row(name, str(len(result.adapter.config.forget)), f"{sum(spent) or queries:,}", *figures)
 
     result = None
     for turn in track(range(1, args.requests + 1), "requests"):
