@@ -62,7 +62,7 @@ class Proximal(AskTellOptimizer):
         probes: int = 4,
         step: float = 0.03,
         radius: float = 0.5,
-        drift: float = 0.1,
+        drift: float = 0.03,
         model_images: int = 1_000,
     ) -> None:
         generator = np.random.default_rng(seed)
