@@ -24,7 +24,7 @@ from hf_unlearn.arguments import folder_path
 from hf_unlearn.errors import InputError, RunError
 from hf_unlearn.files import LOCK, STATE, check_target
 
-VERSION = 4
+VERSION = 5
 RENAMED = {"search gone on with": "search that it continues"}  # parts of an identity, as earlier files name them
 
 
