@@ -131,7 +131,7 @@ def told(adapter: ForgetAdapter, folder: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(FORGET)}; all if not given")
-    parser.add_argument("--max-queries", type=int, default=1_000)
+    parser.add_argument("--max-queries", type=int, default=2_000)
     parser.add_argument("--out", type=Path, default=ROOT / "space" / "adapters")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "adapters")
     parser.add_argument("--again", action="store_true", help="judge those that are there again, make none")

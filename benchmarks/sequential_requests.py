@@ -4,7 +4,7 @@
     python benchmarks/sequential_requests.py --requests 10 --queries 200 --adapters
     python benchmarks/sequential_requests.py --requests 10 --edits
 
-`moderation` in parts: every request names two more of its classes to forget, and goes on with the search of the
+`moderation` in parts: every request names as many more of its 20 classes to forget, and goes on with the search of the
 one before (`unlearn(..., init=result)`), or starts from its adapter. Printed after each: test figures over all that
 is to be forgotten by then. The last line is a fresh run that forgets all of it with as many queries as the requests
 took together. With `--edits` every request is an edit from scores alone (14 queries, once), combined with those before.
@@ -27,13 +27,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=10)
     parser.add_argument("--queries", type=int, default=200, help="per request")
-    parser.add_argument("--adapters", action="store_true", help="nothing but the adapter is left of a request")
-    parser.add_argument("--edits", action="store_true", help="edits from scores in place of searches")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--adapters", action="store_true", help="nothing but the adapter is left of a request")
+    kind.add_argument("--edits", action="store_true", help="edits from scores in place of searches; no --queries")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     task, model = demo.task("moderation", seed=args.seed), ClipBlackBox()
     model = ReferenceBlackBox(model) if args.edits else model
-    each = -(-len(task.forget) // args.requests)
+    each, left = divmod(len(task.forget), args.requests)
+    if left:
+        parser.error(f"--requests must divide the {len(task.forget)} classes to forget, got {args.requests}")
     shown = Table("request", "forgotten", "queries so far", "H", "Err_for", "Acc_mem", title="moderation, test, %")
     spent: list[int] = []  # by edits
 

@@ -88,6 +88,14 @@ def positive(name: str, value: object) -> float:
     return number
 
 
+def weight(name: str, value: object) -> float:
+    """Checks a finite number of at least 0. Raises: InputError: if it is anything else."""
+    number = _number(value)
+    if not (math.isfinite(number) and number >= 0):
+        raise InputError(f"{name} must be a number of at least 0, got {brief(value)}")
+    return number
+
+
 def _number(value: object) -> float:
     """A number as a float; NaN for anything else, or a number that no float holds."""
     try:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hf_unlearn.models.black_box import BlackBox
+from hf_unlearn.models.black_box import BlackBox, finite_scores
 from hf_unlearn.optimizers.methods import build_latent, recipe
 from hf_unlearn.optimizers.objective import Objective
 from hf_unlearn.optimizers.proximal import Proximal
@@ -78,7 +78,7 @@ def train_context(
     while spent < queries:
         latents = optimizer.ask()
         contexts = latent.decode(torch.from_numpy(latents))
-        scores = score(contexts).cpu()
+        scores = finite_scores(score(contexts)).cpu()
         spent += len(latents)
         of_rows = scores[:, rows]
         losses = objective(of_rows).double().numpy()

@@ -9,6 +9,7 @@ import torch
 from cmaes import CMA
 from torch import Tensor
 
+from hf_unlearn.arguments import positive, whole_number
 from hf_unlearn.optimizers.base import Array, AskTellOptimizer, State
 
 
@@ -23,10 +24,14 @@ class BlockCMA(AskTellOptimizer):
         seed: seed of the search distributions.
         population: candidates per `ask`.
         sigma: initial step size.
+
+    Raises:
+        ValueError: if a number makes no sense.
     """
 
     def __init__(self, blocks: Sequence[slice], seed: int, population: int = 20, sigma: float = 1.0) -> None:
         self.blocks = list(blocks)
+        population, sigma = whole_number("population", population, least=2), positive("sigma", sigma)
         size = max(block.stop for block in self.blocks)
         seeds = np.random.SeedSequence(seed).generate_state(len(self.blocks))
         self._searches = [

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from hf_unlearn.arguments import share, whole_number
+from hf_unlearn.arguments import positive, share, weight, whole_number
 from hf_unlearn.errors import InputError
 from hf_unlearn.text import brief
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hf_unlearn.optimizers.latent_context import LatentContext
     from hf_unlearn.optimizers.objective import Objective
 
+WEIGHTS = ("spread", "entropy_weight", "margin_weight", "list_weight", "leak_weight", "vicinity")
 FEW_CLASSES = 10  # up to here the paper has smaller sizes (its section 4.1)
 
 
@@ -34,6 +35,9 @@ class Recipe:
         entropy_weight, margin_weight, margin_scale, list_weight, list_length, leak_weight, vicinity: see `Objective`.
         optimizer: a name in `OPTIMIZERS`: `"cma"` or `"proximal"`.
         options: further arguments of the optimizer.
+
+    Raises:
+        ValueError: if a weight is no finite number of at least 0, or `list_length` no whole number of at least 1.
     """
 
     n_ctx: int
@@ -51,6 +55,13 @@ class Recipe:
     vicinity: float = 2.0
     optimizer: str = "cma"
     options: tuple[tuple[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        checked = {name: weight(name, getattr(self, name)) for name in WEIGHTS}
+        checked |= {"margin_scale": positive("margin_scale", self.margin_scale)}
+        checked |= {"list_length": whole_number("list_length", self.list_length)}
+        for name, value in {**checked, "options": tuple(dict(self.options).items())}.items():
+            object.__setattr__(self, name, value)
 
     def with_strength(self, strength: float) -> Recipe:
         """Returns the recipe with the weights of forget images times 1/4 (strength 0) to 4 (strength 1).
@@ -137,16 +148,20 @@ def _make_cma(latent: LatentContext, objective: Objective, seed: int, **options:
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"proximal": _make_proximal, "cma": _make_cma}
+OPTIONS = {"proximal": ("probes", "step", "radius", "drift", "model_images"), "cma": ("population", "sigma")}
 
 
 def build_optimizer(plan: Recipe, latent: LatentContext, objective: Objective, seed: int) -> Optimizer:
     """Builds a recipe's optimizer.
 
     Raises:
-        ValueError: if there is no such optimizer.
+        ValueError: if there is no such optimizer, or an option is unknown or makes no sense.
     """
     if plan.optimizer not in OPTIMIZERS:
         raise InputError(f"unknown optimizer {brief(plan.optimizer)}; expected one of {', '.join(OPTIMIZERS)}")
+    if unknown := dict(plan.options).keys() - set(OPTIONS.get(plan.optimizer, dict(plan.options))):
+        known = ", ".join(OPTIONS[plan.optimizer])
+        raise InputError(f"{plan.optimizer} has no option {brief(min(unknown, key=str))}; it has {known}")
     return OPTIMIZERS[plan.optimizer](latent, objective, seed, **dict(plan.options))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hf_unlearn.arguments import positive, weight, whole_number
 from hf_unlearn.models.cuda_graphs import Replayed
 from hf_unlearn.optimizers.base import Array, AskTellOptimizer, State
 from hf_unlearn.optimizers.jacobian import FilteredJacobian
@@ -52,6 +53,9 @@ class Proximal(AskTellOptimizer):
         drift: variance that a move of length 1 adds to every direction.
         model_images: at most so many images, drawn evenly over the classes, enter the model of the scores.
             The loss that decides is always on all images.
+
+    Raises:
+        ValueError: if a number makes no sense.
     """
 
     def __init__(
@@ -66,13 +70,14 @@ class Proximal(AskTellOptimizer):
         model_images: int = 1_000,
     ) -> None:
         generator = np.random.default_rng(seed)
-        self.images = _evenly(objective.labels.cpu(), model_images, generator)
+        self.images = _evenly(objective.labels.cpu(), whole_number("model_images", model_images), generator)
         self._objective = objective.part(self.images)
         self.incumbent: Array = np.zeros(size)
-        self.probes = min(probes, size)
-        self.step = step
-        self.eta, self.radius, self._first_radius = 1.0, radius, radius
-        self.drift = drift
+        self.probes = min(whole_number("probes", probes), size)
+        self.step = positive("step", step)
+        self.eta, self.radius = 1.0, positive("radius", radius)
+        self._first_radius = self.radius
+        self.drift = weight("drift", drift)
         self._jacobian = FilteredJacobian(size)
         self._steps = Replayed(self._steps_of)
         self._phase = "start"

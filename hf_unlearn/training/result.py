@@ -20,7 +20,7 @@ class StopReason(Enum):
     CONVERGED = "validation has not improved for a while"
     INTERRUPTED = "interrupted; the best so far is kept"
     CANCELLED = "cancelled; the best so far is kept"
-    SOLVED = "solved in closed form, no query"
+    SOLVED = "solved in closed form"
     REFUSED = "the black box answers no more queries; the best so far is kept"
 
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from hf_unlearn.errors import BudgetSpentError
+from hf_unlearn.errors import BudgetSpentError, InputError
 from hf_unlearn.models.black_box import Ledger
 from hf_unlearn.training.checkpoint import Checkpoint, RunState
 from hf_unlearn.training.history import History, Step
 from hf_unlearn.training.result import StopReason
 from hf_unlearn.training.run_cost import RunCost
-from hf_unlearn.training.scoring import Scorer
+from hf_unlearn.training.scoring import PopulationScores, Scorer
 from hf_unlearn.training.warm_start import Search
 from hf_unlearn.training.workers import Workers
 
@@ -110,6 +110,8 @@ class Run:
         contexts = latent.decode(torch.from_numpy(latents))
         scores = self._scorer.score(contexts, optimizer.images)
         self.cost.memory.note()
+        if not self.history.steps:
+            _check_first(scores)
         iterates: Sequence[int] = range(len(latents))  # a batch that the budget cuts short teaches nothing
         if len(latents) == len(wanted):
             iterates = optimizer.tell(latents, scores.losses.cpu().double().numpy(), scores.log_scores)
@@ -121,4 +123,13 @@ class Run:
         return RunState(
             {**facts, "ledger": self.cost.ledger().values(), "optimizer": of_optimizer},
             {**tensors, **{PREFIX + name: tensor for name, tensor in arrays.items()}},
+        )
+
+
+def _check_first(scores: PopulationScores) -> None:
+    """Refuses a box whose first answer no search can start from."""
+    if not (scores.losses.isfinite().any() and scores.log_scores.isfinite().all()):
+        raise InputError(
+            "the black box answered the first query with scores that are no numbers; expected log-scores, each row a "
+            "log-softmax over the names"
         )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hf_unlearn.data.synonyms import namings
-from hf_unlearn.models.black_box import PROMPTS_AT_ONCE, SCORES_AT_ONCE, BlackBox
+from hf_unlearn.models.black_box import PROMPTS_AT_ONCE, SCORES_AT_ONCE, BlackBox, finite_scores
 from hf_unlearn.models.cuda_graphs import Replayed
 from hf_unlearn.optimizers.methods import Recipe, build_objective
 from hf_unlearn.training.forget_task import ForgetTask
@@ -81,7 +81,7 @@ class Scorer:
 
     def _score_batch(self, contexts: Tensor, images: Tensor) -> Tensor:
         """`(p, 4 + n * C)`: a row per context, as `score` takes them apart."""
-        scores = self._model.log_scores(contexts, self._images, self.names)
+        scores = finite_scores(self._model.log_scores(contexts, self._images, self.names))
         self.objective, self._validation = self.objective.to(scores.device), self._validation.to(scores.device)
         with torch.no_grad():
             figures = self._figures(scores) if scores.numel() <= REPLAYED else self._compute_figures(scores)

@@ -234,6 +234,52 @@ def test_training_lowers_the_loss(clip, method, budget):
     assert min(step.loss for step in history) < history[0].loss - 0.05
 
 
+# Odd answers of a box
+
+
+class Answering:
+    """A box whose log-scores pass through a function of them and of their number in order."""
+
+    def __init__(self, box, change):
+        self._box, self._change, self.answers = box, change, 0
+
+    def __getattr__(self, name):
+        return getattr(self._box, name)
+
+    def log_scores(self, contexts, images, names):
+        self.answers += 1
+        return self._change(self._box.log_scores(contexts, images, names), self.answers)
+
+
+@pytest.mark.parametrize("method", ["proximal", "lcs-cma"])
+def test_probabilities_rounded_to_0_can_be_searched_with(clip, method):
+    sharp = Answering(clip, lambda scores, _: (8 * scores).log_softmax(-1).exp().mul(100).round().div(100).log())
+    assert (sharp.log_scores(torch.zeros(1, 0, clip.dim), clip.add_images([*coloured(1)]), COLOURS) == -math.inf).any()
+    losses = [step.loss for step in run(sharp, method=method, max_queries=120, patience=None).history]
+    assert all(math.isfinite(loss) for loss in losses)
+    assert min(losses) < losses[0]
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+@pytest.mark.parametrize("method", ["proximal", "lcs-cma"])
+def test_a_first_answer_that_is_no_number_is_refused(clip, method, number):
+    broken = Answering(clip, lambda scores, _: torch.full_like(scores, number))
+    with pytest.raises(ValueError, match="answered the first query with scores that are no numbers"):
+        run(broken, method=method)
+    assert broken.answers <= clip.calls
+
+
+def test_a_later_answer_that_is_no_number_is_passed_over(clip):
+    once = Answering(clip, lambda scores, answer: torch.full_like(scores, math.nan) if answer == 4 else scores)
+    losses = [step.loss for step in run(once, max_queries=120, patience=None).history]
+    assert min(loss for loss in losses if math.isfinite(loss)) < losses[0]
+
+
+def test_scores_in_double_precision_are_read(clip):
+    double = Answering(clip, lambda scores, _: scores.double())
+    assert torch.equal(run(double).adapter.context, run(clip).adapter.context)
+
+
 def test_given_validation_images_are_used_and_the_training_ones_are_not_halved(clip):
     before = clip.ledger.image_encodings
     result = run(clip, validation=coloured(3, seed=9), shots=5)
