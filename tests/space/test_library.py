@@ -132,7 +132,7 @@ def test_a_context_is_shown_beside_the_edit_of_the_same_names():
     for name, row in (("moderation", "edit"), ("moderation-by-scores", "context")):
         for key in ("err_for", "acc_mem", "short_list_4", "synonym_err", "collateral"):
             assert f"<td>{round(100 * found[name].config.metrics[key])}</td>" in rows[row]
-    assert "1,000 queries" in rows["context"]
+    assert f"{found['moderation-by-scores'].config.ledger['queries']:,} queries" in rows["context"]
     assert render_pairs({"weapons": found["weapons"]}) == ""
 
 
