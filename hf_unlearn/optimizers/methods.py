@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hf_unlearn.optimizers.latent_context import LatentContext
     from hf_unlearn.optimizers.objective import Objective
 
+WHOLE = {"n_ctx": 1, "shared": 0, "unique": 0, "list_length": 1}  # the least of each
 WEIGHTS = ("spread", "entropy_weight", "margin_weight", "list_weight", "leak_weight", "vicinity")
 FEW_CLASSES = 10  # up to here the paper has smaller sizes (its section 4.1)
 
@@ -37,7 +38,8 @@ class Recipe:
         options: further arguments of the optimizer.
 
     Raises:
-        ValueError: if a weight is no finite number of at least 0, or `list_length` no whole number of at least 1.
+        ValueError: if a size or `list_length` is no whole number, a weight no finite number of at least 0, or the
+            options are no pairs of a name and a value.
     """
 
     n_ctx: int
@@ -57,10 +59,14 @@ class Recipe:
     options: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        checked = {name: weight(name, getattr(self, name)) for name in WEIGHTS}
+        checked: dict[str, Any] = {name: weight(name, getattr(self, name)) for name in WEIGHTS}
+        checked |= {name: whole_number(name, getattr(self, name), least) for name, least in WHOLE.items()}
         checked |= {"margin_scale": positive("margin_scale", self.margin_scale)}
-        checked |= {"list_length": whole_number("list_length", self.list_length)}
-        for name, value in {**checked, "options": tuple(dict(self.options).items())}.items():
+        try:
+            checked["options"] = tuple(dict(self.options).items())
+        except (TypeError, ValueError):
+            raise InputError(f"options must be pairs of a name and a value, got {brief(self.options)}") from None
+        for name, value in checked.items():
             object.__setattr__(self, name, value)
 
     def with_strength(self, strength: float) -> Recipe:
@@ -157,7 +163,7 @@ def build_optimizer(plan: Recipe, latent: LatentContext, objective: Objective, s
     Raises:
         ValueError: if there is no such optimizer, or an option is unknown or makes no sense.
     """
-    if plan.optimizer not in OPTIMIZERS:
+    if not isinstance(plan.optimizer, str) or plan.optimizer not in OPTIMIZERS:
         raise InputError(f"unknown optimizer {brief(plan.optimizer)}; expected one of {', '.join(OPTIMIZERS)}")
     if unknown := dict(plan.options).keys() - set(OPTIONS.get(plan.optimizer, dict(plan.options))):
         known = ", ".join(OPTIONS[plan.optimizer])

@@ -34,9 +34,10 @@ def test_the_registry_loads_without_torch():
     assert done.stdout.strip() == "False"
 
 
-def test_an_unknown_optimizer_of_a_recipe_is_refused():
-    with pytest.raises(ValueError, match="unknown optimizer 'adam'; expected one of proximal, cma"):
-        build_optimizer(Recipe(n_ctx=2, shared=4, unique=2, optimizer="adam"), None, None, 0)
+@pytest.mark.parametrize("optimizer", ["adam", ["adam"], None])
+def test_an_unknown_optimizer_of_a_recipe_is_refused(optimizer):
+    with pytest.raises(ValueError, match=r"unknown optimizer .*; expected one of proximal, cma"):
+        build_optimizer(Recipe(n_ctx=2, shared=4, unique=2, optimizer=optimizer), None, None, 0)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,19 @@ def test_an_unknown_optimizer_of_a_recipe_is_refused():
 def test_a_weight_is_a_finite_number_of_at_least_0(name, value):
     with pytest.raises(InputError, match=f"{name} must be a number of at least 0"):
         replace(recipe("proximal", 10), **{name: value})
+
+
+@pytest.mark.parametrize("name", methods.WHOLE)
+@pytest.mark.parametrize("value", [-1, 2.5, math.nan, "x", None])
+def test_a_size_is_a_whole_number(name, value):
+    with pytest.raises(InputError, match=f"{name} must be a whole number of at least"):
+        replace(recipe("proximal", 10), **{name: value})
+
+
+@pytest.mark.parametrize("options", ["x", None, 3, ("probes", 4)])
+def test_options_are_pairs(options):
+    with pytest.raises(InputError, match="options must be pairs of a name and a value"):
+        replace(recipe("proximal", 10), options=options)
 
 
 def test_numbers_of_numpy_become_pythons():
