@@ -38,8 +38,8 @@ class Recipe:
         options: further arguments of the optimizer.
 
     Raises:
-        ValueError: if a size or `list_length` is no whole number, a weight no finite number of at least 0, or the
-            options are no pairs of a name and a value.
+        ValueError: if a size or `list_length` is no whole number, or a weight no finite number of at least 0. Also if
+            the options are no pairs of a name and a value.
     """
 
     n_ctx: int
