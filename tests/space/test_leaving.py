@@ -1,6 +1,7 @@
 """Clients that leave the running Space in the middle of a call, over HTTP, over MCP, and as a page."""
 
 import asyncio
+import math
 import os
 import subprocess
 import sys
@@ -163,11 +164,14 @@ def test_one_agent_that_leaves_takes_no_other_agents_run_along(address):
 
 
 def test_who_joins_and_never_listens_is_given_up(address, monkeypatch):
-    monkeypatch.setattr(presence, "UNREAD_SECONDS", 0.5)
+    monkeypatch.setattr(presence, "UNREAD_SECONDS", math.inf)  # else the first is given up before the second begins
     for _ in range(PLACES):
         visitor = Stranger(address)
         visitor.join(visitor.named("forget"), *ASKED)
     until(lambda: at_work() == PLACES)
+    monkeypatch.setattr(presence, "UNREAD_SECONDS", 0.0)
+    until(lambda: at_work() == 0)
+    monkeypatch.undo()
     a_short_run(address)
 
 
