@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hf_unlearn.errors import InputError
 from hf_unlearn.models.black_box import BlackBox, finite_scores
 from hf_unlearn.optimizers.methods import build_latent, recipe
 from hf_unlearn.optimizers.objective import Objective
@@ -69,6 +70,9 @@ def train_context(
 
     Yields:
         every move that found a new least loss.
+
+    Raises:
+        InputError: if no answer of the box gave a finite loss.
     """
     seeds = np.random.SeedSequence(seed).generate_state(2)
     plan = replace(recipe("proximal", len(objective.forget)), n_ctx=n_ctx)
@@ -86,3 +90,5 @@ def train_context(
             if losses[row] < least:
                 least = losses[row]
                 yield Move(spent, contexts[row], scores[row])
+    if least == np.inf and spent:
+        raise InputError("the black box answered with scores that are no numbers; nothing can be learnt from them")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -67,6 +68,7 @@ def combine(
     synonyms = _merge_synonyms(adapters, forget, classes)
     if adapters[0].kind == EDIT:
         return edit_again(model, adapters, forget, synonyms, **_edit_options(options, max_queries, COMBINE_QUERIES))
+    _warn_of_names_alone(adapters, images)
     options |= _class_options(images, options.get("validation"), classes)
     options.setdefault("synonyms", synonyms)
     return _combine_contexts(adapters, model, forget, max_queries, options)
@@ -135,10 +137,21 @@ def without(
     if adapter.kind == EDIT:
         synonyms = _merge_synonyms([adapter], forget, [*forgotten, *adapter.config.retain])
         return edit_again(model, [adapter], forget, synonyms, **_edit_options(options, max_queries, WITHOUT_QUERIES))
+    _warn_of_names_alone([adapter], images)
     options |= _class_options(images, options.get("validation"), [*forget, *adapter.config.retain, *back])
     options.setdefault("synonyms", _merge_synonyms([adapter], forget, forgotten))
     box = model.with_template(adapter.config.template)
     return unlearn(box, forget=forget, init=adapter, max_queries=max_queries, **options)
+
+
+def _warn_of_names_alone(adapters: Sequence[ForgetAdapter], images: LabeledImages | None) -> None:
+    """Says that contexts which images made are about to be trained further without any."""
+    if images is None and any(adapter.config.ledger.get("image_encodings") for adapter in adapters):
+        warnings.warn(
+            "no images are given, so the context is trained further on names alone and keeps less than the images "
+            "taught it; give images (on the command line: --data)",
+            stacklevel=3,  # the caller of `combine` or `without`
+        )
 
 
 class _EncodesOnce:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,7 +22,7 @@ class Step:
 
     Attributes:
         queries: scored so far.
-        loss: the least training loss of the last batch.
+        loss: the least training loss of the last batch; NaN if it has none.
         H, err_for, acc_mem: accuracies of the best context on the validation images.
         seconds: since the start of the run.
         context: `(m, dim)`, the best context.
@@ -55,7 +56,8 @@ class History:
 
     def add(self, contexts: Tensor, rows: Sequence[int], scores: PopulationScores, seconds: float) -> Step:
         """Adds a batch; the best of its `rows` by `H` on validation, ties by loss, may become the best context."""
-        queries, loss = self.queries + len(contexts), float(scores.losses.min())
+        finite = scores.losses[scores.losses.isfinite()]
+        queries, loss = self.queries + len(contexts), float(finite.min()) if len(finite) else math.nan
         step = self.steps[-1] if self.steps else None
         for row in rows:
             error, kept = float(scores.err_for[row]), float(scores.acc_mem[row])

@@ -22,6 +22,7 @@ class StopReason(Enum):
     CANCELLED = "cancelled; the best so far is kept"
     SOLVED = "solved in closed form"
     REFUSED = "the black box answers no more queries; the best so far is kept"
+    BLANK = "the black box answers with scores that are no numbers; the best so far is kept"
 
 
 @dataclass(frozen=True)

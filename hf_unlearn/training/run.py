@@ -17,6 +17,7 @@ from hf_unlearn.training.warm_start import Search
 from hf_unlearn.training.workers import Workers
 
 PREFIX = "optimizer."  # of the optimizer's tensors in a checkpoint
+BLANK_QUERIES = 64  # in a row without one finite loss, after which a box is given up
 
 
 class Run:
@@ -44,6 +45,7 @@ class Run:
         self.search, self.cost, self.history = search, cost, History()
         self._scorer, self._workers = scorer, workers
         self._max_queries, self._patience = max_queries, patience
+        self._blank_queries = 0  # since the last finite loss
 
     def resume(self, checkpoint: Checkpoint | None) -> None:
         """Continues from a checkpoint that holds a state.
@@ -84,6 +86,8 @@ class Run:
         while self.history.queries < self._max_queries:
             if self.history.is_stale(self._patience):
                 return StopReason.CONVERGED
+            if self._blank_queries >= BLANK_QUERIES:
+                return StopReason.BLANK
             cancelled = self._stop_or_save(checkpoint, cancelled)
             if cancelled:
                 return StopReason.INTERRUPTED if self._workers.interrupted else StopReason.CANCELLED
@@ -112,6 +116,8 @@ class Run:
         self.cost.memory.note()
         if not self.history.steps:
             _check_first(scores)
+        has_number = bool(scores.losses.isfinite().any())
+        self._blank_queries = 0 if has_number else self._blank_queries + len(contexts)
         iterates: Sequence[int] = range(len(latents))  # a batch that the budget cuts short teaches nothing
         if len(latents) == len(wanted):
             iterates = optimizer.tell(latents, scores.losses.cpu().double().numpy(), scores.log_scores)

@@ -1,10 +1,12 @@
 """The bare training loop of attackers."""
 
+import pytest
 import torch
 
 from hf_unlearn import ClipBlackBox
 from hf_unlearn.auditing.fast_training import CrossEntropy, train_context
 from hf_unlearn.demo import emoji_tasks as demo
+from hf_unlearn.errors import InputError
 
 LABELS, FORGET = torch.tensor([0, 1, 0, 1, 1]), torch.tensor([True, True, False])
 
@@ -31,3 +33,13 @@ def test_the_attacker_learns_and_every_move_is_better_than_those_before():
     losses = [float(objective(move.scores)) for move in moves]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < losses[0] / 2
+
+
+def test_scores_that_are_no_numbers_are_refused(clip):
+    objective = CrossEntropy(LABELS, FORGET)
+    moves = train_context(
+        clip, lambda contexts: torch.full((len(contexts), 5, 3), torch.nan), objective, torch.arange(5), n_ctx=2,
+        queries=30,
+    )  # fmt: skip
+    with pytest.raises(InputError, match="scores that are no numbers"):
+        list(moves)

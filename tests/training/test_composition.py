@@ -116,6 +116,14 @@ def test_several_are_given_back_at_once_and_all_of_them_are_not(clip, other_clip
         without(three, "red", ClipBlackBox(other_clip_folder), coloured(6))
 
 
+def test_contexts_that_images_made_are_trained_on_names_alone_only_with_a_warning(clip, red, blue):
+    options = {"max_queries": 10, "progress": False}
+    with pytest.warns(UserWarning, match="names alone .* give images") as said:
+        both = combine([red, blue], clip, **options).adapter
+        without(both, "blue", clip, **options)  # made from names, so nothing is lost
+    assert [warning.filename for warning in said] == [__file__]
+
+
 def test_on_the_embedded_clip_a_combination_forgets_both_and_a_class_comes_back():
     model, keep = ClipBlackBox(device="cpu"), ["guitar", "bus", "penguin", "pizza", "key", "rose"]
     drinks, bugs = ["beer mug", "wine glass"], ["honeybee", "spider"]

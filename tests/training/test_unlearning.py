@@ -13,6 +13,7 @@ from hf_unlearn.errors import WrongBaseError
 from hf_unlearn.evaluation.metrics import accuracies, harmonic_mean
 from hf_unlearn.optimizers.methods import METHODS, Recipe, recipe
 from hf_unlearn.optimizers.objective import Objective
+from hf_unlearn.training.checkpoint import Checkpoint
 from hf_unlearn.training.result import StopReason
 from tests.support.images import COLOURS, coloured
 
@@ -273,6 +274,26 @@ def test_a_later_answer_that_is_no_number_is_passed_over(clip):
     once = Answering(clip, lambda scores, answer: torch.full_like(scores, math.nan) if answer == 4 else scores)
     losses = [step.loss for step in run(once, max_queries=120, patience=None).history]
     assert min(loss for loss in losses if math.isfinite(loss)) < losses[0]
+
+
+@pytest.mark.parametrize("method", ["proximal", "lcs-cma"])
+def test_a_box_that_answers_with_no_numbers_any_more_is_given_up_and_the_best_so_far_kept(
+    clip, method, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Checkpoint, "is_due", lambda self: True)
+    asked = {"method": method, "max_queries": 300, "patience": None, "run_dir": tmp_path}
+    failing = Answering(clip, lambda scores, answer: scores if answer <= 6 else scores * math.nan)
+    result = run(failing, **asked)
+    losses = [step.loss for step in result.history]
+    numbers = sum(math.isfinite(loss) for loss in losses)
+    assert result.reason is StopReason.BLANK
+    assert 0 < numbers < len(losses)
+    assert result.history[-1].queries - result.history[numbers - 1].queries < 64 + 20  # and not the whole budget
+    assert torch.equal(result.adapter.context, result.history[numbers - 1].context)
+    mended = run(clip, **asked)
+    assert mended.reason is StopReason.BUDGET
+    assert math.isfinite(mended.history[-1].loss)
+    assert mended.history[-1].H >= result.history[-1].H
 
 
 def test_scores_in_double_precision_are_read(clip):
