@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NAMED, FROM_HUB, DRAWN = 12, 12, 6
 NEEDS = {
-    "edit": "An edit: needs the text features, so weights or embeddings.",
+    "edit": "An edit: needs the text features: weights, embeddings, or some 15 queries that read them off scores.",
     "context": "A context: needs the scores alone.",
 }
 
