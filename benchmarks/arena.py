@@ -106,10 +106,10 @@ def rows_of(
     if method.startswith(RETRAINED):
         other = ClipBlackBox(method.removeprefix(RETRAINED))
         return Both.of(model, other), [[Retrained(nothing(model, task, seed).config, other)]]
-    if method == "names-only":
-        result = unlearn(model, classes=task.names, method="proximal", **shared)
-    elif method == "unlabelled":
-        result = unlearn(model, classes=task.names, unlabelled=unsorted(task, seed), method="proximal", **shared)
+    if (source := method.partition(":")[0]) in ("names-only", "unlabelled"):
+        images = unsorted(task, seed) if source == "unlabelled" else None
+        plan = recipe_of(method.replace(source, "proximal", 1), len(task.names))
+        result = unlearn(model, classes=task.names, unlabelled=images, method=plan, **shared)
     elif method == "c-emb":
         box = ClassEmbeddings.of(model)
         result = unlearn(box, task.train, validation=task.validation, method="lcs-cma-paper", **shared)
