@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -188,7 +189,13 @@ class ForgetAdapter:
         Raises:
             WrongBaseError: if the loaded model is not the one that the adapter was made for, or scores made it.
             MissingBaseError: if the config names a folder that is not here.
+            InputError: if `base` is neither text nor a path; a ValueError.
         """
+        if not isinstance(base, str | PathLike | None):
+            raise InputError(
+                f"base must be a Hub id or a folder, got {type(base).__name__}; a loaded model is used as "
+                "model.under(adapter)"
+            )
         source, here = str(base or self.config.base_model), is_folder(base or self.config.base_model)
         if base is None:
             revision = revision or (None if here else self.config.base_revision)

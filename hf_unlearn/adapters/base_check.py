@@ -29,9 +29,12 @@ def check_base(config: AdapterConfig, model: BlackBox) -> None:
     if not (same and torch.cosine_similarity(mine, theirs).min() >= SAME_BASE):  # NaN is refused too
         if config.method == SCORE_EDIT:
             raise WrongBaseError(OF_SCORES.format(brief(config.base_model)))
+        other = "another model" if model.model_id != config.base_model else "another model under that name"
+        if getattr(model, "edit_method", None) == SCORE_EDIT:
+            other = "a box with scores only, whose edits are others"
         raise WrongBaseError(
-            f"this adapter was made for {brief(config.base_model)}, and {brief(model.model_id)} is another "
-            "model; load the adapter's own base, or train an adapter for this one"
+            f"this adapter was made for {brief(config.base_model)}, and {brief(model.model_id)} is {other}; "
+            "load the adapter's own base, or train an adapter for this one"
         )
 
 

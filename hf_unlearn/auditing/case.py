@@ -16,6 +16,7 @@ from hf_unlearn.errors import InputError
 from hf_unlearn.evaluation.class_checks import check_classes
 from hf_unlearn.evaluation.score_memory import ScoreMemory
 from hf_unlearn.models.black_box import BlackBox, TextEncoder, is_text_encoder
+from hf_unlearn.models.box_answers import read_scores
 
 
 class Case:
@@ -110,7 +111,8 @@ class Case:
         handle = self.handle if handle is None else handle
         if context is None:
             return self.memory.score(box, handle, names)
-        return box.log_scores(context[None], handle, names)[0].cpu()
+        answer = box.log_scores(context[None], handle, names)
+        return read_scores(answer, (1, len(handle), len(names)), box.model_id)[0].cpu()
 
     def score_both(
         self, names: Sequence[str] | None = None, handle: Any = None, template: str | None = None

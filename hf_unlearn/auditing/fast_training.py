@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hf_unlearn.errors import InputError
-from hf_unlearn.models.black_box import BlackBox, finite_scores
+from hf_unlearn.models.black_box import BlackBox
+from hf_unlearn.models.box_answers import read_scores
 from hf_unlearn.optimizers.methods import build_latent, recipe
 from hf_unlearn.optimizers.objective import Objective
 from hf_unlearn.optimizers.proximal import Proximal
@@ -82,7 +83,8 @@ def train_context(
     while spent < queries:
         latents = optimizer.ask()
         contexts = latent.decode(torch.from_numpy(latents))
-        scores = finite_scores(score(contexts)).cpu()
+        answer = score(contexts)
+        scores = read_scores(answer, (len(contexts), *answer.shape[1:]), model.model_id).cpu()
         spent += len(latents)
         of_rows = scores[:, rows]
         losses = objective(of_rows).double().numpy()

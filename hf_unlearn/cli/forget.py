@@ -10,7 +10,9 @@ import typer
 from hf_unlearn.cli import options as given
 from hf_unlearn.cli.images import Reading, read_unlabelled
 from hf_unlearn.cli.inputs import read_classes, read_digests, read_name_list, read_synonyms
+from hf_unlearn.console import print_notice
 from hf_unlearn.errors import InputError
+from hf_unlearn.text import brief
 
 if TYPE_CHECKING:
     from hf_unlearn.data.labeled_images import LabeledImages
@@ -110,6 +112,8 @@ def _read_request(
     kept = [*(keep or ()), *(read_name_list(keep_file, "--keep-file") if keep_file else ())]
     if not forgotten:
         raise InputError("nothing to forget: give --forget NAME, once per name, or --forget-file FILE")
+    if joined := [name for name in (*(forget or ()), *(keep or ())) if "," in name]:
+        print_notice("note", f"{brief(joined[0])} is one name; for several, repeat the option for each")
     return {
         "forget": forgotten,
         "keep": kept or None,

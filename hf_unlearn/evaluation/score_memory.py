@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from hf_unlearn.models.black_box import BlackBox
+from hf_unlearn.models.box_answers import check_log_softmax, read_scores
 
 Key = tuple[str, tuple[str, ...], int, tuple[str, ...]]  # template, adapters' digests, id of the images, names
 
@@ -39,11 +40,13 @@ class ScoreMemory:
         """Log-scores `(N, C)` on the CPU.
 
         Raises:
+            InputError: if the box answers with something else; a ValueError.
             PromptTooLongError: if a prompt has more tokens than the text tower reads.
             BudgetSpentError: if the box answers no more queries.
         """
         key = box.template, tuple(getattr(box, "adapted_by", ())), id(handle), tuple(names)
         if key not in self._scores:
-            scores = box.log_scores(torch.zeros(1, 0, box.dim), handle, names)[0].cpu()
-            self._scores[key] = handle, scores
+            answer = box.log_scores(torch.zeros(1, 0, box.dim), handle, names)
+            scores = read_scores(answer, (1, len(handle), len(names)), box.model_id)[0].cpu()
+            self._scores[key] = handle, check_log_softmax(scores, box.model_id)
         return self._scores[key][1]

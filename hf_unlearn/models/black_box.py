@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +18,6 @@ Item = TypeVar("Item")
 TEMPLATE = "This is a photo of {}."  # the default of transformers' zero-shot pipeline
 ENCODED_AT_ONCE = 32  # images
 SCORES_AT_ONCE = 2**24  # numbers; 64 MiB of log-scores
-LEAST_SCORE = -20.0  # log-score of a name that a box gives the probability 0
 PROMPTS_AT_ONCE = 100  # names times candidates of a call at least: smaller matrix products are slow
 # texts whose features are the fingerprint of a base
 PROBES = ("cat", "a red car", "two people", "beer mug", "7", "the sky at night", "a small dog on a sofa", "text")
@@ -166,11 +164,6 @@ def as_text_encoder(
     if not is_text_encoder(model):
         raise InputError(f"{model.model_id} answers with scores only, and an edit needs its text features; {instead}")
     return model
-
-
-def finite_scores(log_scores: Tensor) -> Tensor:
-    """A box's log-scores in float32; a probability of 0, as rounding makes it, counts as `exp(LEAST_SCORE)`."""
-    return log_scores.float().masked_fill(log_scores == -math.inf, LEAST_SCORE)
 
 
 def check_adapter(adapter: object) -> None:

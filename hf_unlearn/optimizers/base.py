@@ -52,7 +52,7 @@ class Optimizer(Protocol):
         ...
 
     def state(self) -> State:
-        """The optimizer's state between `tell` and `ask`, for `restore`."""
+        """The state after the last `tell`, whether `ask` was called since or not, for `restore`."""
         ...
 
     def restore(self, state: State) -> None:

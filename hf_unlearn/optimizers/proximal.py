@@ -76,6 +76,7 @@ class Proximal(AskTellOptimizer):
         self.probes = min(whole_number("probes", probes), size)
         self.step = positive("step", step)
         self.eta, self.radius = 1.0, positive("radius", radius)
+        self._next_eta = self.eta  # once the move is told: `ask` leaves the state as it is
         self._first_radius = self.radius
         self.drift = weight("drift", drift)
         self._jacobian = FilteredJacobian(size)
@@ -95,7 +96,7 @@ class Proximal(AskTellOptimizer):
             return self.incumbent + self.step * self._jacobian.doubtful(count).numpy()
         step = self._solve().cpu().double().numpy()
         reach = self.radius / max(float(np.linalg.norm(step)), 1e-12)
-        self.eta = min(max(self.eta * min(max(reach, 1 / 3), 3), LEAST_ETA), MOST_ETA)
+        self._next_eta = min(max(self.eta * min(max(reach, 1 / 3), 3), LEAST_ETA), MOST_ETA)
         wanted = self.incumbent.copy()
         wanted[: len(step)] += min(1.0, reach) * step
         return wanted[None]
@@ -110,6 +111,7 @@ class Proximal(AskTellOptimizer):
             self._learn(moves, changes)
             self._phase = "move" if self._jacobian.known else "probe"
             return ()
+        self.eta = self._next_eta
         self._jacobian.blur(self.drift * min(1.0, float(moves.square().sum())))
         self._moved, self._changed = moves, changes
         if np.isfinite(loss):

@@ -25,6 +25,7 @@ from hf_unlearn.training.unlearning import unlearn
 
 SUMMED = ("queries", "text_tokens", "image_encodings", "seconds")  # of ledgers; memory is a maximum
 COMBINE_QUERIES, WITHOUT_QUERIES = 500, 300
+DECIDED = ("forget", "classes", "init")  # arguments of `unlearn`
 OF_DRAW = ("images", "classes", "validation", "shots", "seed")  # options that decide what a start is scored on
 
 
@@ -68,7 +69,8 @@ def combine(
     synonyms = _merge_synonyms(adapters, forget, classes)
     if adapters[0].kind == EDIT:
         return edit_again(model, adapters, forget, synonyms, **_edit_options(options, max_queries, COMBINE_QUERIES))
-    _warn_of_names_alone(adapters, images)
+    _refuse_decided(options)
+    _warn_of_names_alone(adapters, images, options.get("unlabelled"))
     options |= _class_options(images, options.get("validation"), classes)
     options.setdefault("synonyms", synonyms)
     return _combine_contexts(adapters, model, forget, max_queries, options)
@@ -137,21 +139,32 @@ def without(
     if adapter.kind == EDIT:
         synonyms = _merge_synonyms([adapter], forget, [*forgotten, *adapter.config.retain])
         return edit_again(model, [adapter], forget, synonyms, **_edit_options(options, max_queries, WITHOUT_QUERIES))
-    _warn_of_names_alone([adapter], images)
+    _refuse_decided(options)
+    _warn_of_names_alone([adapter], images, options.get("unlabelled"))
     options |= _class_options(images, options.get("validation"), [*forget, *adapter.config.retain, *back])
     options.setdefault("synonyms", _merge_synonyms([adapter], forget, forgotten))
     box = model.with_template(adapter.config.template)
     return unlearn(box, forget=forget, init=adapter, max_queries=max_queries, **options)
 
 
-def _warn_of_names_alone(adapters: Sequence[ForgetAdapter], images: LabeledImages | None) -> None:
+def _warn_of_names_alone(adapters: Sequence[ForgetAdapter], images: LabeledImages | None, unlabelled: Any) -> None:
     """Says that contexts which images made are about to be trained further without any."""
-    if images is None and any(adapter.config.ledger.get("image_encodings") for adapter in adapters):
+    if images is None and not unlabelled and any(adapter.config.ledger.get("image_encodings") for adapter in adapters):
         warnings.warn(
             "no images are given, so the context is trained further on names alone and keeps less than the images "
             "taught it; give images (on the command line: --data)",
             stacklevel=3,  # the caller of `combine` or `without`
         )
+
+
+def _refuse_decided(options: dict[str, Any]) -> None:
+    """Checks that no option says what the adapters decide.
+
+    Raises:
+        InputError: if one does; a ValueError.
+    """
+    if given := [name for name in DECIDED if name in options]:
+        raise InputError(f"{listed(given)}: the adapters decide this; leave it out")
 
 
 class _EncodesOnce:

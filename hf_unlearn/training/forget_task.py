@@ -141,7 +141,7 @@ class Settings:
         return cls(
             max_queries=whole_number("max_queries", max_queries),
             shots=whole_number("shots", shots, most=MOST_SHOTS),
-            patience=None if patience is None else whole_number("patience", patience, 0),
+            patience=None if patience is None else whole_number("patience", patience, 0) or None,
             n_ctx=None if n_ctx is None else whole_number("n_ctx", n_ctx),
             seed=whole_number("seed", seed, 0, LARGEST_SEED),
             strength=share("strength", strength),

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 
 import torch
 
-from hf_unlearn.errors import BudgetSpentError, InputError
+from hf_unlearn.errors import BudgetSpentError, RunError
 from hf_unlearn.models.black_box import Ledger
 from hf_unlearn.training.checkpoint import Checkpoint, RunState
 from hf_unlearn.training.history import History, Step
 from hf_unlearn.training.result import StopReason
 from hf_unlearn.training.run_cost import RunCost
-from hf_unlearn.training.scoring import PopulationScores, Scorer
+from hf_unlearn.training.scoring import Scorer
 from hf_unlearn.training.warm_start import Search
 from hf_unlearn.training.workers import Workers
 
@@ -46,6 +47,7 @@ class Run:
         self._scorer, self._workers = scorer, workers
         self._max_queries, self._patience = max_queries, patience
         self._blank_queries = 0  # since the last finite loss
+        self._settled = True  # optimizer and history are of the same batch
 
     def resume(self, checkpoint: Checkpoint | None) -> None:
         """Continues from a checkpoint that holds a state.
@@ -63,7 +65,7 @@ class Run:
     def loop(
         self, checkpoint: Checkpoint | None, show: Callable[[Step], None], on_step: Callable[[Step], bool | None] | None
     ) -> StopReason:
-        """Scores batches until the run ends; an interruption keeps the best so far.
+        """Scores batches until the run ends; an interruption keeps the best so far. However it ends, it is saved.
 
         Args:
             show: called after every batch.
@@ -73,25 +75,27 @@ class Run:
             KeyboardInterrupt, BudgetSpentError: if there is nothing to keep yet.
         """
         try:
-            return self._loop(checkpoint, show, on_step)
-        except (KeyboardInterrupt, BudgetSpentError) as error:
-            if not self.history.steps:
+            reason = self._loop(checkpoint, show, on_step)
+        except BaseException as error:
+            if self._workers.count == 1:  # others may be elsewhere, and a state needs all of them
+                self._save_last(checkpoint)
+            if not self.history.steps or not isinstance(error, KeyboardInterrupt | BudgetSpentError):
                 raise
             return StopReason.INTERRUPTED if isinstance(error, KeyboardInterrupt) else StopReason.REFUSED
+        self._save_last(checkpoint)
+        return reason
 
     def _loop(
         self, checkpoint: Checkpoint | None, show: Callable[[Step], None], on_step: Callable[[Step], bool | None] | None
     ) -> StopReason:
         cancelled = False
         while self.history.queries < self._max_queries:
-            if self.history.is_stale(self._patience):
-                return StopReason.CONVERGED
-            if self._blank_queries >= BLANK_QUERIES:
-                return StopReason.BLANK
+            if self.history.is_stale(self._patience) or self._blank_queries >= BLANK_QUERIES:
+                return StopReason.BLANK if self._blank_queries else StopReason.CONVERGED
             cancelled = self._stop_or_save(checkpoint, cancelled)
             if cancelled:
                 return StopReason.INTERRUPTED if self._workers.interrupted else StopReason.CANCELLED
-            step = self._step()
+            step = self._step(checkpoint)
             show(step)
             cancelled = bool(on_step is not None and on_step(step))
         return StopReason.BUDGET
@@ -106,22 +110,36 @@ class Run:
                 checkpoint.save(state)
         return cancelled
 
-    def _step(self) -> Step:
+    def _save_last(self, checkpoint: Checkpoint | None) -> None:
+        """Saves what the run has reached; a full disk is only a warning, as the result is there."""
+        if checkpoint is None or not self._settled or not self.history.steps:
+            return
+        state = self._state()
+        if self._workers.is_main:
+            try:
+                checkpoint.save(state)
+            except RunError as error:
+                warnings.warn(str(error), stacklevel=4)
+
+    def _step(self, checkpoint: Checkpoint | None) -> Step:
         """Scores one batch and learns from it."""
         optimizer, latent = self.search.optimizer, self.search.latent
         wanted = self._workers.broadcast(optimizer.ask())
         latents = wanted[: self._max_queries - self.history.queries]
+        if len(latents) < len(wanted):
+            self._save_last(checkpoint)  # with a larger budget the run goes on from here
         contexts = latent.decode(torch.from_numpy(latents))
-        scores = self._scorer.score(contexts, optimizer.images)
+        scores = self._scorer.score(contexts, optimizer.images, check=not self.history.steps)
         self.cost.memory.note()
-        if not self.history.steps:
-            _check_first(scores)
         has_number = bool(scores.losses.isfinite().any())
         self._blank_queries = 0 if has_number else self._blank_queries + len(contexts)
+        self._settled = False
         iterates: Sequence[int] = range(len(latents))  # a batch that the budget cuts short teaches nothing
         if len(latents) == len(wanted):
             iterates = optimizer.tell(latents, scores.losses.cpu().double().numpy(), scores.log_scores)
-        return self.history.add(contexts, iterates, scores, self.cost.seconds)
+        step = self.history.add(contexts, iterates, scores, self.cost.seconds)
+        self._settled = len(latents) == len(wanted)
+        return step
 
     def _state(self) -> RunState:
         facts, tensors = self.history.state()
@@ -129,13 +147,4 @@ class Run:
         return RunState(
             {**facts, "ledger": self.cost.ledger().values(), "optimizer": of_optimizer},
             {**tensors, **{PREFIX + name: tensor for name, tensor in arrays.items()}},
-        )
-
-
-def _check_first(scores: PopulationScores) -> None:
-    """Refuses a box whose first answer no search can start from."""
-    if not (scores.losses.isfinite().any() and scores.log_scores.isfinite().all()):
-        raise InputError(
-            "the black box answered the first query with scores that are no numbers; expected log-scores, each row a "
-            "log-softmax over the names"
         )

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from hf_unlearn.data.synonyms import namings
-from hf_unlearn.models.black_box import PROMPTS_AT_ONCE, SCORES_AT_ONCE, BlackBox, finite_scores
+from hf_unlearn.models.black_box import PROMPTS_AT_ONCE, SCORES_AT_ONCE, BlackBox
+from hf_unlearn.models.box_answers import check_log_softmax, read_scores
 from hf_unlearn.models.cuda_graphs import Replayed
 from hf_unlearn.optimizers.methods import Recipe, build_objective
 from hf_unlearn.training.forget_task import ForgetTask
@@ -60,28 +61,33 @@ class Scorer:
         self._validation = build_objective(plan, data.validation, is_forget, columns).to(device)
         self._figures = Replayed(self._compute_figures)
 
-    def score(self, contexts: Tensor, images: Tensor) -> PopulationScores:
+    def score(self, contexts: Tensor, images: Tensor, *, check: bool = False) -> PopulationScores:
         """Scores `(P, m, dim)` contexts, one query each.
 
         Args:
             images: `(n,)`, indices of the training images whose log-scores are returned.
+            check: whether the answers must be log-softmaxes; a GPU waits for that.
 
         Raises:
+            InputError: if they are not, or have another shape; a ValueError.
             BudgetSpentError: if the black box answers no more queries.
             ProcessLostError: if another process ended.
         """
         width = 4 + len(images) * len(self.names)
         parts = self._workers.divide(len(contexts), self._batch_size(len(contexts)))
-        mine = [self._score_batch(contexts[part], images) for part in parts[self._workers.rank]]
+        mine = [self._score_batch(contexts[part], images, check) for part in parts[self._workers.rank]]
         rows = torch.cat(mine) if mine else torch.empty(0, width, device=self._workers.device)
         rows = self._workers.gather_rows(rows, parts)
         losses, errors, kept, validation_losses = rows[:, :4].unbind(1)
         log_scores = rows[:, 4:].unflatten(1, (len(images), len(self.names)))
         return PopulationScores(losses, errors, kept, validation_losses, log_scores)
 
-    def _score_batch(self, contexts: Tensor, images: Tensor) -> Tensor:
+    def _score_batch(self, contexts: Tensor, images: Tensor, check: bool) -> Tensor:
         """`(p, 4 + n * C)`: a row per context, as `score` takes them apart."""
-        scores = finite_scores(self._model.log_scores(contexts, self._images, self.names))
+        answer = self._model.log_scores(contexts, self._images, self.names)
+        scores = read_scores(answer, (len(contexts), len(self._images), len(self.names)), self._model.model_id)
+        if check:
+            check_log_softmax(scores, self._model.model_id)
         self.objective, self._validation = self.objective.to(scores.device), self._validation.to(scores.device)
         with torch.no_grad():
             figures = self._figures(scores) if scores.numel() <= REPLAYED else self._compute_figures(scores)

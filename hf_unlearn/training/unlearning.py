@@ -84,7 +84,7 @@ def unlearn(
         strength: trades kept accuracy for forgetting, from 0 (gentle) to 1 (strong).
         breadth: for an edit, from 0 (only the names) to 1 (everything near them).
         vocabulary: for an edit, words to hold in place; the words of the model's tokenizer if not given.
-        patience: stop after so many queries without a better candidate; None never does.
+        patience: stop after so many queries without a better candidate; None or 0 never does.
         seed: fixes the few-shot draw, the projection `A` and the optimizer.
         progress: whether to show a bar on the terminal with loss, `H`, queries and the time left.
         on_step: called after every batch; return True to stop there.

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from hf_unlearn import AdaptedClip, ClipBlackBox, ForgetAdapter, evaluate, unlearn
 from hf_unlearn.adapters.config import AdapterConfig
-from hf_unlearn.errors import AdapterError, WrongBaseError
+from hf_unlearn.errors import AdapterError, InputError, WrongBaseError
 from hf_unlearn.models.text_edit import digest
 from tests.support.images import COLOURS, coloured
 
@@ -425,6 +425,11 @@ def test_a_fingerprint_of_another_shape_is_refused(adapter, clip):
     short = replace(adapter.config, base_fingerprint=adapter.config.base_fingerprint[:4])
     with pytest.raises(WrongBaseError, match="is another model"):
         replace(adapter, config=short).check_base(clip)
+
+
+def test_a_loaded_model_is_no_base_to_load(clip, adapter):
+    with pytest.raises(InputError, match=r"base must be a Hub id .* got ClipBlackBox; .*model.under\(adapter\)"):
+        adapter.load_base(clip)
 
 
 # Saving

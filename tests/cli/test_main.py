@@ -118,6 +118,8 @@ def test_forget_by_name_makes_an_edit_and_says_what_else_it_changes(tmp_path):
     assert (config.kind, config.method) == ("edit", "edit")
     assert config.forget == ["beer mug", "dagger", "crossed swords"]
     assert config.retain == ["glass", "fork and knife"]
+    done = hf_unlearn_here("forget", "--forget", "beer mug, dagger", "--out", tmp_path / "joined")
+    assert "note: 'beer mug, dagger' is one name; for several, repeat the option for each\n" in done.stderr
     done = hf_unlearn_here("forget", "--forget", "beer mug", "--breadth", 0, "--out", tmp_path / "edit", "--json")
     told = strict_json(done.stdout)
     assert (told["kind"], told["forget"], told["retain"]) == ("edit", ["beer mug"], [])

@@ -1,7 +1,10 @@
 """Edits of a box that gives scores only: what they forget, what they spare, what a box may answer."""
 
+import math
+
 import pytest
 import torch
+from PIL import Image
 
 from hf_unlearn import (
     ClipBlackBox,
@@ -107,13 +110,6 @@ def test_the_features_read_off_scores_give_the_scores_back(box, task):
 # What a box may answer
 
 
-def test_logits_do_as_well_as_log_scores(clip, box, words, task):
-    logits = ScoresOnly(clip, lambda scores: 3.0 + scores - scores[..., :1])
-    other = ReferenceBlackBox(logits, make_reference_images(IMAGES), words)
-    names = list(task.names)
-    torch.testing.assert_close(other.text_features(PLAIN, names), box.text_features(PLAIN, names), rtol=0, atol=1e-4)
-
-
 def test_a_box_that_takes_few_names_at_once_gives_the_same_features(clip, box, words, adapter, task):
     few = ReferenceBlackBox(ScoresOnly(clip, most=48), make_reference_images(IMAGES), words, names_at_once=48)
     names = list(task.names)
@@ -126,12 +122,19 @@ def test_a_box_that_takes_few_names_at_once_gives_the_same_features(clip, box, w
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (torch.exp, "answered with probabilities, expected log-scores; return their logarithm"),
+        (torch.exp, "no log-softmax over the names: .* add up to 49.2, expected 1; return logits.log_softmax"),
+        (lambda scores: scores.exp().mul(100).round().div(100), "no log-softmax"),
+        (lambda scores: scores.exp().mul(100), "no log-softmax"),
         (lambda scores: scores.exp().mul(100).round().div(100).log(), "rounded to 0 has no logarithm"),
-        (lambda scores: scores[0], r"answered with \(48, 48\), expected log-scores of shape \(1, 48, 48\)"),
-        (lambda scores: scores[..., :0], r"answered with \(1, 48, 0\)"),
-        (lambda scores: None, "answered with NoneType"),
-        (lambda scores: scores * 0, "scores that differ between words, got the same for every word"),
+        (lambda scores: 3.0 + scores - scores[..., :1], "no log-softmax"),  # logits
+        (lambda scores: 0.3 + scores / 100, "no log-softmax"),  # cosines
+        (torch.negative, "no log-softmax"),
+        (lambda scores: scores * 0, "no log-softmax"),
+        (lambda scores: scores[0], r"a Tensor of shape \(48, 48\), expected a tensor .* of shape \(1, 48, 48\)"),
+        (lambda scores: scores[..., :0], r"answered with a Tensor of shape \(1, 48, 0\)"),
+        (lambda scores: scores.numpy(), r"answered with a ndarray of shape \(1, 48, 48\)"),
+        (lambda scores: None, "answered with a NoneType"),
+        (lambda scores: torch.full_like(scores, -math.log(48)), "scores that differ between words, got the same"),
     ],
 )
 def test_an_answer_that_is_no_log_scores_is_refused(clip, words, answer, message):
@@ -148,6 +151,28 @@ def test_too_few_images_or_words_are_refused(clip, words):
         ReferenceBlackBox(ScoresOnly(clip), words=words, names_at_once=32)
     with pytest.raises(InputError, match="model must be a black box"):
         ReferenceBlackBox("embedded")
+
+
+@pytest.mark.parametrize("kind", ["one", "few", "grey"])
+def test_reference_images_that_are_alike_are_told(clip, words, task, kind):
+    drawings = list(task.train)
+    images = {
+        "one": drawings[:1] * 60, "few": drawings[:6] * 10, "grey": [Image.new("L", (20, 20), 4 * n) for n in range(60)]
+    }  # fmt: skip
+    with pytest.warns(UserWarning, match="reference images differ in [0-9] directions only, 20 are enough"):
+        box = ReferenceBlackBox(ScoresOnly(clip), images[kind], words)
+    assert box.explained > 0.99  # they predict each other
+
+
+def test_an_edit_of_text_features_over_scores_is_told_which_kind_it_is(clip, box, adapter, task):
+    edit = unlearn(clip, forget=task.forget).adapter
+    with pytest.raises(WrongBaseError, match="is a box with scores only, whose edits are others"):
+        combine([adapter, edit], box)
+
+
+def test_a_box_over_such_a_box_is_refused(box):
+    with pytest.raises(InputError, match="reads text features off scores already"):
+        ReferenceBlackBox(box)
 
 
 def test_a_context_is_refused(box):

@@ -1,6 +1,7 @@
 """The report: every row against figures computed independently, what it refuses, and what it writes."""
 
 import json
+import math
 import re
 from dataclasses import replace
 
@@ -9,13 +10,14 @@ import torch
 from PIL import Image
 
 from hf_unlearn import ClipBlackBox, ForgetAdapter, LabeledImages, evaluate, unlearn
-from hf_unlearn.errors import WrongBaseError
+from hf_unlearn.errors import InputError, WrongBaseError
 from hf_unlearn.evaluation import metrics
 from hf_unlearn.evaluation.report import Report
 from hf_unlearn.evaluation.score_memory import ScoreMemory
 from hf_unlearn.models.text_edit import digest
 from tests.support.edited import edit_adapter
 from tests.support.images import COLOURS, coloured
+from tests.support.scores_only import ScoresOnly
 
 SHARES = ("H", "err_for", "acc_mem", "short_list_1", "entropy", "top5_leak", "retain_ece", "look_alike", "bypass_acc")
 TEST = coloured(8, seed=1)
@@ -506,3 +508,25 @@ def test_two_adapters_of_one_method_keep_their_own_figures_apart(clip, adapter):
     alone = evaluate(clip, TEST, other).row("proximal")
     assert report.rows[3]["entropy"] == pytest.approx(alone["entropy"], abs=1e-5)
     assert other.with_report(report.content).config.metrics["entropy"] == pytest.approx(alone["entropy"], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda scores: scores * float("nan"), "scores that are no numbers"),
+        (lambda scores: scores.exp() * 100, "no log-softmax over the names: .* return logits.log_softmax"),
+        (lambda scores: 0.3 + scores / 100, "no log-softmax"),
+        (torch.negative, "no log-softmax"),
+        (lambda scores: scores[0], "a Tensor of shape"),
+        (lambda scores: scores.numpy(), "a ndarray of shape"),
+    ],
+)
+def test_a_box_that_answers_with_something_else_than_log_scores_is_not_evaluated(clip, adapter, change, message):
+    with pytest.raises(InputError, match=message):
+        evaluate(ScoresOnly(clip, change), TEST, adapter)
+
+
+def test_probabilities_rounded_to_0_are_evaluated(clip, adapter):
+    rounded = ScoresOnly(clip, lambda scores: (9 * scores).log_softmax(-1).exp().mul(100).round().div(100).log())
+    row = evaluate(rounded, TEST, adapter).rows[-1]
+    assert all(math.isfinite(row[name]) for name in ("entropy", "retain_nll", "retain_ece"))

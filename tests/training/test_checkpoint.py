@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hf_unlearn import unlearn
-from hf_unlearn.errors import RunError
+from hf_unlearn.errors import BudgetSpentError, RunError
 from hf_unlearn.files import LOCK, STATE
 from hf_unlearn.optimizers.methods import METHODS
 from hf_unlearn.training.checkpoint import Checkpoint, RunState
@@ -43,6 +43,62 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_been(clip, tmp_path, method, al
     assert [(s.queries, s.loss, s.H) for s in resumed.history] == [(s.queries, s.loss, s.H) for s in whole.history]
     ledgers = [result.adapter.config.ledger for result in (resumed, whole)]
     assert all(ledgers[0][key] == ledgers[1][key] for key in ("queries", "text_tokens", "image_encodings"))
+
+
+class Metered:
+    """A box that fails after so many queries."""
+
+    def __init__(self, box, most: float, error: BaseException):
+        self._box, self.left, self._error = box, most, error
+
+    def __getattr__(self, name):
+        return getattr(self._box, name)
+
+    def log_scores(self, contexts, images, names):
+        if len(contexts) > self.left:
+            raise self._error
+        self.left -= len(contexts)
+        return self._box.log_scores(contexts, images, names)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (BudgetSpentError("no more"), StopReason.REFUSED),
+        (KeyboardInterrupt(), StopReason.INTERRUPTED),
+        (ConnectionError("the line is dead"), None),
+    ],
+)
+def test_no_query_is_asked_twice_however_a_run_ended(clip, tmp_path, method, error, reason):
+    """Without `always`: what counts is the save at the end."""
+    whole = run(clip, None, method=method)
+    failing = Metered(clip, 45, error)
+    if reason is None:
+        with pytest.raises(ConnectionError):
+            run(failing, tmp_path, method=method)
+    else:
+        assert run(failing, tmp_path, method=method).reason is reason
+    asked = 45 - failing.left
+    rest = Metered(clip, 1_000, error)
+    resumed = run(rest, tmp_path, method=method)
+    assert torch.equal(resumed.adapter.context, whole.adapter.context)
+    total = whole.history[-1].queries
+    assert 1_000 - rest.left <= total - asked + clip.calls  # a batch that failed halfway is asked again
+    again = Metered(clip, 1_000, error)
+    assert run(again, tmp_path, method=method).history[-1].queries == total
+    assert 1_000 - again.left < 20  # the batch that the budget cut short
+
+
+def test_a_run_that_was_stale_or_cancelled_is_saved(clip, tmp_path):
+    stale = run(clip, tmp_path / "a", patience=10)
+    again = Metered(clip, 0, ConnectionError("asked"))
+    assert run(again, tmp_path / "a", patience=10).reason is StopReason.CONVERGED
+    assert stale.reason is StopReason.CONVERGED
+    run(clip, tmp_path / "b", on_step=lambda step: step.queries >= 30)
+    first = []
+    run(clip, tmp_path / "b", on_step=lambda step: first.append(step.queries) or True)
+    assert first[0] > 30
 
 
 @pytest.mark.parametrize("method", METHODS)

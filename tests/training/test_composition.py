@@ -1,5 +1,6 @@
 """One adapter from several, and one that keeps a class again: lists, start, budget, errors, real effect."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 
 from hf_unlearn import ClipBlackBox, ForgetAdapter, combine, evaluate, unlearn, without
 from hf_unlearn.demo import emoji_tasks as demo
-from hf_unlearn.errors import WrongBaseError
+from hf_unlearn.errors import InputError, WrongBaseError
 from hf_unlearn.models.text_edit import digest
 from tests.support.images import COLOURS, coloured
 
@@ -120,8 +121,18 @@ def test_contexts_that_images_made_are_trained_on_names_alone_only_with_a_warnin
     options = {"max_queries": 10, "progress": False}
     with pytest.warns(UserWarning, match="names alone .* give images") as said:
         both = combine([red, blue], clip, **options).adapter
-        without(both, "blue", clip, **options)  # made from names, so nothing is lost
     assert [warning.filename for warning in said] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        without(both, "blue", clip, **options)  # made from names, so nothing is lost
+
+
+@pytest.mark.parametrize("decided", [{"classes": ["x"]}, {"forget": ["red"]}, {"init": None}])
+def test_what_the_adapters_decide_is_refused_as_an_option(clip, red, blue, decided):
+    with pytest.raises(InputError, match="the adapters decide this; leave it out"):
+        combine([red, blue], clip, **decided)
+    with pytest.raises(InputError, match="the adapters decide this; leave it out"):
+        without(made(clip, ["red", "blue"]), "red", clip, **decided)
 
 
 def test_on_the_embedded_clip_a_combination_forgets_both_and_a_class_comes_back():

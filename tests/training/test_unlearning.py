@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from hf_unlearn import ClipBlackBox, LabeledImages, unlearn
-from hf_unlearn.errors import WrongBaseError
+from hf_unlearn.errors import InputError, WrongBaseError
 from hf_unlearn.evaluation.metrics import accuracies, harmonic_mean
 from hf_unlearn.optimizers.methods import METHODS, Recipe, recipe
 from hf_unlearn.optimizers.objective import Objective
@@ -261,11 +261,26 @@ def test_probabilities_rounded_to_0_can_be_searched_with(clip, method):
     assert min(losses) < losses[0]
 
 
-@pytest.mark.parametrize("number", [math.nan, math.inf])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda scores: torch.full_like(scores, math.nan), "scores that are no numbers"),
+        (lambda scores: torch.full_like(scores, math.inf), "scores that are no numbers"),
+        (lambda scores: torch.full_like(scores, -math.inf), "scores that are no numbers"),
+        (lambda scores: scores.exp(), "no log-softmax over the names"),
+        (lambda scores: scores.exp() * 100, "no log-softmax"),
+        (lambda scores: scores * 0, "probabilities of a row add up to 4, expected 1"),
+        (lambda scores: scores[0], r"a Tensor of shape .* expected a tensor of log-scores of shape \(1, 16, 4\)"),
+        (lambda scores: scores.numpy(), "answered with a ndarray of shape"),
+        (lambda scores: None, "answered with a NoneType"),
+    ],
+)
 @pytest.mark.parametrize("method", ["proximal", "lcs-cma"])
-def test_a_first_answer_that_is_no_number_is_refused(clip, method, number):
-    broken = Answering(clip, lambda scores, _: torch.full_like(scores, number))
-    with pytest.raises(ValueError, match="answered the first query with scores that are no numbers"):
+def test_a_first_answer_that_no_search_can_start_from_is_refused(clip, method, change, message):
+    if method == "lcs-cma":
+        message = message.replace(r"\(1, 16", r"\([0-9]+, 16")
+    broken = Answering(clip, lambda scores, _: change(scores))
+    with pytest.raises(InputError, match=message):
         run(broken, method=method)
     assert broken.answers <= clip.calls
 
@@ -290,10 +305,20 @@ def test_a_box_that_answers_with_no_numbers_any_more_is_given_up_and_the_best_so
     assert 0 < numbers < len(losses)
     assert result.history[-1].queries - result.history[numbers - 1].queries < 64 + 20  # and not the whole budget
     assert torch.equal(result.adapter.context, result.history[numbers - 1].context)
+    again = run(Answering(clip, lambda scores, answer: scores * 0 - math.inf), **asked)  # no probability for any name
+    assert again.reason is StopReason.BLANK
+    assert again.history[-1].queries > result.history[-1].queries
+    failing = Answering(clip, lambda scores, answer: scores if answer <= 6 else scores * math.nan)
+    impatient = run(failing, method=method, max_queries=300, patience=25)
+    assert impatient.reason is StopReason.BLANK
     mended = run(clip, **asked)
     assert mended.reason is StopReason.BUDGET
     assert math.isfinite(mended.history[-1].loss)
     assert mended.history[-1].H >= result.history[-1].H
+
+
+def test_patience_0_is_never_as_on_the_command_line(clip):
+    assert run(clip, patience=0, max_queries=12).reason is StopReason.BUDGET
 
 
 def test_scores_in_double_precision_are_read(clip):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 IMAGES, WORDS = 480, 300  # where the caller gives none; half as many images are enough for the embedded CLIP
 FEWEST, MOST = 48, 4_096  # reference images; words have the same lower bound
 ENOUGH = 0.95  # of the variance of held-out scores that the others predict
+ENOUGH_DIRECTIONS = 20  # in which reference images differ; 5 to 8 forget nothing, 20 as well as 80 (embedded CLIP)
 REMEMBERED = 20_000  # texts; 40 MB with 480 reference images
 
 
@@ -76,10 +77,12 @@ class ReferenceBlackBox:
     Attributes:
         words: the anchor words.
         explained: how much of the scores of held-out words on held-out images the others predict, at most 1.
+            Images that are all alike predict each other, whatever others show.
 
     Raises:
         InputError: if there are fewer than 48 words, or not 48 to 4,096 images. Also if the box answers with
-            probabilities, or numbers that are not finite. A ValueError. A warning says if `explained` is below 0.95.
+            probabilities, or numbers that are not finite. A ValueError. A warning says if `explained` is below 0.95, or
+            if the images are too much alike.
     """
 
     calls = 1
@@ -94,6 +97,8 @@ class ReferenceBlackBox:
         self, model: BlackBox, images: Any = None, words: Sequence[str] | None = None, *, names_at_once: int = 1_000
     ) -> None:
         check_box(model)
+        if getattr(model, "edit_method", None) == SCORE_EDIT:
+            raise InputError("this box reads text features off scores already; use it as it is")
         self._given = images is not None, words is not None
         self.words = _everyday_words() if words is None else distinct(words)
         if len(self.words) < FEWEST:
@@ -228,7 +233,15 @@ class ReferenceBlackBox:
             warnings.warn(
                 f"{len(self._references)} reference images and {len(self.words)} anchor words explain "
                 f"{max(0.0, self.explained):.0%} of the scores of others, {ENOUGH:.0%} are enough: forgetting will be "
-                "weak, and other names will change; give more images, more varied ones, or more words",
+                "weak, and other names will change; give more images, more varied ones, or more words (if the box cuts "
+                "off or rounds its scores, finer ones)",
+                stacklevel=3,
+            )
+        elif self._space.directions < ENOUGH_DIRECTIONS:
+            warnings.warn(
+                f"the {len(self._references)} reference images differ in {self._space.directions} directions only, "
+                f"{ENOUGH_DIRECTIONS} are enough: forgetting will be weak; give more varied images, or none, then the "
+                "library makes some",
                 stacklevel=3,
             )
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hf_unlearn.errors import InputError
 from hf_unlearn.models.black_box import BlackBox, batches
+from hf_unlearn.models.box_answers import check_log_softmax, read_scores
 
 PIVOTS = 32  # anchor words in every query; their mean also evens out the rounding of a box
 
@@ -63,19 +64,15 @@ def ask(box: BlackBox, images: Any, texts: Sequence[str]) -> Tensor:
     """Log-scores of `C` texts on `N` images, `(N, C)` float64 on the CPU; one query.
 
     Raises:
-        InputError: if the answer has another shape, holds infinity or NaN, or consists of probabilities.
+        InputError: if the answer has another shape, holds infinity or NaN, or is no log-softmax, such as probabilities.
     """
     answer = box.log_scores(torch.zeros(1, 0, box.dim), images, list(texts))
-    expected = (1, len(images), len(texts))
-    if not isinstance(answer, Tensor) or answer.shape != expected:
-        came = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
-        raise InputError(f"{box.model_id} answered with {came}, expected log-scores of shape {expected}")
+    read = read_scores(answer, (1, len(images), len(texts)), box.model_id)
     scores = answer[0].detach().double().cpu()
     if not scores.isfinite().all():
         raise InputError(
             f"{box.model_id} answered with scores that are not finite; a probability that was rounded to 0 has no "
             "logarithm: return log-scores, or probabilities before they are rounded"
         )
-    if len(texts) > 1 and scores.min() >= 0 and (scores.sum(1) - 1).abs().max() < 0.01:
-        raise InputError(f"{box.model_id} answered with probabilities, expected log-scores; return their logarithm")
+    check_log_softmax(read, box.model_id)
     return scores

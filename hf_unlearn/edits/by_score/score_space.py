@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from hf_unlearn.errors import InputError
 
 CUT = 1e-3  # of the largest singular value: smaller ones are rounding, and their inverses would amplify it
+LARGE = 1e-2  # of the largest singular value
 LIFT = 1.0  # a constant beside features of mean square 1, by which they keep their lengths when normalized
 
 
@@ -62,10 +63,17 @@ class ScoreSpace:
         return images @ _lower(texts.double()).transpose(-1, -2)
 
     @cached_property
+    def directions(self) -> int:
+        """In how many directions the reference images differ by more than a hundredth of the main one."""
+        sizes = torch.linalg.svdvals(self.anchors.double())
+        return int((sizes > LARGE * sizes[0]).sum())
+
+    @cached_property
     def explained(self) -> float:
         """Share of the scores' variance that the rest predicts, at most 1: a fifth of words and images is held out.
 
-        It says whether images and words are enough: near 1, their scores fix those of any other text and image.
+        Near 1, the scores of these images and words fix those of any other text and of any image that is like one of
+        them. Whether the images differ enough is said by `directions`.
         """
         order = torch.Generator().manual_seed(0)
         images, words = (torch.randperm(size, generator=order) for size in self.anchors.shape)
