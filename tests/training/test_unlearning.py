@@ -308,7 +308,7 @@ def test_a_box_that_answers_with_no_numbers_any_more_is_given_up_and_the_best_so
     again = run(Answering(clip, lambda scores, answer: scores * 0 - math.inf), **asked)  # no probability for any name
     assert again.reason is StopReason.BLANK
     assert again.history[-1].queries > result.history[-1].queries
-    failing = Answering(clip, lambda scores, answer: scores if answer <= 6 else scores * math.nan)
+    failing = Answering(clip, lambda scores, answer: scores if answer <= clip.calls else scores * math.nan)
     impatient = run(failing, method=method, max_queries=300, patience=25)
     assert impatient.reason is StopReason.BLANK
     mended = run(clip, **asked)
