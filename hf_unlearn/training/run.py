@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import torch
 
@@ -78,7 +79,8 @@ class Run:
             reason = self._loop(checkpoint, show, on_step)
         except BaseException as error:
             if self._workers.count == 1:  # others may be elsewhere, and a state needs all of them
-                self._save_last(checkpoint)
+                with suppress(RuntimeError):  # a device that failed gives no state; its error is the one to tell
+                    self._save_last(checkpoint)
             if not self.history.steps or not isinstance(error, KeyboardInterrupt | BudgetSpentError):
                 raise
             return StopReason.INTERRUPTED if isinstance(error, KeyboardInterrupt) else StopReason.REFUSED
@@ -119,7 +121,7 @@ class Run:
             try:
                 checkpoint.save(state)
             except RunError as error:
-                warnings.warn(str(error), stacklevel=4)
+                warnings.warn(str(error), stacklevel=5)  # the caller of `unlearn`
 
     def _step(self, checkpoint: Checkpoint | None) -> Step:
         """Scores one batch and learns from it."""

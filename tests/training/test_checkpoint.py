@@ -90,6 +90,18 @@ def test_no_query_is_asked_twice_however_a_run_ended(clip, tmp_path, method, err
     assert 1_000 - again.left < 20  # the batch that the budget cut short
 
 
+def test_a_disk_that_is_full_at_the_end_takes_no_result(clip, tmp_path, monkeypatch):
+    def save(*_):
+        raise RunError("no room")
+
+    monkeypatch.setattr(Checkpoint, "is_due", lambda self: False)
+    monkeypatch.setattr(Checkpoint, "save", save)
+    with pytest.warns(UserWarning, match="no room") as said:
+        result = run(clip, tmp_path)
+    assert result.reason is StopReason.BUDGET
+    assert {warning.filename for warning in said} == {__file__}
+
+
 def test_a_run_that_was_stale_or_cancelled_is_saved(clip, tmp_path):
     stale = run(clip, tmp_path / "a", patience=10)
     again = Metered(clip, 0, ConnectionError("asked"))
