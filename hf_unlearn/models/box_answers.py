@@ -30,7 +30,7 @@ def read_scores(answer: object, shape: Sequence[int], box: str) -> Tensor:
         what = type(answer).__name__
         came = f"a {what} of shape {tuple(answer.shape)}" if hasattr(answer, "shape") else f"a {what}"
         raise InputError(f"{box} answered with {came}, expected a tensor of log-scores of shape {tuple(shape)}")
-    silent, scores = answer == -math.inf, answer.float()
+    silent, scores = answer == -math.inf, answer.detach().float()
     if answer.device.type == "cpu" and not silent.any():  # a GPU would wait for the answer
         return scores
     return scores.masked_fill(silent, LEAST_SCORE).masked_fill(silent.all(-1, keepdim=True), math.nan)

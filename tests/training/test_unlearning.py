@@ -326,6 +326,11 @@ def test_scores_in_double_precision_are_read(clip):
     assert torch.equal(run(double).adapter.context, run(clip).adapter.context)
 
 
+def test_scores_that_carry_gradients_are_read(clip):
+    tracked = Answering(clip, lambda scores, _: scores.clone().requires_grad_())
+    assert torch.equal(run(tracked).adapter.context, run(clip).adapter.context)
+
+
 def test_given_validation_images_are_used_and_the_training_ones_are_not_halved(clip):
     before = clip.ledger.image_encodings
     result = run(clip, validation=coloured(3, seed=9), shots=5)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 IMAGES, WORDS = 480, 300  # where the caller gives none; half as many images are enough for the embedded CLIP
 FEWEST, MOST = 48, 4_096  # reference images; words have the same lower bound
 ENOUGH = 0.95  # of the variance of held-out scores that the others predict
-ENOUGH_DIRECTIONS = 20  # in which reference images differ; 5 to 8 forget nothing, 20 as well as 80 (embedded CLIP)
+ENOUGH_DIRECTIONS = 20  # in which reference images differ; 5 to 8 forget half or nothing, 20 as much as 80
 REMEMBERED = 20_000  # texts; 40 MB with 480 reference images
 
 
